@@ -1,0 +1,1 @@
+"""What the adapters share: the contract, the prepared cache, sub-sampling and the simulation."""

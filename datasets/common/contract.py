@@ -1,0 +1,143 @@
+"""What an adapter delivers, and what it has to say about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from benchmark.errors import UserError
+from benchmark.problem import ModalitySpec, TaskSpec
+
+Source = Literal["real", "generated"]
+
+
+@dataclass(frozen=True)
+class View:
+    """How much of a dataset a protocol looks at; `None` leaves it as published.
+
+    samples: at most about this many samples (stratified, groups kept whole; in proportion within
+        the parts of an official split).
+    dates: this many time steps, evenly spaced over the acquisitions of a long irregular series.
+    window: "mean" averages a spatial window of a series. image_px: side of images, area-averaged.
+    """
+
+    samples: int | None = None
+    dates: int | None = None
+    window: Literal["mean"] | None = None
+    image_px: int | None = None
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All that is known of a dataset's samples before their inputs are read, and how to read one.
+
+    y: (N,) int64 class indices, (N, C) uint8 zeros and ones, or (N,) float64 target values.
+    ids: (N,) unique strings. groups: (N,) strings that must stay in one part of a split, or None.
+    split: (N,) "train", "val" or "test" for an official split, or None.
+    dtypes: modality → dtype of its array: float32 with NaN where a value is missing, or uint8.
+    read: sample number → modality → array of ``spec.shape``. Raises
+        `benchmark.errors.UserError` naming the file if it is truncated or foreign.
+    """
+
+    modalities: Mapping[str, ModalitySpec]
+    task: TaskSpec
+    y: np.ndarray
+    ids: np.ndarray
+    groups: np.ndarray | None
+    split: np.ndarray | None
+    dtypes: Mapping[str, np.dtype]
+    read: Callable[[int], Mapping[str, np.ndarray]]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class EODataset:
+    """A prepared dataset: specs, and arrays that are read-only memory maps.
+
+    x: modality → (N, *spec.shape). y, ids, groups, split: as in `Catalogue`.
+    fingerprint: sha256 over x of the chosen modalities, y, ids, groups and split.
+    source: whether the native files were the publisher's or generated ones.
+    """
+
+    name: str
+    modalities: Mapping[str, ModalitySpec]
+    task: TaskSpec
+    x: Mapping[str, np.ndarray]
+    y: np.ndarray
+    ids: np.ndarray
+    groups: np.ndarray | None
+    split: np.ndarray | None
+    source: Source
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class MissingFiles(UserError):
+    """A dataset's folder lacks files that every reader needs."""
+
+
+class Adapter:
+    """Reads, and can generate, one dataset in its publisher's own layout.
+
+    name: on the command line. folder: the dataset's folder below the data root (adapters may share
+    one). modalities: all that the files hold; default_modalities: the published choice. layout:
+    the expected tree, shown when files lack. group_kind: what a group is ("site"), or None.
+    reader_version: raised when the same files give other arrays.
+    generated_samples: size of the generated stand-in.
+    """
+
+    name: str
+    folder: str
+    title: str
+    citation: str
+    licence: str
+    url: str
+    layout: str
+    modalities: tuple[str, ...]
+    default_modalities: tuple[str, ...]
+    group_kind: str | None = None
+    official_split: bool = False
+    reader_version: int = 1
+    generated_samples: int
+
+    def source_files(self, root: Path) -> list[Path]:
+        """The native files below ``root``, the dataset's own folder, in a fixed order.
+
+        Raises `MissingFiles` if one that every reader needs is not there.
+        """
+        raise NotImplementedError
+
+    def open(self, root: Path, modalities: tuple[str, ...], view: View) -> Catalogue:
+        """Read labels and metadata below ``root``; inputs are read later, sample by sample.
+
+        Raises `benchmark.errors.UserError`, naming the file, for anything truncated, foreign or
+        incomplete, NaN targets included.
+        """
+        raise NotImplementedError
+
+    def generate(self, root: Path, *, seed: int, samples: int, **structure: Any) -> None:
+        """Write a simulated dataset as native files below ``root``.
+
+        ``structure`` sets the strengths of the shared and the specific parts of the signal (see
+        `datasets.common.simulation`).
+        """
+        raise NotImplementedError
+
+
+ADAPTERS: dict[str, Adapter] = {}
+
+
+def register(adapter: Adapter) -> Adapter:
+    """Make ``adapter`` known by its name; a name that is taken is an error."""
+    if adapter.name in ADAPTERS:
+        raise ValueError(f"a dataset named '{adapter.name}' is registered already")
+    ADAPTERS[adapter.name] = adapter
+    return adapter

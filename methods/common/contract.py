@@ -1,0 +1,129 @@
+"""The contract between a method and whoever trains it.
+
+A method is built from modality specs, a task, an encoder factory and its hyper-parameters. It says
+in `Method.stages` what is trained in which order, and gives for each modality a predictor that
+sees this modality alone. It never sees a dataset's name, a fold or a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from benchmark.problem import ModalitySpec, TaskSpec
+
+ALL = "all"
+"""Name of the deployment that sees every modality (bounds only)."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of training or validation samples.
+
+    x: modality name → (B, *spec.shape), standardised, missing values 0.
+    y: targets as `TaskSpec.loss` takes them.
+    index: (B,) positions of the samples within their part, 0 ... n-1.
+    epoch: number of the epoch within the stage, from 0.
+    """
+
+    x: Mapping[str, Tensor]
+    y: Tensor
+    index: Tensor
+    epoch: int
+
+
+class EncoderFactory(Protocol):
+    """Builds the protocol's encoder for a modality: x_m (B, *spec.shape) → z_m (B, dim)."""
+
+    dim: int
+
+    def __call__(self, spec: ModalitySpec, *, layer_norm: bool | None = None) -> nn.Module:
+        """A freshly initialised encoder. ``layer_norm`` None leaves the choice to the protocol."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training stage: what is optimised, by which loss terms, and what validation watches.
+
+    modules: their parameters are optimised and they are in training mode; everything else of the
+        method is frozen and in eval mode, BatchNorm buffers included.
+    losses: batch → named terms, each already weighted; their sum is minimised. With
+        ``paired=False`` the argument is a dict modality → `Batch`, each modality shuffled on its
+        own (``Batch.x`` then holds this modality alone).
+    predictors: the deployments that this stage trains. Each is watched on ℓ(predictor_m(x_m), y)
+        of the validation part and keeps its best state.
+    validate: batch → scalar to watch instead, for a stage without predictors (a teacher's hints,
+        a contrastive pre-training). The best state of ``modules`` is kept.
+    on_start: called once with the number of training samples (a memory bank).
+    after_step: called with the batch after each optimiser step.
+    after_epoch: called with the epoch and the validation batches (re-iterable), in eval mode
+        without gradients, after each epoch.
+    """
+
+    name: str
+    modules: Sequence[nn.Module]
+    losses: Callable[[Any], dict[str, Tensor]]
+    predictors: tuple[str, ...] = ()
+    validate: Callable[[Batch], Tensor] | None = None
+    paired: bool = True
+    on_start: Callable[[int], None] | None = None
+    after_step: Callable[[Batch], None] | None = None
+    after_epoch: Callable[[int, Iterable[Batch]], None] | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.predictors) == (self.validate is not None):
+            raise ValueError(f"stage '{self.name}' needs either predictors or validate")
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """Trained predictors of another method that a method builds on (a teacher, say).
+
+    The harness trains it on the same fold with a seed stream of its own, or takes it from the
+    cache; either way the dependent method gets the same frozen predictors in `Method.given`.
+    """
+
+    method: str
+    modalities: tuple[str, ...]
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Method(nn.Module):
+    """Base of all methods. Sub-classes add hyper-parameters as keyword-only arguments."""
+
+    sees_all = False
+    """True for a bound: its only deployment is `ALL` and gets x by modality."""
+
+    def __init__(
+        self, modalities: Mapping[str, ModalitySpec], task: TaskSpec, encoder: EncoderFactory
+    ) -> None:
+        super().__init__()
+        self.modalities = dict(modalities)
+        self.task = task
+        self.given: dict[str, dict[str, nn.Module]] = {}
+        """Artefact name → deployment → frozen predictor; filled by the harness, never trained."""
+
+    @property
+    def deployed(self) -> tuple[str, ...]:
+        """Names of the deployments that `predictor` serves."""
+        return (ALL,) if self.sees_all else tuple(self.modalities)
+
+    @classmethod
+    def artefacts(cls, modalities: tuple[str, ...], **hyperparameters: Any) -> dict[str, Artefact]:
+        """Artefacts that this method needs on these modalities, by a name of its choice."""
+        return {}
+
+    def stages(self) -> list[Stage]:
+        """The training stages in order; empty if all is in the artefacts."""
+        raise NotImplementedError
+
+    def predictor(self, m: str) -> nn.Module:
+        """Module x_m → output (B, task.outputs) that works from its own state alone.
+
+        For a bound, ``m`` is `ALL` and the input is x by modality.
+        """
+        raise NotImplementedError

@@ -1,0 +1,136 @@
+"""Encoders E_m: x_m → z_m, one for each kind of modality, and the factory that builds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.problem import ModalitySpec
+
+
+class TempCNN(nn.Module):
+    """Temporal convolutions without pooling over time: (B, T, ...) → (B, dense).
+
+    Source: Pelletier, Webb, Petitjean 2019, Remote Sensing 11(5):523. Three convolutional blocks
+    as in the releases of Mena et al.: their configurations say ``n_layers: 2``, a value that never
+    reaches the network. A series of windows (B, T, H, W, C) is flattened at each time step.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        width: int = 128,
+        blocks: int = 3,
+        kernel: int = 5,
+        dense: int = 512,
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        steps, channels = shape[0], int(torch.Size(shape[1:]).numel())
+        layers: list[nn.Module] = []
+        for _ in range(blocks):
+            layers += [
+                nn.Conv1d(channels, width, kernel, padding=kernel // 2),
+                nn.BatchNorm1d(width),
+                nn.ReLU(),
+                nn.Dropout(dropout),
+            ]
+            channels = width
+        self.convolutions = nn.Sequential(*layers)
+        self.dense = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(width * steps, dense),
+            nn.BatchNorm1d(dense),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+        )
+        self.out_features = dense
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C) or (B, T, H, W, C) → (B, dense)."""
+        return self.dense(self.convolutions(x.flatten(2).transpose(1, 2)))
+
+
+class VectorMLP(nn.Sequential):
+    """Multi-layer perceptron for static vectors: (B, C) → (B, width).
+
+    Each layer is Linear, ReLU, BatchNorm, Dropout, in the order of the releases of Mena et al.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], *, width: int = 128, layers: int = 2, dropout: float = 0.2
+    ) -> None:
+        channels, parts = shape[0], []
+        for _ in range(layers):
+            parts += [
+                nn.Linear(channels, width),
+                nn.ReLU(),
+                nn.BatchNorm1d(width),
+                nn.Dropout(dropout),
+            ]
+            channels = width
+        super().__init__(*parts)
+        self.out_features = width
+
+
+class ImageNet(nn.Module):
+    """A timm model without its classifier: (B, H, W, C) → (B, features).
+
+    ``weights``: None for a random initialisation, or a file of a state_dict of the same timm
+    model, from which the first convolution is adapted to the number of bands by timm. The file is
+    loaded with ``weights_only``. A pickle is never executed.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], *, model: str = "resnet50", weights: str | None = None
+    ) -> None:
+        super().__init__()
+        import timm
+
+        options = {"num_classes": 0, "in_chans": shape[-1]}
+        if weights is None:
+            self.net = timm.create_model(model, pretrained=False, **options)
+        else:
+            self.net = timm.create_model(
+                model, pretrained=True, pretrained_cfg_overlay={"file": weights}, **options
+            )
+        self.out_features = self.net.num_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) → (B, features)."""
+        return self.net(x.permute(0, 3, 1, 2).contiguous())
+
+
+BACKBONES: dict[str, type[nn.Module]] = {"series": TempCNN, "image": ImageNet, "vector": VectorMLP}
+
+
+class Encoder(nn.Sequential):
+    """Backbone, linear projection to D and, if wanted, LayerNorm: x_m → z_m (B, D)."""
+
+    def __init__(self, backbone: nn.Module, dim: int, layer_norm: bool) -> None:
+        norm = nn.LayerNorm(dim) if layer_norm else nn.Identity()
+        super().__init__(backbone, nn.Linear(backbone.out_features, dim), norm)
+
+
+class Encoders:
+    """Encoder factory of a protocol (`methods.common.contract.EncoderFactory`).
+
+    options: kind of modality → keyword arguments of its backbone in `BACKBONES`.
+    dim: D, the size of z_m. layer_norm: whether z_m is normalised unless a method decides.
+    """
+
+    def __init__(
+        self, *, dim: int, layer_norm: bool, options: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        self.dim = dim
+        self.layer_norm = layer_norm
+        self.options = options
+
+    def __call__(self, spec: ModalitySpec, *, layer_norm: bool | None = None) -> Encoder:
+        """A freshly initialised encoder for ``spec``."""
+        backbone = BACKBONES[spec.kind](spec.shape, **self.options.get(spec.kind, {}))
+        return Encoder(backbone, self.dim, self.layer_norm if layer_norm is None else layer_norm)

@@ -1,0 +1,52 @@
+"""Small nets that several methods are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.problem import ModalitySpec
+from methods.common.contract import EncoderFactory
+
+
+class UnimodalNet(nn.Module):
+    """h_m(E_m(x_m)): an encoder and a linear head. (B, *shape) → (B, outputs)."""
+
+    def __init__(self, spec: ModalitySpec, outputs: int, encoder: EncoderFactory) -> None:
+        super().__init__()
+        self.encoder = encoder(spec)
+        self.head = nn.Linear(encoder.dim, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.encoder(x))
+
+
+class ConcatNet(nn.Module):
+    """h([z_1; ...; z_M]): x by modality → (B, outputs)."""
+
+    def __init__(
+        self, modalities: Mapping[str, ModalitySpec], outputs: int, encoder: EncoderFactory
+    ) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleDict({m: encoder(spec) for m, spec in modalities.items()})
+        self.head = nn.Linear(encoder.dim * len(modalities), outputs)
+
+    def embed(self, x: Mapping[str, Tensor]) -> Tensor:
+        """[z_1; ...; z_M], (B, M · D)."""
+        return torch.cat([encode(x[m]) for m, encode in self.encoders.items()], dim=1)
+
+    def forward(self, x: Mapping[str, Tensor]) -> Tensor:
+        return self.head(self.embed(x))
+
+
+def mlp_head(features: int, outputs: int, *, hidden: int = 128, dropout: float = 0.2) -> nn.Module:
+    """Head of CoM, FSensD, DSensD and ISensD: Linear, ReLU, BatchNorm, Dropout, Linear."""
+    return nn.Sequential(
+        nn.Linear(features, hidden),
+        nn.ReLU(),
+        nn.BatchNorm1d(hidden),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, outputs),
+    )

@@ -1,0 +1,106 @@
+"""All-modality bounds: they see at inference what a co-learned predictor must do without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.problem import ModalitySpec, TaskSpec
+from methods.common.contract import ALL, Artefact, Batch, EncoderFactory, Method, Stage
+from methods.common.nets import ConcatNet
+from methods.common.registry import Entry, register
+
+
+class FusionConcat(Method):
+    """Feature fusion h([z_1; ...; z_M]), loss ℓ. The oracle that sees all modalities.
+
+    Not guaranteed to be better than the best single modality: modalities compete in training.
+    """
+
+    sees_all = True
+
+    def __init__(
+        self, modalities: Mapping[str, ModalitySpec], task: TaskSpec, encoder: EncoderFactory
+    ) -> None:
+        super().__init__(modalities, task, encoder)
+        self.net = ConcatNet(modalities, task.outputs, encoder)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        return {"task": self.task.loss(self.net(batch.x), batch.y)}
+
+    def stages(self) -> list[Stage]:
+        return [Stage("supervised", [self.net], self.losses, predictors=(ALL,))]
+
+    def predictor(self, m: str) -> nn.Module:
+        return self.net
+
+
+class MeanOfPredictions(nn.Module):
+    """Average of the single nets' predictions, given back on the scale of the outputs.
+
+    Probabilities (or regression values) are averaged; the logarithm or the logit of the mean makes
+    an output of it again, whose softmax or sigmoid is that mean. x by modality → (B, outputs).
+    """
+
+    def __init__(self, nets: Mapping[str, nn.Module], task: TaskSpec) -> None:
+        super().__init__()
+        self.nets = nn.ModuleDict(nets)
+        self.task = task
+
+    def forward(self, x: Mapping[str, Tensor]) -> Tensor:
+        outputs = [net(x[m]) for m, net in self.nets.items() if m in x]
+        if len(outputs) == 1:
+            return outputs[0]
+        stacked = torch.stack(outputs)
+        if self.task.is_classification:
+            return stacked.log_softmax(dim=-1).logsumexp(dim=0)
+        if self.task.kind == "multilabel":
+            return nn.functional.logsigmoid(stacked).logsumexp(dim=0) - nn.functional.logsigmoid(
+                -stacked
+            ).logsumexp(dim=0)
+        return stacked.mean(dim=0)
+
+
+class LateEnsemble(Method):
+    """Average of the independently trained `single` predictions over all modalities."""
+
+    sees_all = True
+
+    @classmethod
+    def artefacts(cls, modalities: tuple[str, ...], **hyperparameters: Any) -> dict[str, Artefact]:
+        return {m: Artefact("single", (m,)) for m in modalities}
+
+    def stages(self) -> list[Stage]:
+        return []
+
+    def predictor(self, m: str) -> nn.Module:
+        return MeanOfPredictions({m: self.given[m][m] for m in self.modalities}, self.task)
+
+
+register(
+    Entry(
+        key="fusion_concat",
+        method=FusionConcat,
+        family="bound",
+        role="bound",
+        summary="Concatenated features of all modalities, also at inference.",
+        losses="ℓ(h([z_1; ...; z_M]), y)",
+        publication=None,
+        defaults_from="this benchmark",
+    )
+)
+register(
+    Entry(
+        key="late_ensemble",
+        method=LateEnsemble,
+        family="bound",
+        role="bound",
+        summary="Mean prediction of the single nets of all modalities, also at inference.",
+        losses="none of its own: mean_m softmax(h_m(E_m(x_m)))",
+        publication=None,
+        defaults_from="this benchmark",
+    )
+)
