@@ -33,9 +33,8 @@ class ModalitySpec:
         if len(self.shape) not in ranks[self.kind]:
             raise ValueError(f"{self.name}: a {self.kind} cannot have shape {self.shape}")
         if len(self.channels) != self.shape[-1]:
-            raise ValueError(
-                f"{self.name}: {len(self.channels)} channel names for a last axis of {self.shape[-1]}"
-            )
+            names, size = len(self.channels), self.shape[-1]
+            raise ValueError(f"{self.name}: {names} channel names for a last axis of {size}")
 
 
 @dataclass(frozen=True)

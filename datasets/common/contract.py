@@ -80,7 +80,7 @@ class EODataset:
         return len(self.ids)
 
 
-class MissingFiles(UserError):
+class MissingFilesError(UserError):
     """A dataset's folder lacks files that every reader needs."""
 
 
@@ -111,7 +111,7 @@ class Adapter:
     def source_files(self, root: Path) -> list[Path]:
         """The native files below ``root``, the dataset's own folder, in a fixed order.
 
-        Raises `MissingFiles` if one that every reader needs is not there.
+        Raises `MissingFilesError` if one that every reader needs is not there.
         """
         raise NotImplementedError
 
