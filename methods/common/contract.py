@@ -85,11 +85,13 @@ class Artefact:
 
     The harness trains it on the same fold with a seed stream of its own, or takes it from the
     cache; either way the dependent method gets the same frozen predictors in `Method.given`.
+    Another ``stream`` gives the same net from another initialisation and batch order.
     """
 
     method: str
     modalities: tuple[str, ...]
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    stream: str = ""
 
 
 class Method(nn.Module):

@@ -1,0 +1,168 @@
+"""Run records on disk: one JSON a run, committed after the predictions that it vouches for.
+
+    <results>/records/<dataset>/<method>/<id>.json     everything but the predictions
+    <results>/records/<dataset>/<method>/<id>.npz      predictions, named with their sha256 above
+
+The predictions are written first; the record follows by an atomic rename, so that a record that
+exists is whole. Nothing that is shown later comes from elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+from benchmark.errors import UserError
+from benchmark.spec import RunSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+
+SCHEMA = 1
+Status = Literal["done", "failed", "not applicable"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """All that is known of one run.
+
+    reason: why a run failed or does not apply. metrics: deployment → metric → value (a number, a
+    list or None where it is undefined). stages: per stage of this run, and of the artefacts it
+    used, name, method, steps, epochs, seconds, mean of every loss term per epoch, validation
+    losses per epoch and best epochs. cost: parameters, FLOPs, seconds, steps.
+    environment: versions, git revision, device: where it ran, never part of the id.
+    predictions_sha256: digest of the ``.npz`` beside the record.
+    """
+
+    id: str
+    spec: RunSpec
+    status: Status
+    reason: str | None = None
+    metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    predictions_sha256: str | None = None
+    created: str = ""
+
+    def path(self, results: Path) -> Path:
+        """Where the record lies below a results folder."""
+        return record_path(results, self.spec)
+
+
+def record_path(results: Path, spec: RunSpec) -> Path:
+    """Where the record of ``spec`` lies below a results folder."""
+    return results / "records" / spec.dataset / spec.method / f"{spec.id}.json"
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that appears under ``path`` only when it is complete and on disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            part.unlink()
+        raise
+
+
+def write(
+    record: Record, predictions: Mapping[str, np.ndarray] | None, ids: np.ndarray, results: Path
+) -> Record:
+    """Commit a record and, if it is done, its predictions. Returns the record as written.
+
+    predictions: deployment → (n_test, ...) float32, rows in the order of ``ids`` (n_test,).
+    """
+    import numpy as np
+
+    path = record.path(results)
+    if predictions is not None:
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer, ids=ids, **{f"prediction/{m}": p for m, p in predictions.items()}
+        )
+        content = buffer.getvalue()
+        with atomic(path.with_suffix(".npz")) as file:
+            file.write(content)
+        record = Record(
+            **{**_fields(record), "predictions_sha256": hashlib.sha256(content).hexdigest()}
+        )
+    document = {"schema": SCHEMA, **asdict(record)}
+    with atomic(path) as file:
+        text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
+        file.write(text.encode() + b"\n")
+    return record
+
+
+def _fields(record: Record) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}
+
+
+def read(path: Path) -> Record:
+    """Read one record.
+
+    Raises `UserError`, naming the file, if it is not a whole record of this benchmark.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+        if document.pop("schema") != SCHEMA:
+            raise ValueError("another schema")
+        record = Record(**{**document, "spec": RunSpec(**document["spec"])})
+        if record.spec.id != record.id:
+            raise ValueError("its id is not that of its spec")
+        return record
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
+        message = f"{path}: not a whole record of this benchmark ({error}); move it away"
+        raise UserError(message) from error
+
+
+def read_all(results: Path) -> tuple[list[Record], list[str]]:
+    """All records below a results folder in the order of their paths, and what was unreadable."""
+    records, unreadable = [], []
+    for path in sorted((results / "records").rglob("*.json")):
+        if path.name.startswith("."):
+            continue
+        try:
+            records.append(read(path))
+        except UserError as error:
+            unreadable.append(str(error))
+    return records, unreadable
+
+
+def read_predictions(record: Record, results: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Sample ids (n,) and deployment → predictions of a record that is done.
+
+    Raises `UserError` if the file is missing, damaged, or not the one that the record vouches for.
+    """
+    import numpy as np
+
+    path = record.path(results).with_suffix(".npz")
+    try:
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != record.predictions_sha256:
+            raise ValueError("its sha256 is not the one in the record")
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            prefix = "prediction/"
+            names = [name for name in arrays.files if name.startswith(prefix)]
+            return arrays["ids"], {name.removeprefix(prefix): arrays[name] for name in names}
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        message = (
+            f"{path}: not the predictions of its record ({error}); delete the record and rerun"
+        )
+        raise UserError(message) from error

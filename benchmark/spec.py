@@ -1,0 +1,73 @@
+"""A run is a value: one method on one dataset and fold, serving all its deployments."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+HARNESS_VERSION = 1
+"""Raised when the harness itself makes the numbers of the same spec change."""
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that decides the numbers of a run, and the names it goes by.
+
+    fingerprint: of the prepared arrays. modalities: in order. version: of the method's entry.
+    artefacts: name → what it is, resolved as far down as it goes. encoders, protocol: the values
+    in force for this dataset. stream: names the seed stream of an artefact, "" for a run.
+    """
+
+    dataset: str
+    source: str
+    fingerprint: str
+    modalities: tuple[str, ...]
+    method: str
+    version: int
+    hyperparameters: Mapping[str, Any]
+    artefacts: Mapping[str, Mapping[str, Any]]
+    encoders: Mapping[str, Any]
+    precision: str
+    protocol: Mapping[str, Any]
+    fold: int
+    seed: int
+    stream: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "modalities", tuple(self.modalities))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The fields that the id is a hash of.
+
+        The dataset's name and source are not among them: the fingerprint says what the data are.
+        Nor is anything about where or how fast it runs: device, workers, folders, git revision.
+        """
+        return {
+            "harness": HARNESS_VERSION,
+            "fingerprint": self.fingerprint,
+            "modalities": list(self.modalities),
+            "method": self.method,
+            "version": self.version,
+            "hyperparameters": dict(self.hyperparameters),
+            "artefacts": {name: dict(a) for name, a in self.artefacts.items()},
+            "encoders": dict(self.encoders),
+            "precision": self.precision,
+            "protocol": dict(self.protocol),
+            "fold": self.fold,
+            "seed": self.seed,
+            "stream": self.stream,
+        }
+
+    @cached_property
+    def id(self) -> str:
+        """First 16 hexadecimal digits of the sha256 of the identity in canonical JSON."""
+        text = json.dumps(self.identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        return f"{self.dataset} {self.method} fold {self.fold} seed {self.seed}"
