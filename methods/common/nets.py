@@ -41,6 +41,26 @@ class ConcatNet(nn.Module):
         return self.head(self.embed(x))
 
 
+class MeanNet(nn.Module):
+    """h(mean of z_m), each z_m layer-normalised: x by modality, any of them → (B, outputs).
+
+    Modalities that are not given are not encoded.
+    """
+
+    def __init__(
+        self, modalities: Mapping[str, ModalitySpec], encoder: EncoderFactory, head: nn.Module
+    ) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleDict(
+            {m: encoder(spec, layer_norm=True) for m, spec in modalities.items()}
+        )
+        self.head = head
+
+    def forward(self, x: Mapping[str, Tensor]) -> Tensor:
+        z = [encode(x[m]) for m, encode in self.encoders.items() if m in x]
+        return self.head(torch.stack(z).mean(dim=0))
+
+
 def mlp_head(features: int, outputs: int, *, hidden: int = 128, dropout: float = 0.2) -> nn.Module:
     """Head of CoM, FSensD, DSensD and ISensD: Linear, ReLU, BatchNorm, Dropout, Linear."""
     return nn.Sequential(
