@@ -10,23 +10,18 @@ from torch import Tensor, nn
 
 from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import ALL, Artefact, Batch, EncoderFactory, Method, Stage
-from methods.common.nets import ConcatNet
+from methods.common.nets import ConcatNet, MeanNet
 from methods.common.registry import Entry, register
 
 
-class FusionConcat(Method):
-    """Feature fusion h([z_1; ...; z_M]), loss ℓ. The oracle that sees all modalities.
+class Fusion(Method):
+    """A net on x by modality, trained with loss ℓ: an oracle that sees all modalities.
 
     Not guaranteed to be better than the best single modality: modalities compete in training.
     """
 
     sees_all = True
-
-    def __init__(
-        self, modalities: Mapping[str, ModalitySpec], task: TaskSpec, encoder: EncoderFactory
-    ) -> None:
-        super().__init__(modalities, task, encoder)
-        self.net = ConcatNet(modalities, task.outputs, encoder)
+    net: nn.Module
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         return {"task": self.task.loss(self.net(batch.x), batch.y)}
@@ -36,6 +31,26 @@ class FusionConcat(Method):
 
     def predictor(self, m: str) -> nn.Module:
         return self.net
+
+
+class FusionConcat(Fusion):
+    """h([z_1; ...; z_M])."""
+
+    def __init__(
+        self, modalities: Mapping[str, ModalitySpec], task: TaskSpec, encoder: EncoderFactory
+    ) -> None:
+        super().__init__(modalities, task, encoder)
+        self.net = ConcatNet(modalities, task.outputs, encoder)
+
+
+class FusionAvg(Fusion):
+    """h(mean_m z_m), each z_m layer-normalised so that all have the same say."""
+
+    def __init__(
+        self, modalities: Mapping[str, ModalitySpec], task: TaskSpec, encoder: EncoderFactory
+    ) -> None:
+        super().__init__(modalities, task, encoder)
+        self.net = MeanNet(modalities, encoder, nn.Linear(encoder.dim, task.outputs))
 
 
 class MeanOfPredictions(nn.Module):
@@ -88,6 +103,18 @@ register(
         role="bound",
         summary="Concatenated features of all modalities, also at inference.",
         losses="ℓ(h([z_1; ...; z_M]), y)",
+        publication=None,
+        defaults_from="this benchmark",
+    )
+)
+register(
+    Entry(
+        key="fusion_avg",
+        method=FusionAvg,
+        family="bound",
+        role="bound",
+        summary="Mean of the features of all modalities, also at inference.",
+        losses="ℓ(h(mean_m z_m), y)",
         publication=None,
         defaults_from="this benchmark",
     )

@@ -1,0 +1,76 @@
+"""ESensI: an ensemble of sensors with one shared head.
+
+Mena, Arenas, Dengel 2024, "Increasing the robustness of model predictions to missing sensors in
+Earth observation", arXiv 2407.15512. Released with fmenat/CoM-views.
+
+What differs from the released code, and why: ρ_m is added out of place (the release changes the
+encoder's output itself).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.problem import ModalitySpec, TaskSpec
+from methods.common.contract import Batch, EncoderFactory, Method, Stage
+from methods.common.nets import mlp_head
+from methods.common.registry import Entry, Publication, register
+
+
+class SensorNet(nn.Module):
+    """h(E_m(x_m) + ρ_m): ``head`` is shared between sensors, ρ_m (D,) tells them apart."""
+
+    def __init__(self, encoder: nn.Module, head: nn.Module, dim: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.rho = nn.Parameter(torch.randn(dim))
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.encoder(x) + self.rho)
+
+
+class ESensI(Method):
+    """L = Σ_m ℓ(h(z_m + ρ_m), y). The shared head is the only thing that sensors learn together."""
+
+    def __init__(
+        self, modalities: Mapping[str, ModalitySpec], task: TaskSpec, encoder: EncoderFactory
+    ) -> None:
+        super().__init__(modalities, task, encoder)
+        head = mlp_head(encoder.dim, task.outputs)
+        self.nets = nn.ModuleDict(
+            {m: SensorNet(encoder(spec), head, encoder.dim) for m, spec in modalities.items()}
+        )
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        s = [net(batch.x[m]) for m, net in self.nets.items()]
+        return {"task": sum(self.task.loss(s_m, batch.y) for s_m in s)}
+
+    def stages(self) -> list[Stage]:
+        return [Stage("joint", [self.nets], self.losses, predictors=self.deployed)]
+
+    def predictor(self, m: str) -> nn.Module:
+        return self.nets[m]
+
+
+register(
+    Entry(
+        key="esensi",
+        method=ESensI,
+        family="shared-specific",
+        summary="One head shared by all sensors, told by a learned vector which one it reads.",
+        losses="Σ_m ℓ(h(z_m + ρ_m), y)",
+        publication=Publication(
+            "Mena, Arenas, Dengel",
+            2024,
+            "Increasing the robustness of model predictions to missing sensors in Earth "
+            "observation",
+            "arXiv 2407.15512",
+        ),
+        defaults_from="these datasets",
+        defaults_note="head and ρ of the released CropHarvest configuration (fmenat/CoM-views)",
+    )
+)
