@@ -1,15 +1,16 @@
-"""KD: knowledge distillation from a net that sees all modalities.
+"""KD: knowledge distillation, from a net on all modalities or from one on another modality.
 
 Hinton, Vinyals, Dean 2015, "Distilling the knowledge in a neural network", arXiv 1503.02531.
 
-The publication's teacher and student see the same input; here the teacher sees all modalities and
-the student one. What "KL of soft labels" means on multi-label and regression tasks:
-`benchmark.problem.TaskSpec.soft_target_distance`.
+The publication's teacher and student see the same input. Here the student sees one modality, and
+the teacher all of them (`kd`) or one other (`kd_cross`). What "KL of soft labels" means on
+multi-label and regression tasks: `benchmark.problem.TaskSpec.soft_target_distance`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from methods.common.registry import Entry, Publication, register
 
 
 class KD(Method):
-    """L = Σ_m (1 - α) ℓ(s_m, y) + α KD_T(s_m, t): one student a modality, one common teacher.
+    """L = Σ_m (1 - α) ℓ(s_m, y) + α KD_T(s_m, t_m): one student a modality, t_m = t for all.
 
     The students share no parameter, so that training them side by side is training each alone.
     """
@@ -50,6 +51,10 @@ class KD(Method):
     def artefacts(cls, modalities: tuple[str, ...], **hyperparameters: Any) -> dict[str, Artefact]:
         return {"teacher": Artefact("fusion_concat", modalities)}
 
+    def teach(self, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """t_m by student, each (B, outputs)."""
+        return dict.fromkeys(self.modalities, self.given["teacher"][ALL](x))
+
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         s = {m: student(batch.x[m]) for m, student in self.students.items()}
         terms: dict[str, Tensor] = {}
@@ -58,9 +63,9 @@ class KD(Method):
             terms["task"] = (1 - self.alpha) * task
         if self.alpha > 0:
             with torch.no_grad():
-                t = self.given["teacher"][ALL](batch.x)
+                t = self.teach(batch.x)
             distance = self.task.soft_target_distance
-            terms["kd"] = self.alpha * sum(distance(s_m, t, self.T) for s_m in s.values())
+            terms["kd"] = self.alpha * sum(distance(s[m], t[m], self.T) for m in s)
         return terms
 
     def stages(self) -> list[Stage]:
@@ -70,7 +75,36 @@ class KD(Method):
         return self.students[m]
 
 
-register(
+class KDCross(KD):
+    """t_m is the single net of another modality: of several, the best on the validation part."""
+
+    @classmethod
+    def artefacts(cls, modalities: tuple[str, ...], **hyperparameters: Any) -> dict[str, Artefact]:
+        return {m: Artefact("single", (m,)) for m in modalities}
+
+    def choose(self, validation: Iterable[Batch]) -> None:
+        """Settle who teaches whom, by ℓ of the single nets on the validation part."""
+        y, t = [], {m: [] for m in self.modalities}
+        for batch in validation:
+            y.append(batch.y)
+            for m, outputs in t.items():
+                outputs.append(self.given[m][m](batch.x[m]))
+        loss = {m: self.task.loss(torch.cat(t[m]), torch.cat(y)) for m in t}
+        self.teacher = {
+            m: min((j for j in self.modalities if j != m), key=loss.__getitem__)
+            for m in self.modalities
+        }
+
+    def teach(self, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        t = {j: self.given[j][j](x[j]) for j in dict.fromkeys(self.teacher.values())}
+        return {m: t[j] for m, j in self.teacher.items()}
+
+    def stages(self) -> list[Stage]:
+        (students,) = super().stages()
+        return [replace(students, on_validation=self.choose)]
+
+
+KD_ENTRY = register(
     Entry(
         key="kd",
         method=KD,
@@ -87,5 +121,14 @@ register(
         defaults_note="T = 4 is usual for image classification (HobbitLong/RepDistiller, which "
         "weights with 0.1 and 0.9); α = 0.5 is chosen here",
         per_modality=True,
+    )
+)
+register(
+    replace(
+        KD_ENTRY,
+        key="kd_cross",
+        method=KDCross,
+        summary="Each student imitates the soft outputs of the best net on another modality.",
+        losses="(1 - α) ℓ(s_m, y) + α KD_T(s_m, t_j), j ≠ m",
     )
 )

@@ -59,6 +59,8 @@ class Stage:
     validate: batch → scalar to watch instead, for a stage without predictors (a teacher's hints,
         a contrastive pre-training). The best state of ``modules`` is kept.
     on_start: called once with the number of training samples (a memory bank).
+    on_validation: called once with the validation batches (re-iterable), in eval mode without
+        gradients, before the first epoch (a choice among teachers).
     after_step: called with the batch after each optimiser step.
     after_epoch: called with the epoch and the validation batches (re-iterable), in eval mode
         without gradients, after each epoch.
@@ -71,6 +73,7 @@ class Stage:
     validate: Callable[[Batch], Tensor] | None = None
     paired: bool = True
     on_start: Callable[[int], None] | None = None
+    on_validation: Callable[[Iterable[Batch]], None] | None = None
     after_step: Callable[[Batch], None] | None = None
     after_epoch: Callable[[int, Iterable[Batch]], None] | None = None
 
