@@ -4,6 +4,9 @@ A baseline of Mena, Ienco, Dantas, Interdonato, Dengel 2025, "Multi-sensor model
 observation robust to missing data via sensor dropout and mutual distillation", IEEE Access
 13:83930-83943, doi 10.1109/ACCESS.2025.3568706 (fmenat/DSensDp). The same idea, with a
 Transformer that merges: Chen et al. 2024, TGRS, doi 10.1109/TGRS.2024.3387837.
+
+What differs from the released code, and why: S is the random subset, of which the release hands on
+only the first name (see `methods.dsensd`), and the complete input is not run through the net too.
 """
 
 from __future__ import annotations

@@ -4,8 +4,12 @@ Mena, Arenas, Dengel 2024, "Increasing the robustness of model predictions to mi
 Earth observation", arXiv 2407.15512. Released with Mena et al. 2025, IEEE Access 13:83930-83943,
 doi 10.1109/ACCESS.2025.3568706 (fmenat/DSensDp).
 
-What differs from the released code, and why: the release also runs the complete input through the
-net at every step, with weight 0, which does nothing but mix it into the BatchNorm statistics.
+What differs from that release, and why:
+
+- S is the random subset. The release hands on only the first name of the subset that it draws, so
+  that one sensor at a time is trained, the first of the list most often.
+- The release also runs the complete input through the net at every step, with weight 0, which does
+  nothing but mix it into the BatchNorm statistics.
 """
 
 from __future__ import annotations
