@@ -16,7 +16,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -82,12 +82,10 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def write(
-    record: Record, predictions: Mapping[str, np.ndarray] | None, ids: np.ndarray, results: Path
-) -> Record:
+def write(record: Record, predictions: Mapping[str, np.ndarray] | None, results: Path) -> Record:
     """Commit a record and, if it is done, its predictions. Returns the record as written.
 
-    predictions: deployment → (n_test, ...) float32, rows in the order of ``ids`` (n_test,).
+    predictions: deployment → (n_test, ...) float32, and the sample ids (n_test,) under "ids".
     """
     import numpy as np
 
@@ -100,18 +98,12 @@ def write(
         content = buffer.getvalue()
         with atomic(path.with_suffix(".npz")) as file:
             file.write(content)
-        record = Record(
-            **{**_fields(record), "predictions_sha256": hashlib.sha256(content).hexdigest()}
-        )
+        record = replace(record, predictions_sha256=hashlib.sha256(content).hexdigest())
     document = {"schema": SCHEMA, **asdict(record)}
     with atomic(path) as file:
         text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
         file.write(text.encode() + b"\n")
     return record
-
-
-def _fields(record: Record) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in record.__dataclass_fields__}
 
 
 def read(path: Path) -> Record:
@@ -158,9 +150,8 @@ def read_predictions(record: Record, results: Path) -> tuple[np.ndarray, dict[st
         if hashlib.sha256(content).hexdigest() != record.predictions_sha256:
             raise ValueError("its sha256 is not the one in the record")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            prefix = "prediction/"
-            names = [name for name in arrays.files if name.startswith(prefix)]
-            return arrays["ids"], {name.removeprefix(prefix): arrays[name] for name in names}
+            predictions = {name: arrays[name] for name in arrays.files}
+            return predictions.pop("ids"), predictions
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         message = (
             f"{path}: not the predictions of its record ({error}); delete the record and rerun"

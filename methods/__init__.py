@@ -3,18 +3,46 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from benchmark.errors import UserError
 
 if TYPE_CHECKING:
     from methods.common.registry import Entry
 
 
-def load() -> dict[str, Entry]:
-    """Import every method file and return the registry, key → entry."""
+def load(plugins: Sequence[Path] = ()) -> dict[str, Entry]:
+    """Import every method file, and those that the user names; return the registry.
+
+    Raises `UserError` if a named file is missing or cannot be imported.
+    """
     from methods.common.registry import REGISTRY
 
     for module in pkgutil.iter_modules(__path__):
         if not module.ispkg:
             importlib.import_module(f"methods.{module.name}")
+    for plugin in plugins:
+        _load_plugin(plugin.resolve())
     return REGISTRY
+
+
+def _load_plugin(path: Path) -> None:
+    """Import a method file from outside, once a process."""
+    name = f"methods.plugins.{path}"
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise UserError(f"{path}: no Python file to load methods from")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise UserError(f"{path}: cannot be loaded ({type(error).__name__}: {error})") from error

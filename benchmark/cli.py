@@ -1,0 +1,181 @@
+"""The command line. Heavy packages are imported by the commands, not here."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import logging
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark import __version__
+from benchmark.errors import UserError
+
+EXAMPLES = """examples:
+  python -m benchmark run --all
+  python -m benchmark run --datasets lfmc --methods single,mdico --protocol standard --data-root DIR
+  python -m benchmark report
+  python -m benchmark list methods
+  python -m benchmark describe mdico
+"""
+
+
+def names(text: str) -> tuple[str, ...]:
+    """A comma-separated list of names, in the order given."""
+    items = tuple(item.strip() for item in text.split(",") if item.strip())
+    if not items:
+        raise argparse.ArgumentTypeError("give at least one name")
+    if len(set(items)) < len(items):
+        raise argparse.ArgumentTypeError(f"a name stands twice in '{text}'")
+    return items
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Whole numbers and ranges, as in ``0,2,5-7``."""
+    result: list[int] = []
+    for item in text.split(","):
+        match = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", item.strip())
+        if not match:
+            raise argparse.ArgumentTypeError(f"'{text}' is not a list like 0,2,5-7")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not 0 <= last - first <= 10_000:
+            raise argparse.ArgumentTypeError(f"'{item}' is not a range from low to high")
+        result += range(first, last + 1)
+    return tuple(dict.fromkeys(result))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    root = argparse.ArgumentParser(
+        prog="python -m benchmark",
+        description="Earth-observation co-learning benchmark: train with all sensors, deploy one.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    root.add_argument("--version", action="version", version=__version__)
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    folders = argparse.ArgumentParser(add_help=False)
+    folders.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results/runs"),
+        metavar="DIR",
+        help="where records and reports go (default: %(default)s)",
+    )
+    plugins = argparse.ArgumentParser(add_help=False)
+    plugins.add_argument(
+        "--plugin",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a Python file with methods of your own; may be given several times",
+    )
+    verbose = argparse.ArgumentParser(add_help=False)
+    verbose.add_argument("-v", "--verbose", action="store_true", help="say more")
+
+    run = commands.add_parser(
+        "run", parents=[folders, plugins, verbose], help="train, score and record; then report"
+    )
+    run.add_argument("--all", action="store_true", help="every dataset with every method")
+    run.add_argument("--datasets", type=names, metavar="A,B", help="these datasets")
+    run.add_argument(
+        "--methods", type=names, metavar="A,B", help="these methods; mdico* is a pattern"
+    )
+    run.add_argument(
+        "--modalities", type=names, metavar="A,B", help="these modalities (default: published pair)"
+    )
+    run.add_argument(
+        "--protocol",
+        default="quick",
+        metavar="NAME|FILE",
+        help="quick (default), standard, random, paper, or the path of a YAML file",
+    )
+    run.add_argument("--folds", type=numbers, metavar="0,2-4", help="these folds only, from 0")
+    run.add_argument("--seeds", type=numbers, metavar="0,1", help="these seeds")
+    run.add_argument(
+        "--data-root",
+        type=Path,
+        default=os.environ.get("EO_COLEARN_DATA"),
+        metavar="DIR",
+        help="real data, one folder a dataset (default: $EO_COLEARN_DATA); else it is generated",
+    )
+    run.add_argument(
+        "--cache",
+        type=Path,
+        default=Path(os.environ.get("EO_COLEARN_CACHE", "results/cache")),
+        metavar="DIR",
+        help="prepared and generated data (default: $EO_COLEARN_CACHE or results/cache)",
+    )
+    run.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    run.add_argument("--executor", choices=("processes", "serial"), help="how runs are executed")
+    run.add_argument("--workers", type=int, metavar="N", help="parallel processes (default: cores)")
+    run.add_argument("--retry", choices=("failed",), help="run again what is recorded as failed")
+    run.add_argument("--dry-run", action="store_true", help="list what would run")
+
+    report = commands.add_parser(
+        "report", parents=[folders, verbose], help="tables, figures and leaderboard from records"
+    )
+    report.add_argument("--out", type=Path, metavar="DIR", help="default: the results folder")
+    report.add_argument("--datasets", type=names, metavar="A,B", help="these datasets only")
+    report.add_argument("--methods", type=names, metavar="A,B", help="these methods only")
+    report.add_argument("--protocol", metavar="NAME", help="this protocol only")
+
+    listing = commands.add_parser("list", parents=[plugins], help="what there is")
+    listing.add_argument("what", choices=("methods", "datasets", "protocols"))
+    listing.add_argument("--family", help="methods of this family only")
+
+    describe = commands.add_parser("describe", parents=[plugins], help="all about one method")
+    describe.add_argument("method")
+    return root
+
+
+def check_packages() -> None:
+    """Make sure that ``datasets`` and ``methods`` are this project's.
+
+    Hugging Face's library has the name of our package ``datasets``.
+    """
+    root = Path(__file__).resolve().parents[1]
+    for package in ("datasets", "methods"):
+        found = importlib.util.find_spec(package)
+        origin = Path(found.origin).resolve() if found and found.origin else None
+        if origin != root / package / "__init__.py":
+            raise UserError(
+                f"the package '{package}' was found at {origin}, not in {root}: another library of "
+                "that name (Hugging Face's datasets?) hides it; run from the project's folder, or "
+                "uninstall the other"
+            )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns 0, 1 if a run failed, or 2 for bad input."""
+    options = parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO if getattr(options, "verbose", False) else logging.WARNING,
+        format="%(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        check_packages()
+        return _command(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _command(options: argparse.Namespace) -> int:
+    if options.command == "run":
+        from benchmark.run import run
+
+        return run(options)
+    if options.command == "report":
+        from benchmark.run import report
+
+        return report(options)
+    from benchmark import listing
+
+    return listing.describe(options) if options.command == "describe" else listing.show(options)

@@ -1,0 +1,150 @@
+"""From a prepared dataset and a fold to standardised tensors, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.problem import TaskSpec
+from benchmark.protocol import Statistics
+from benchmark.split import Fold
+from datasets.common.contract import EODataset
+from methods.common.contract import Batch
+
+IN_MEMORY = 1 << 30
+"""A modality of at most this many bytes is kept as one standardised tensor."""
+
+CHUNK = 256
+"""Samples that are read at once where a pass over a whole modality is needed."""
+
+EVALUATION_BATCH = 512
+
+
+def channel_statistics(array: np.ndarray, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and population standard deviation of each channel (last axis) over ``samples``.
+
+    Missing values (NaN) are left out. A channel without any value has mean 0; one without spread
+    has standard deviation 1, so that it is centred and not divided by zero.
+    """
+    channels = array.shape[-1]
+    n, total = np.zeros(channels), np.zeros(channels)
+    for part in _chunks(array, samples):
+        present = np.isfinite(part)
+        n += present.sum(axis=0)
+        total += np.where(present, part, 0).sum(axis=0)
+    mean = total / np.maximum(n, 1)
+    square = np.zeros(channels)
+    for part in _chunks(array, samples):
+        square += np.where(np.isfinite(part), part - mean, 0).__pow__(2).sum(axis=0)
+    std = np.sqrt(square / np.maximum(n, 1))
+    # A constant channel keeps the rounding error of its mean as a "spread".
+    return mean, np.where(std > 1e-7 * np.maximum(np.abs(mean), 1e-30), std, 1.0)
+
+
+def _chunks(array: np.ndarray, samples: np.ndarray) -> Iterator[np.ndarray]:
+    samples = np.sort(samples)
+    for start in range(0, len(samples), CHUNK):
+        part = array[samples[start : start + CHUNK]]
+        yield part.reshape(-1, array.shape[-1]).astype(np.float64)
+
+
+class StandardisedModality:
+    """x_m as standardised float32, missing values 0 (the channel's mean); indexed by samples."""
+
+    def __init__(
+        self, array: np.ndarray, mean: np.ndarray, std: np.ndarray, device: torch.device
+    ) -> None:
+        self._array = array
+        self._mean = torch.as_tensor(mean, dtype=torch.float32, device=device)
+        self._std = torch.as_tensor(std, dtype=torch.float32, device=device)
+        self._device = device
+        self._tensor: Tensor | None = None
+        if array.size * 4 <= IN_MEMORY:
+            parts = [
+                self._standardise(array[start : start + CHUNK])
+                for start in range(0, len(array), CHUNK)
+            ]
+            self._tensor = torch.cat(parts)
+
+    def _standardise(self, part: np.ndarray) -> Tensor:
+        x = torch.from_numpy(np.array(part)).to(self._device, torch.float32)
+        return ((x - self._mean) / self._std).nan_to_num_(nan=0.0)
+
+    def __getitem__(self, samples: Tensor) -> Tensor:
+        """(B, *shape) for sample numbers (B,)."""
+        if self._tensor is not None:
+            return self._tensor[samples]
+        return self._standardise(self._array[samples.cpu().numpy()])
+
+
+@dataclass(frozen=True)
+class Part:
+    """The training, validation or test part of a fold.
+
+    samples: (n,) numbers in the dataset. y: (n, ...) targets as `TaskSpec.loss` takes them.
+    """
+
+    x: Mapping[str, StandardisedModality]
+    y: Tensor
+    samples: Tensor
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def batch(self, index: Tensor, epoch: int = 0) -> Batch:
+        """The batch of the given positions (B,) within this part."""
+        samples = self.samples[index]
+        return Batch({m: x[samples] for m, x in self.x.items()}, self.y[index], index, epoch)
+
+    def in_order(self, size: int = EVALUATION_BATCH, epoch: int = 0) -> Iterator[Batch]:
+        """All samples once, in order, in batches of ``size``."""
+        positions = torch.arange(len(self), device=self.samples.device)
+        for index in positions.split(size):
+            yield self.batch(index, epoch)
+
+    def only(self, modalities: tuple[str, ...]) -> Part:
+        """This part with some of the modalities."""
+        return Part({m: self.x[m] for m in modalities}, self.y, self.samples)
+
+
+@dataclass(frozen=True)
+class FoldData:
+    """A fold ready for training, with the task fitted to its training part."""
+
+    task: TaskSpec
+    train: Part
+    val: Part
+    test: Part
+
+    def only(self, modalities: tuple[str, ...]) -> FoldData:
+        """This fold with some of the modalities."""
+        parts = (part.only(modalities) for part in (self.train, self.val, self.test))
+        return FoldData(self.task, *parts)
+
+
+def fold_data(
+    dataset: EODataset, fold: Fold, statistics: Statistics, device: torch.device
+) -> FoldData:
+    """Standardise a fold with the statistics of its training part, or of all samples.
+
+    Nothing of the test part enters: with ``statistics="training"`` neither its inputs nor its
+    targets can move a mean, a class weight or the target scale.
+    """
+    samples = fold.train if statistics == "training" else np.arange(len(dataset))
+    task = dataset.task.fitted(dataset.y[fold.train])
+    if statistics == "all" and task.kind == "regression":
+        task = dataset.task.fitted(dataset.y)
+    x = {}
+    for m, array in dataset.x.items():
+        mean, std = channel_statistics(array, samples)
+        x[m] = StandardisedModality(array, mean, std, device)
+
+    def part(numbers: np.ndarray) -> Part:
+        y = task.targets(dataset.y[numbers]).to(device)
+        return Part(x, y, torch.as_tensor(numbers, device=device))
+
+    return FoldData(task, part(fold.train), part(fold.val), part(fold.test))

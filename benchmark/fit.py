@@ -1,0 +1,378 @@
+"""Building and training a method on one fold. The training loop knows no method."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.data import FoldData, Part
+from benchmark.problem import ModalitySpec, TaskSpec
+from benchmark.seeds import stream
+from benchmark.spec import RunSpec
+from methods.common.contract import ALL, Batch, Method, Stage
+from methods.common.encoders import Encoders
+from methods.common.registry import REGISTRY, Entry
+
+State = dict[str, Tensor]
+
+
+class TrainingError(Exception):
+    """A run cannot go on, for a reason that its record states."""
+
+
+@dataclass
+class StageLog:
+    """What happened in one stage; `losses` are means over the steps of each epoch.
+
+    validation and best_epoch are by deployment, or under "objective" where a stage is watched as a
+    whole. stopped: "patience" or "cap".
+    """
+
+    stage: str
+    method: str
+    modalities: tuple[str, ...]
+    artefact: bool
+    epochs: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    stopped: str = "cap"
+    losses: dict[str, list[float]] = field(default_factory=dict)
+    validation: dict[str, list[float]] = field(default_factory=dict)
+    best_epoch: dict[str, int] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """For the record."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The predictors of a method at their best state, by deployment, and the log of all stages.
+
+    training_parameters counts what was optimised, artefacts included.
+    """
+
+    predictors: dict[str, nn.Module]
+    stages: list[StageLog]
+    training_parameters: int
+
+
+Predictors = dict[str, nn.Module]
+Obtain = Callable[[RunSpec, Predictors, Callable[[], Trained]], Trained]
+"""Gives an artefact: (its spec, its untrained predictors, a function that trains it) → trained."""
+
+
+def resolve_artefacts(
+    entry: Entry, modalities: tuple[str, ...], hyperparameters: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """The artefacts of a method as plain values, all the way down: part of a run's id."""
+    resolved = {}
+    for name, artefact in entry.method.artefacts(modalities, **hyperparameters).items():
+        needed = REGISTRY[artefact.method]
+        values = {**needed.hyperparameters, **artefact.hyperparameters}
+        resolved[name] = {
+            "method": needed.key,
+            "version": needed.version,
+            "modalities": list(artefact.modalities),
+            "hyperparameters": values,
+            "stream": artefact.stream,
+            "artefacts": resolve_artefacts(needed, artefact.modalities, values),
+        }
+    return resolved
+
+
+def artefact_spec(spec: RunSpec, name: str) -> RunSpec:
+    """The spec of one of a run's artefacts: a value with a key and a seed stream of its own."""
+    values = spec.artefacts[name]
+    label = ["artefact", values["method"], *values["modalities"], values["stream"]]
+    return replace(
+        spec,
+        modalities=tuple(values["modalities"]),
+        method=values["method"],
+        version=values["version"],
+        hyperparameters=values["hyperparameters"],
+        artefacts=values["artefacts"],
+        stream="/".join(filter(None, label)),
+    )
+
+
+def build(spec: RunSpec, modalities: Mapping[str, ModalitySpec], task: TaskSpec) -> Method:
+    """The untrained method of a spec, and its artefacts' predictors in `Method.given`.
+
+    modalities holds at least those of the spec. The same spec gives the same initial weights.
+    """
+    entry = REGISTRY[spec.method]
+    torch.manual_seed(stream(spec.stream, spec.seed, spec.fold, "initialisation"))
+    specs = {m: modalities[m] for m in spec.modalities}
+    method = entry.method(specs, task, Encoders(**spec.encoders), **spec.hyperparameters)
+    for name in spec.artefacts:
+        needed = build(artefact_spec(spec, name), modalities, task)
+        method.given[name] = {m: needed.predictor(m) for m in needed.deployed}
+    return method
+
+
+def fit(
+    spec: RunSpec, modalities: Mapping[str, ModalitySpec], data: FoldData, obtain: Obtain
+) -> Trained:
+    """Train a method stage by stage; what it builds on is obtained first.
+
+    The result is the same whether an artefact came from the cache or was trained here: every
+    stage draws from seed streams of its own.
+    """
+    device = data.train.y.device
+    logs: list[StageLog] = []
+    parameters = 0
+    method = build(spec, modalities, data.task)
+    for name in spec.artefacts:
+        needed = artefact_spec(spec, name)
+        train = partial(fit, needed, modalities, data, obtain)
+        trained = obtain(needed, method.given[name], train)
+        for m, predictor in trained.predictors.items():
+            method.given[name][m] = predictor.requires_grad_(False).eval().to(device)
+        logs += [replace(log, artefact=True) for log in trained.stages]
+        parameters += trained.training_parameters
+    method.to(device)
+    stages = method.stages()
+    parameters += sum(p.numel() for p in _parameters(*(m for s in stages for m in s.modules)))
+    own = data.only(spec.modalities)
+    best: dict[str, nn.Module] = {}
+    for number, stage in enumerate(stages):
+        log = StageLog(stage.name, spec.method, spec.modalities, artefact=False)
+        states = _train_stage(spec, method, stage, number, own, log)
+        logs.append(log)
+        for m in stage.predictors:
+            predictor = method.predictor(m)
+            predictor.load_state_dict(states[m])
+            best[m] = copy.deepcopy(predictor)
+    predictors = {m: best[m] if m in best else method.predictor(m) for m in method.deployed}
+    for predictor in predictors.values():
+        predictor.requires_grad_(False).eval()
+    return Trained(predictors, logs, parameters)
+
+
+def _parameters(*modules: nn.Module) -> list[nn.Parameter]:
+    """The parameters of some modules, each once, in order."""
+    return list({id(p): p for module in modules for p in module.parameters()}.values())
+
+
+def _train_stage(
+    spec: RunSpec, method: Method, stage: Stage, number: int, data: FoldData, log: StageLog
+) -> dict[str, State]:
+    """Train one stage and return the best state of each of its predictors.
+
+    A stage that is watched as a whole leaves its modules in their best state.
+    """
+    values = spec.protocol
+    parameters = _parameters(*stage.modules)
+    method.requires_grad_(False)
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    optimiser = torch.optim.Adam(parameters, lr=values["learning_rate"], fused=True)
+    order = torch.Generator().manual_seed(
+        stream(spec.stream, spec.seed, spec.fold, "order", number)
+    )
+    torch.manual_seed(stream(spec.stream, spec.seed, spec.fold, "noise", number))
+    watch = _watch(spec, method, stage, data.val)
+    started = time.perf_counter()
+    if stage.on_start:
+        stage.on_start(len(data.train))
+    for epoch in range(values["epochs"]):
+        method.eval()
+        for module in stage.modules:
+            module.train()
+        means = _train_epoch(stage, optimiser, data.train, values["batch_size"], order, epoch, log)
+        _check_finite(stage, epoch, means)
+        for name, mean in means.items():
+            log.losses.setdefault(name, []).append(mean)
+        method.eval()
+        with torch.no_grad():
+            waiting = watch.after_epoch(epoch, log)
+            if stage.after_epoch:
+                stage.after_epoch(epoch, _Reiterable(data.val, epoch))
+        log.epochs = epoch + 1
+        if not waiting:
+            log.stopped = "patience"
+            break
+    log.seconds = time.perf_counter() - started
+    return watch.best_states()
+
+
+def _train_epoch(
+    stage: Stage,
+    optimiser: torch.optim.Optimizer,
+    train: Part,
+    size: int,
+    order: torch.Generator,
+    epoch: int,
+    log: StageLog,
+) -> dict[str, float]:
+    """One pass over the training part; returns the mean of every loss term over the steps."""
+    totals: dict[str, Tensor] = {}
+    steps = 0
+    for batch in _batches(stage, train, size, order, epoch):
+        terms = stage.losses(batch)
+        optimiser.zero_grad(set_to_none=True)
+        sum(terms.values()).backward()
+        optimiser.step()
+        if stage.after_step:
+            stage.after_step(batch)
+        for name, term in terms.items():
+            term = term.detach()
+            totals[name] = totals[name] + term if name in totals else term
+        steps += 1
+    log.steps += steps
+    return {name: float(total) / steps for name, total in totals.items()}
+
+
+def _batches(
+    stage: Stage, train: Part, size: int, order: torch.Generator, epoch: int
+) -> Iterator[Batch | dict[str, Batch]]:
+    """Shuffled batches; a last batch of one sample is left out, as BatchNorm cannot take it.
+
+    The paired order is drawn first, so that it is the same for every method.
+    """
+    device = train.y.device
+    permutation = torch.randperm(len(train), generator=order)
+    if stage.paired:
+        for index in permutation.to(device).split(size):
+            if len(index) > 1:
+                yield train.batch(index, epoch)
+        return
+    own = {m: train.only((m,)) for m in train.x}
+    orders = [torch.randperm(len(train), generator=order).to(device).split(size) for _ in own]
+    for indices in zip(*orders, strict=True):
+        if len(indices[0]) > 1:
+            yield {
+                m: part.batch(i, epoch) for (m, part), i in zip(own.items(), indices, strict=True)
+            }
+
+
+def _check_finite(stage: Stage, epoch: int, means: Mapping[str, float]) -> None:
+    for name, mean in means.items():
+        if not math.isfinite(mean):
+            raise TrainingError(
+                f"loss term '{name}' became {mean} in epoch {epoch + 1} of stage '{stage.name}'"
+            )
+
+
+@dataclass(frozen=True)
+class _Reiterable:
+    """The validation batches, as often as a hook wants to go through them."""
+
+    part: Part
+    epoch: int
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.part.in_order(epoch=self.epoch)
+
+
+class _Best:
+    """The best value of one watched quantity, the state that reached it, and the patience left."""
+
+    def __init__(self, module: nn.Module, patience: int, min_delta: float) -> None:
+        self.module = module
+        self.patience, self.min_delta = patience, min_delta
+        self.lowest = self.reference = math.inf
+        self.waited = 0
+        self.epoch = 0
+        self.state: State = {}
+
+    def update(self, epoch: int, value: float) -> None:
+        """Keep the state of the lowest value; ``min_delta`` only decides what renews patience."""
+        if value < self.lowest:
+            self.lowest, self.epoch = value, epoch
+            self.state = {k: v.detach().clone() for k, v in self.module.state_dict().items()}
+        if value < self.reference - self.min_delta:
+            self.reference = value
+            self.waited = 0
+        else:
+            self.waited += 1
+
+    @property
+    def exhausted(self) -> bool:
+        return self.waited >= self.patience
+
+
+class _Watch:
+    """What validation watches during a stage: quantities by name, each with its best state."""
+
+    def __init__(
+        self,
+        quantities: Mapping[str, tuple[nn.Module, Callable[[int], Tensor]]],
+        patience: int,
+        min_delta: float,
+        finish: Callable[[dict[str, State]], dict[str, State]],
+    ) -> None:
+        self.evaluate = {name: evaluate for name, (_, evaluate) in quantities.items()}
+        self.best = {
+            name: _Best(module, patience, min_delta) for name, (module, _) in quantities.items()
+        }
+        self.finish = finish
+
+    def after_epoch(self, epoch: int, log: StageLog) -> bool:
+        """Evaluate everything that still has patience; False once nothing has."""
+        for name, best in self.best.items():
+            if best.exhausted:
+                continue
+            value = float(self.evaluate[name](epoch))
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"the validation loss of '{name}' became {value} in epoch {epoch + 1} of "
+                    f"stage '{log.stage}'"
+                )
+            log.validation.setdefault(name, []).append(value)
+            best.update(epoch, value)
+            log.best_epoch[name] = best.epoch
+        return not all(best.exhausted for best in self.best.values())
+
+    def best_states(self) -> dict[str, State]:
+        return self.finish({name: best.state for name, best in self.best.items()})
+
+
+def _watch(spec: RunSpec, method: Method, stage: Stage, val: Part) -> _Watch:
+    """Each predictor on its own loss; or the stage's objective; or, as released, all losses."""
+    values = spec.protocol
+    patience, min_delta = values["patience"], values["min_delta"]
+    if stage.predictors and values["stop_on"] == "predictors":
+
+        def loss_of(m: str) -> Callable[[int], Tensor]:
+            return lambda _: method.task.loss(outputs(method.predictor(m), m, val), val.y)
+
+        quantities = {m: (method.predictor(m), loss_of(m)) for m in stage.predictors}
+        return _Watch(quantities, patience, min_delta, lambda states: states)
+
+    modules = nn.ModuleList(stage.modules)
+
+    def objective(epoch: int) -> Tensor:
+        total, n = torch.zeros((), device=val.y.device), 0
+        for batch in val.in_order(values["batch_size"], epoch):
+            if stage.validate:
+                value = stage.validate(batch)
+            else:
+                given = batch if stage.paired else dict.fromkeys(batch.x, batch)
+                value = sum(stage.losses(given).values())
+            total, n = total + value * len(batch.y), n + len(batch.y)
+        return total / n
+
+    def finish(states: dict[str, State]) -> dict[str, State]:
+        modules.load_state_dict(states["objective"])
+        return {m: method.predictor(m).state_dict() for m in stage.predictors}
+
+    return _Watch({"objective": (modules, objective)}, patience, min_delta, finish)
+
+
+def outputs(predictor: nn.Module, m: str, part: Part) -> Tensor:
+    """Outputs (n, C) of a deployment on a part, which sees x_m and nothing else."""
+    predictor.eval()
+    if m != ALL:
+        part = part.only((m,))
+    collected = [predictor(batch.x if m == ALL else batch.x[m]) for batch in part.in_order()]
+    return torch.cat(collected)

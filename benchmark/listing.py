@@ -1,0 +1,85 @@
+"""`list` and `describe`."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import textwrap
+
+from tabulate import tabulate
+
+from benchmark import protocol
+from benchmark.errors import unknown
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print a table of the methods, datasets or protocols."""
+    tables = {"methods": _methods, "datasets": _datasets, "protocols": _protocols}
+    rows = tables[options.what](options)
+    print(tabulate(rows, headers="keys", tablefmt="simple", maxcolwidths=[None, None, 70]))
+    return 0
+
+
+def _methods(options: argparse.Namespace) -> list[dict[str, str]]:
+    import methods
+    from methods.common.registry import FAMILIES
+
+    if options.family and options.family not in FAMILIES:
+        raise unknown("family", options.family, FAMILIES)
+    entries = sorted(
+        methods.load(options.plugin).values(), key=lambda e: (FAMILIES.index(e.family), e.key)
+    )
+    return [
+        {"method": entry.key, "family": entry.family, "what it is": entry.summary}
+        for entry in entries
+        if options.family in (None, entry.family)
+    ]
+
+
+def _datasets(options: argparse.Namespace) -> list[dict[str, str]]:
+    import datasets
+
+    return [
+        {
+            "dataset": adapter.name,
+            "modalities (published pair first)": ", ".join(
+                sorted(adapter.modalities, key=lambda m: m not in adapter.default_modalities)
+            ),
+            "what it is": f"{adapter.title} Folder: {adapter.folder}/. Licence: {adapter.licence}.",
+        }
+        for adapter in datasets.load().values()
+    ]
+
+
+def _protocols(options: argparse.Namespace) -> list[dict[str, str]]:
+    loaded = [protocol.load(name) for name in protocol.names()]
+    return [{"protocol": p.name, "title": p.title, "what it is for": p.purpose} for p in loaded]
+
+
+def describe(options: argparse.Namespace) -> int:
+    """Print one method's entry with its losses and hyper-parameters."""
+    import methods
+
+    registry = methods.load(options.plugin)
+    if options.method not in registry:
+        raise unknown("method", options.method, registry)
+    entry = registry[options.method]
+    facts = {
+        "family": entry.family,
+        "role": entry.role,
+        "publication": entry.publication or "none",
+        "loss": entry.losses,
+        "hyper-parameters": ", ".join(f"{k}={v!r}" for k, v in entry.hyperparameters.items()),
+        "defaults from": " ".join(filter(None, [entry.defaults_from, f"({entry.defaults_note})"]))
+        if entry.defaults_note
+        else entry.defaults_from,
+        "runs": "one student per modality" if entry.per_modality else "one model for all",
+        "never trained": ", ".join(entry.never_trained) or "nothing",
+        "version": entry.version,
+        "file": f"methods/{entry.method.__module__.rsplit('.', 1)[-1]}.py",
+    }
+    print(f"{entry.key}: {entry.summary}\n")
+    for name, value in facts.items():
+        print(textwrap.fill(f"{name}: {value or 'none'}", 100, subsequent_indent="    "))
+    print("\n" + inspect.getdoc(entry.method))
+    return 0

@@ -1,0 +1,102 @@
+"""From what the user asked for to the list of jobs: all bad input is found here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmark.errors import UserError
+from benchmark.execute import Job
+from benchmark.fit import resolve_artefacts
+from benchmark.protocol import Protocol
+from benchmark.spec import RunSpec
+from benchmark.split import folds
+from datasets.common.contract import EODataset
+from methods.common.registry import Entry
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A job, and the reason why it does not apply, if it doesn't."""
+
+    job: Job
+    not_applicable: str | None = None
+
+
+def plan(
+    datasets: Sequence[tuple[EODataset, Path]],
+    methods: Sequence[Entry],
+    protocol: Protocol,
+    *,
+    chosen_folds: Sequence[int] | None,
+    seeds: Sequence[int] | None,
+    results: Path,
+    device: str,
+    plugins: tuple[Path, ...],
+) -> list[Planned]:
+    """One job for every dataset, method, fold and seed.
+
+    datasets: with the folder of their prepared arrays. Methods go before folds, so that parallel
+    workers are on different folds and do not train the same artefact at the same time.
+    Raises `UserError` listing everything that is wrong; nothing has been trained then.
+    """
+    planned: list[Planned] = []
+    problems: list[str] = []
+    for dataset, prepared in datasets:
+        try:
+            numbers = _chosen(dataset, protocol, chosen_folds)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        official = dataset.split is not None
+        repetitions = seeds or (range(protocol.repetitions) if official else (0,))
+        for entry in methods:
+            spec = _spec(dataset, entry, protocol)
+            reason = _reason(entry, dataset, protocol)
+            for fold in numbers:
+                for seed in repetitions:
+                    numbered = replace(spec, fold=fold, seed=seed)
+                    job = Job(numbered, prepared, results, device, plugins)
+                    planned.append(Planned(job, reason))
+    if problems:
+        raise UserError("\n".join(problems))
+    return planned
+
+
+def _chosen(dataset: EODataset, protocol: Protocol, chosen: Sequence[int] | None) -> list[int]:
+    available = range(len(folds(dataset, protocol.values_for(dataset.name))))
+    if chosen is None or dataset.split is not None:
+        return list(available)
+    if not set(chosen) <= set(available):
+        raise UserError(
+            f"{dataset.name}: protocol '{protocol.name}' has folds 0 to {len(available) - 1}; "
+            f"asked for {', '.join(map(str, chosen))}"
+        )
+    return sorted(set(chosen))
+
+
+def _reason(entry: Entry, dataset: EODataset, protocol: Protocol) -> str | None:
+    if not protocol.applies_to(entry.key):
+        return f"protocol '{protocol.name}' is for {', '.join(protocol.methods)} only"
+    return entry.applicable(dataset.modalities, dataset.task)
+
+
+def _spec(dataset: EODataset, entry: Entry, protocol: Protocol) -> RunSpec:
+    modalities = tuple(dataset.modalities)
+    kinds = {spec.kind for spec in dataset.modalities.values()}
+    return RunSpec(
+        dataset=dataset.name,
+        source=dataset.source,
+        fingerprint=dataset.fingerprint,
+        modalities=modalities,
+        method=entry.key,
+        version=entry.version,
+        hyperparameters=entry.hyperparameters,
+        artefacts=resolve_artefacts(entry, modalities, entry.hyperparameters),
+        encoders=protocol.encoders_for(dataset.name, kinds),
+        precision="float32",
+        protocol=protocol.values_for(dataset.name),
+        fold=0,
+        seed=0,
+    )

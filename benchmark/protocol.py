@@ -1,0 +1,195 @@
+"""Protocols: what all methods of a comparison have in common, read from YAML files.
+
+The shipped ones lie in ``benchmark/protocols/``; a copy of one, changed, is named by its path.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+from benchmark.errors import UserError, unknown
+
+FOLDER = Path(__file__).parent / "protocols"
+
+Split = Literal["grouped", "stratified", "shuffled"]
+Statistics = Literal["training", "all"]
+StopOn = Literal["predictors", "objective"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The values of a protocol file; the comments of ``protocols/quick.yaml`` explain each.
+
+    batch_size, view: dataset → value, with a "default". encoders: sizes D, which datasets have
+    LayerNorm, and the options of each kind's backbone (`methods.common.encoders`).
+    """
+
+    name: str
+    title: str
+    purpose: str
+    evidence: bool
+    flags: tuple[str, ...]
+    methods: tuple[str, ...]
+    split: Split
+    folds: int
+    repetitions: int
+    split_seed: int
+    validation: float | Literal["test"]
+    statistics: Statistics
+    optimiser: Literal["adam"]
+    learning_rate: float
+    batch_size: Mapping[str, int]
+    epochs: int
+    patience: int
+    min_delta: float
+    stop_on: StopOn
+    encoders: Mapping[str, Any]
+    view: Mapping[str, Mapping[str, Any]]
+
+    def applies_to(self, method: str) -> bool:
+        """Whether the protocol is meant for a method."""
+        return any(fnmatch.fnmatchcase(method, pattern) for pattern in self.methods)
+
+    def values_for(self, dataset: str) -> dict[str, Any]:
+        """The values that decide numbers on a dataset: the protocol's part of a run's id."""
+        names = ["name", "split", "folds", "split_seed", "validation", "statistics", "optimiser"]
+        names += ["learning_rate", "epochs", "patience", "min_delta", "stop_on"]
+        values = {name: getattr(self, name) for name in names}
+        return {**values, "batch_size": self.batch_size.get(dataset, self.batch_size["default"])}
+
+    def view_for(self, dataset: str) -> dict[str, Any]:
+        """Keyword arguments of `datasets.common.contract.View` for a dataset."""
+        return dict(self.view.get(dataset, self.view["default"]))
+
+    def encoders_for(self, dataset: str, kinds: set[str]) -> dict[str, Any]:
+        """Keyword arguments of `methods.common.encoders.Encoders` for kinds of modalities."""
+        return {
+            "dim": self.encoders["dim"],
+            "layer_norm": dataset in self.encoders["layer_norm"],
+            "options": {kind: dict(self.encoders[kind]) for kind in sorted(kinds)},
+        }
+
+
+def names() -> list[str]:
+    """Names of the shipped protocols, the default first."""
+    return sorted((path.stem for path in FOLDER.glob("*.yaml")), key=lambda n: (n != "quick", n))
+
+
+def load(name: str) -> Protocol:
+    """A shipped protocol by its name, or a user's by the path of its YAML file.
+
+    Raises `UserError` for an unknown name and for a file that is not a complete protocol.
+    """
+    path = FOLDER / f"{name}.yaml"
+    if not re.fullmatch(r"[\w-]+", name):
+        path = Path(name)
+        if not path.is_file():
+            raise UserError(f"no protocol file at {name}; shipped protocols: {', '.join(names())}")
+    elif not path.is_file():
+        raise unknown("protocol", name, names())
+    return _parse(path)
+
+
+def _parse(path: Path) -> Protocol:
+    import yaml
+
+    try:
+        document = yaml.safe_load(path.read_bytes())
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not a YAML file ({reason})") from error
+    if not isinstance(document, dict):
+        raise UserError(f"{path}: a protocol is a mapping of settings; copy {FOLDER}/quick.yaml")
+    known = {field.name for field in fields(Protocol)} - {"name"}
+    if document.keys() != known:
+        missing = ", ".join(sorted(known - document.keys())) or "nothing"
+        foreign = ", ".join(sorted(map(str, document.keys() - known))) or "nothing"
+        raise UserError(f"{path}: a protocol lacks {missing} and has {foreign} too much")
+    hints = get_type_hints(Protocol)
+    values = {key: _value(path, key, value, hints[key]) for key, value in document.items()}
+    protocol = Protocol(name=path.stem, **values)
+    _check(path, protocol)
+    return protocol
+
+
+def _value(path: Path, key: str, value: Any, hint: Any) -> Any:
+    """``value`` as the type that the field declares; YAML reads 1e-3 as text, for one."""
+    try:
+        if hint is bool:
+            if not isinstance(value, bool):
+                raise ValueError("true or false")
+            return value
+        if hint is int:
+            if isinstance(value, bool) or int(value) != value:
+                raise ValueError("a whole number")
+            return int(value)
+        if hint is float:
+            return float(value)
+        if hint is str:
+            return str(value)
+        if hint == tuple[str, ...]:
+            if not isinstance(value, list):
+                raise ValueError("a list of words")
+            return tuple(str(item) for item in value)
+        if key == "validation":
+            return value if value == "test" else float(value)
+        if key in ("batch_size", "encoders", "view"):
+            if not isinstance(value, dict):
+                raise ValueError("a mapping")
+            return value
+        if value not in get_args(hint):
+            raise ValueError("one of " + ", ".join(get_args(hint)))
+        return value
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: '{key}: {value}' cannot be read: expected {error}") from error
+
+
+def _check(path: Path, protocol: Protocol) -> None:
+    """Ranges, and the entries that every dataset relies on."""
+
+    def need(condition: bool, sentence: str) -> None:
+        if not condition:
+            raise UserError(f"{path}: {sentence}")
+
+    whole = lambda value: isinstance(value, int) and not isinstance(value, bool)  # noqa: E731
+    need(protocol.folds >= 2, "folds must be at least 2")
+    need(protocol.repetitions >= 1, "repetitions must be at least 1")
+    need(protocol.epochs >= 1 and protocol.patience >= 1, "epochs and patience must be at least 1")
+    need(protocol.learning_rate > 0, "learning_rate must be above 0")
+    need(protocol.min_delta >= 0, "min_delta must not be negative")
+    need(
+        protocol.validation == "test" or 0 < protocol.validation < 1,
+        'validation must be a share between 0 and 1, or "test"',
+    )
+    need(
+        "default" in protocol.batch_size
+        and all(whole(size) and size >= 2 for size in protocol.batch_size.values()),
+        "batch_size needs a default, and whole numbers of at least 2",
+    )
+    view_keys = {"samples", "dates", "window", "image_px"}
+    need(
+        "default" in protocol.view
+        and all(isinstance(v, dict) and v.keys() <= view_keys for v in protocol.view.values()),
+        f"view needs a default, and mappings of {', '.join(sorted(view_keys))}",
+    )
+    for view in protocol.view.values():
+        numbers = [view[key] for key in ("samples", "dates", "image_px") if key in view]
+        need(all(whole(n) and n > 0 for n in numbers), "numbers of a view must be above 0")
+        need(view.get("window") in (None, "mean"), "the window of a view can only be 'mean'")
+    encoders = protocol.encoders
+    kinds = ("series", "image", "vector")
+    need(
+        encoders.keys() == {"dim", "layer_norm", *kinds}
+        and all(isinstance(encoders[kind], dict) for kind in kinds)
+        and isinstance(encoders["layer_norm"], list),
+        "encoders needs dim, layer_norm (a list of datasets), series, image and vector",
+    )
+    need(
+        whole(encoders["dim"]) and encoders["dim"] >= 2 and encoders["dim"] % 2 == 0,
+        "encoders.dim must be an even number",
+    )

@@ -1,0 +1,235 @@
+"""`run` and `report`."""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import os
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark import protocol as protocols
+from benchmark import records
+from benchmark.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from benchmark.plan import Planned
+    from benchmark.protocol import Protocol
+    from benchmark.records import Record
+    from datasets.common.contract import EODataset
+    from methods.common.registry import Entry
+
+
+def run(options: argparse.Namespace) -> int:
+    """Plan, execute what is not recorded yet, then report. Returns 1 if a run failed."""
+    protocol = protocols.load(options.protocol)
+    _check_request(options)
+    _check_writable(options.results)
+    datasets = _prepare_datasets(options, protocol)
+
+    from benchmark import executors
+    from benchmark.plan import plan
+
+    device = _device(options.device)
+    planned = plan(
+        datasets,
+        _choose_methods(options),
+        protocol,
+        chosen_folds=options.folds,
+        seeds=options.seeds,
+        results=options.results,
+        device=device,
+        plugins=tuple(plugin.resolve() for plugin in options.plugin),
+    )
+    recorded = _recorded(planned, options.results)
+    again = [r.id for r in recorded if r.status == "failed" and options.retry == "failed"]
+    known = {record.id for record in recorded} - set(again)
+    todo = [p for p in planned if p.job.spec.id not in known]
+    if options.dry_run:
+        return _list(todo, len(known))
+
+    workers = options.workers or (1 if device.startswith("cuda") else os.cpu_count() or 1)
+    name = options.executor or ("serial" if workers == 1 else "processes")
+    done = _execute(todo, executors.EXECUTORS[name], workers)
+    _summarise(planned, [r for r in recorded if r.id in known], done)
+    everything = [r for r in recorded if r.id in known] + done
+    report(argparse.Namespace(**{**vars(options), **REPORT_ALL}))
+    return 1 if any(record.status == "failed" for record in everything) else 0
+
+
+REPORT_ALL = {"out": None, "datasets": None, "methods": None, "protocol": None}
+"""`run` ends with the report over everything in its results folder."""
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write tables, figures and leaderboard from the records of a results folder."""
+    from benchmark.report import summary_text, write_report
+
+    out = options.out or options.results
+    written = write_report(
+        options.results,
+        out,
+        datasets=options.datasets,
+        methods=options.methods,
+        protocol=options.protocol,
+    )
+    print(summary_text(written))
+    return 0
+
+
+def _check_request(options: argparse.Namespace) -> None:
+    if not (options.all or options.datasets or options.methods):
+        raise UserError("say what to run: --all, or --datasets and/or --methods with names")
+    if options.modalities is not None and len(options.modalities) < 2:
+        raise UserError("--modalities: co-learning needs at least two modalities")
+    if options.workers is not None and options.workers < 1:
+        raise UserError("--workers must be at least 1")
+
+
+def _check_writable(results: Path) -> None:
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=results):
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"--results {results}: cannot be written to ({reason})") from error
+
+
+def _prepare_datasets(
+    options: argparse.Namespace, protocol: Protocol
+) -> list[tuple[EODataset, Path]]:
+    """The chosen datasets, prepared; says on the screen for each whether it is real."""
+    import datasets
+    from datasets.common import prepared
+    from datasets.common.contract import View
+
+    adapters = datasets.load()
+    chosen = options.datasets or tuple(adapters)
+    for name in chosen:
+        if name not in adapters:
+            raise unknown("dataset", name, adapters)
+    prepared.check_data_root(options.data_root, adapters.values())
+    result, problems = [], []
+    for name in chosen:
+        adapter = adapters[name]
+        try:
+            modalities = options.modalities or adapter.default_modalities
+            for m in modalities:
+                if m not in adapter.modalities:
+                    raise unknown(f"modality of {name}", m, adapter.modalities)
+            view = View(**protocol.view_for(name))
+            folder, source, notice = prepared.resolve(
+                adapter, options.data_root, options.cache, named=options.datasets is not None
+            )
+            if notice:
+                print(f"{name}: {notice}")
+            dataset, where = prepared.prepare(
+                adapter, folder, source, modalities, view, options.cache
+            )
+            print(
+                f"{name}: {dataset.source.upper()} data, {len(dataset)} samples, "
+                f"{', '.join(modalities)} (fingerprint {dataset.fingerprint[:12]})"
+            )
+            result.append((dataset, where))
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("\n".join(problems))
+    return result
+
+
+def _choose_methods(options: argparse.Namespace) -> list[Entry]:
+    """Entries by name or pattern, in the order of the registry's families."""
+    import methods
+    from methods.common.registry import FAMILIES
+
+    registry = methods.load(options.plugin)
+    wanted: Sequence[str] = options.methods or ("*",)
+    for pattern in wanted:
+        if not fnmatch.filter(registry, pattern):
+            raise unknown("method", pattern, registry)
+    chosen = [e for e in registry.values() if any(fnmatch.fnmatch(e.key, p) for p in wanted)]
+    return sorted(chosen, key=lambda e: (FAMILIES.index(e.family), e.key))
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--device {name}: cannot be used here ({reason})") from error
+    return name
+
+
+def _recorded(planned: Sequence[Planned], results: Path) -> list[Record]:
+    """The records that exist of the planned runs; a damaged one is moved aside and named."""
+    found = []
+    for item in planned:
+        path = records.record_path(results, item.job.spec)
+        if not path.exists():
+            continue
+        try:
+            record = records.read(path)
+            if record.status == "done":
+                records.read_predictions(record, results)
+            found.append(record)
+        except UserError as error:
+            aside = path.with_suffix(".damaged")
+            print(f"{error}: moved to {aside.name}, run again", file=sys.stderr)
+            path.replace(aside)
+    return found
+
+
+def _list(todo: Sequence[Planned], skipped: int) -> int:
+    for item in todo:
+        reason = f"  not applicable: {item.not_applicable}" if item.not_applicable else ""
+        print(f"{item.job.spec.id}  {item.job.spec}{reason}")
+    print(f"{len(todo)} runs to do, {skipped} recorded already")
+    return 0
+
+
+def _execute(todo: Sequence[Planned], executor: executors.Executor, workers: int) -> list[Record]:
+    """Execute what applies, with one progress bar, one line a finished run."""
+    from tqdm import tqdm
+
+    from benchmark.execute import not_applicable
+
+    done = [not_applicable(p.job, p.not_applicable) for p in todo if p.not_applicable]
+    jobs = [p.job for p in todo if not p.not_applicable]
+    with tqdm(total=len(jobs), unit="run", disable=not jobs) as bar:
+        for record in executor(jobs, workers):
+            done.append(record)
+            tqdm.write(_line(record), file=sys.stdout)
+            bar.update()
+    return done
+
+
+def _line(record: Record) -> str:
+    """One finished run: its scores by deployment, or why it failed."""
+    from benchmark.metrics import primary
+
+    if record.status == "failed":
+        return f"{record.spec}: FAILED: {record.reason}"
+    metric = primary(record.data["task"]["kind"])
+    scores = ", ".join(f"{m} {s[metric.name]:.3f}" for m, s in record.metrics.items())
+    return f"{record.spec}: {metric.label} {scores} ({record.cost['seconds']:.1f} s)"
+
+
+def _summarise(
+    planned: Sequence[Planned], skipped: Sequence[Record], done: Sequence[Record]
+) -> None:
+    counts = Counter(record.status for record in (*skipped, *done))
+    parts = [f"{n} {status}" for status, n in sorted(counts.items())]
+    print(f"\n{len(planned)} runs: {', '.join(parts)}; {len(skipped)} were recorded already")
+    for record in (*skipped, *done):
+        if record.status == "failed":
+            print(f"failed: {record.spec}: {record.reason} (run again with --retry failed)")
