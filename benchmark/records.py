@@ -36,10 +36,13 @@ Status = Literal["done", "failed", "not applicable"]
 class Record:
     """All that is known of one run.
 
-    reason: why a run failed or does not apply. metrics: deployment → metric → value (a number, a
-    list or None where it is undefined). stages: per stage of this run, and of the artefacts it
-    used, name, method, steps, epochs, seconds, mean of every loss term per epoch, validation
-    losses per epoch and best epochs. cost: parameters, FLOPs, seconds, steps.
+    reason: why a run failed or does not apply. entry: family, role, defaults_from and reference of
+    the method, so that a report needs no method to exist. data: task (kind, outputs, class_names,
+    unit), samples, groups (their number or None), group_kind, and train, val, test: the sizes of
+    this fold's parts. metrics: deployment → metric → value (a number, a list or None where it is
+    undefined). stages: of this run and of the artefacts it used, as `benchmark.fit.StageLog`
+    tells. cost: seconds, steps, training_parameters; inference_parameters and inference_flops
+    by deployment.
     environment: versions, git revision, device: where it ran, never part of the id.
     predictions_sha256: digest of the ``.npz`` beside the record.
     """
@@ -48,6 +51,8 @@ class Record:
     spec: RunSpec
     status: Status
     reason: str | None = None
+    entry: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     stages: list[dict[str, Any]] = field(default_factory=list)
     cost: Mapping[str, Any] = field(default_factory=dict)
@@ -92,16 +97,14 @@ def write(record: Record, predictions: Mapping[str, np.ndarray] | None, results:
     path = record.path(results)
     if predictions is not None:
         buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer, ids=ids, **{f"prediction/{m}": p for m, p in predictions.items()}
-        )
+        np.savez_compressed(buffer, **predictions)
         content = buffer.getvalue()
         with atomic(path.with_suffix(".npz")) as file:
             file.write(content)
         record = replace(record, predictions_sha256=hashlib.sha256(content).hexdigest())
     document = {"schema": SCHEMA, **asdict(record)}
     with atomic(path) as file:
-        text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
+        text = json.dumps(document, allow_nan=False, ensure_ascii=False)
         file.write(text.encode() + b"\n")
     return record
 

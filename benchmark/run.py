@@ -17,6 +17,7 @@ from benchmark import records
 from benchmark.errors import UserError, unknown
 
 if TYPE_CHECKING:
+    from benchmark.executors import Executor
     from benchmark.plan import Planned
     from benchmark.protocol import Protocol
     from benchmark.records import Record
@@ -197,7 +198,7 @@ def _list(todo: Sequence[Planned], skipped: int) -> int:
     return 0
 
 
-def _execute(todo: Sequence[Planned], executor: executors.Executor, workers: int) -> list[Record]:
+def _execute(todo: Sequence[Planned], executor: Executor, workers: int) -> list[Record]:
     """Execute what applies, with one progress bar, one line a finished run."""
     from tqdm import tqdm
 
