@@ -184,6 +184,10 @@ def _train_stage(
     started = time.perf_counter()
     if stage.on_start:
         stage.on_start(len(data.train))
+    if stage.on_validation:
+        method.eval()
+        with torch.no_grad():
+            stage.on_validation(_Reiterable(data.val, epoch=0))
     for epoch in range(values["epochs"]):
         method.eval()
         for module in stage.modules:
