@@ -182,8 +182,12 @@ def _train_stage(
     torch.manual_seed(stream(spec.stream, spec.seed, spec.fold, "noise", number))
     watch = _watch(spec, method, stage, data.val)
     started = time.perf_counter()
-    if stage.on_start:
-        stage.on_start(len(data.train))
+    method.eval()
+    with torch.no_grad():
+        if stage.on_start:
+            stage.on_start(len(data.train))
+        if stage.on_validation:
+            stage.on_validation(_Reiterable(data.val, epoch=0))
     if stage.on_validation:
         method.eval()
         with torch.no_grad():
