@@ -38,7 +38,7 @@ class StageLog:
 
     stage: str
     method: str
-    modalities: tuple[str, ...]
+    modalities: list[str]
     artefact: bool
     epochs: int = 0
     steps: int = 0
@@ -145,7 +145,7 @@ def fit(
     own = data.only(spec.modalities)
     best: dict[str, nn.Module] = {}
     for number, stage in enumerate(stages):
-        log = StageLog(stage.name, spec.method, spec.modalities, artefact=False)
+        log = StageLog(stage.name, spec.method, list(spec.modalities), artefact=False)
         states = _train_stage(spec, method, stage, number, own, log)
         logs.append(log)
         for m in stage.predictors:

@@ -1,0 +1,79 @@
+"""Standardisation: statistics of the training part alone, missing values at the channel's mean."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark import data as data_module
+from benchmark.data import channel_statistics, fold_data
+from benchmark.split import folds
+from tests.problems import dataset, protocol_values
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("kinds", [("series", "vector"), ("image", "series")])
+def test_training_inputs_have_mean_0_and_deviation_1(kinds):
+    data = dataset("multiclass", kinds, samples=300, groups=None)
+    fold = folds(data, protocol_values())[0]
+    ready = fold_data(data, fold, "training", CPU)
+    for x in ready.train.batch(torch.arange(len(ready.train))).x.values():
+        flat = x.reshape(-1, x.shape[-1])
+        assert torch.allclose(flat.mean(0), torch.zeros(flat.shape[1]), atol=1e-4)
+        assert torch.allclose(flat.std(0), torch.ones(flat.shape[1]), atol=1e-2)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "regression"])
+def test_test_rows_move_nothing_that_training_sees(kind):
+    data = dataset(kind)
+    fold = folds(data, protocol_values())[0]
+    y = data.y.copy()
+    y[fold.test] = y[fold.test][::-1] * (1 if kind == "multiclass" else 7)
+    x = {m: a.copy() for m, a in data.x.items()}
+    for a in x.values():
+        a[fold.test] = 1e6
+    clean = fold_data(data, fold, "training", CPU)
+    corrupt = fold_data(replace(data, x=x, y=y), fold, "training", CPU)
+    assert clean.task == corrupt.task
+    for ours, theirs in ((clean.train, corrupt.train), (clean.val, corrupt.val)):
+        a, b = (part.batch(torch.arange(len(part))) for part in (ours, theirs))
+        assert torch.equal(a.y, b.y)
+        assert all(torch.equal(a.x[m], b.x[m]) for m in a.x)
+
+
+def test_missing_values_become_the_channel_mean_and_do_not_enter_it():
+    array = np.array([[[1.0, 5.0]], [[3.0, np.nan]], [[np.nan, 7.0]]], dtype=np.float32)
+    mean, std = channel_statistics(array, np.arange(3))
+    assert mean == pytest.approx([2, 6]) and std == pytest.approx([1, 1])
+    x = data_module.StandardisedModality(array, mean, std, CPU)[torch.arange(3)]
+    assert x.tolist() == [[[-1, -1]], [[1, 0]], [[0, 1]]]
+
+
+def test_a_constant_channel_is_centred_and_not_divided_by_zero():
+    array = np.full((4, 3, 1), 0.1, dtype=np.float32)
+    mean, std = channel_statistics(array, np.arange(4))
+    x = data_module.StandardisedModality(array, mean, std, CPU)[torch.arange(4)]
+    assert torch.all(x.abs() < 1e-6)
+
+
+def test_a_modality_too_large_for_memory_gives_the_same_batches(monkeypatch):
+    data = dataset("binary", ("image", "series"))
+    fold = folds(data, protocol_values())[0]
+    kept = fold_data(data, fold, "training", CPU)
+    monkeypatch.setattr(data_module, "IN_MEMORY", 0)
+    streamed = fold_data(data, fold, "training", CPU)
+    index = torch.tensor([5, 0, 3])
+    a, b = kept.train.batch(index), streamed.train.batch(index)
+    assert all(torch.equal(a.x[m], b.x[m]) for m in a.x)
+
+
+def test_statistics_over_all_samples_are_those_of_the_release():
+    data = dataset("regression")
+    fold = folds(data, protocol_values())[0]
+    task = fold_data(data, fold, "all", CPU).task
+    assert task.target_mean == pytest.approx(data.y.mean())
+    assert task.target_std == pytest.approx(data.y.std())

@@ -1,0 +1,186 @@
+"""The training loop: seeds, stages, early stopping and best states."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from benchmark.artefacts import ArtefactStore
+from benchmark.data import fold_data
+from benchmark.fit import TrainingError, fit
+from benchmark.split import folds
+from methods.common.contract import Method, Stage
+from methods.common.registry import REGISTRY, Entry
+from tests.problems import dataset, protocol_values, run_spec, train
+
+
+def states(trained):
+    return {m: predictor.state_dict() for m, predictor in trained.predictors.items()}
+
+
+def same(a, b):
+    return all(torch.equal(a[m][k], b[m][k]) for m in a for k in a[m])
+
+
+def test_same_spec_same_numbers_and_another_seed_others():
+    data = dataset()
+    spec = run_spec("mdico", data)
+    first, second = train(spec, data), train(spec, data)
+    assert same(states(first), states(second))
+    assert first.stages[0].losses == second.stages[0].losses
+    assert not same(states(first), states(train(replace(spec, seed=1), data)))
+
+
+@pytest.mark.parametrize("method", ["kd", "late_ensemble", "single", "gen_distill"])
+def test_warm_cold_and_deleted_artefact_cache_give_the_same_student(method, tmp_path):
+    data = dataset()
+    spec = run_spec(method, data)
+    ready = fold_data(data, folds(data, spec.protocol)[0], "training", torch.device("cpu"))
+    store = ArtefactStore(tmp_path)
+    cold = fit(spec, data.modalities, ready, store)
+    files = sorted((tmp_path / "artefacts").iterdir())
+    assert files
+    warm = fit(spec, data.modalities, ready, store)
+    assert same(states(cold), states(warm))
+    assert [s.as_json() for s in cold.stages if s.artefact] == [
+        s.as_json() for s in warm.stages if s.artefact
+    ]
+    files[0].write_bytes(files[0].read_bytes()[:100])
+    assert same(states(cold), states(fit(spec, data.modalities, ready, store)))
+    assert files[0].with_suffix(".damaged").exists()
+    for file in files:
+        file.unlink()
+    assert same(states(cold), states(fit(spec, data.modalities, ready, store)))
+
+
+def test_a_late_ensemble_of_one_modality_is_that_single_net():
+    data = dataset()
+    ensemble = train(run_spec("late_ensemble", data), data).predictors["all"]
+    single = train(run_spec("single", data), data).predictors
+    x = {m: torch.as_tensor(a[:5]) for m, a in data.x.items()}
+    for m in x:
+        assert torch.equal(ensemble({m: x[m]}), single[m](x[m]))
+
+
+class Probe(Method):
+    """A method whose validation loss is what a test wants it to be."""
+
+    def __init__(self, modalities, task, encoder):
+        super().__init__(modalities, task, encoder)
+        self.offset = nn.ParameterDict({m: nn.Parameter(torch.zeros(1)) for m in modalities})
+
+    def losses(self, batch):
+        # The gradient of each parameter is 1: Adam lowers it by the learning rate at every step.
+        return {"slope": sum(self.offset.values()).sum()}
+
+    def stages(self):
+        return [Stage("probe", [self.offset], self.losses, predictors=self.deployed)]
+
+    def predictor(self, m):
+        return Shift(self.offset[m], 0.05 if m == "m1" else 1.0)
+
+
+class Shift(nn.Module):
+    def __init__(self, offset, target):
+        super().__init__()
+        self.offset = offset
+        self.target = target
+
+    def forward(self, x):
+        # Least where -offset equals the target, if all standardised y were 0.
+        distance = (self.offset + self.target).abs()
+        return distance * torch.ones(len(x), 1)
+
+
+@pytest.fixture
+def probe():
+    entry = Entry("probe", Probe, "control", "", "", None, "this benchmark")
+    REGISTRY["probe"] = entry
+    yield entry
+    del REGISTRY["probe"]
+
+
+def test_each_predictor_stops_by_itself_and_keeps_its_best_state(probe):
+    data = dataset("regression")
+    data = replace(data, y=data.y - data.y.mean())
+    values = protocol_values(epochs=40, patience=3, learning_rate=0.01, batch_size=16)
+    trained = train(run_spec("probe", data, protocol=values), data)
+    (log,) = trained.stages
+    steps = log.steps // log.epochs
+    assert log.best_epoch["m1"] < log.best_epoch["m2"]
+    assert len(log.validation["m1"]) == log.best_epoch["m1"] + 1 + 3
+    for m in ("m1", "m2"):
+        kept = float(trained.predictors[m].offset)
+        assert kept == pytest.approx(-0.01 * steps * (log.best_epoch[m] + 1), rel=1e-3)
+
+
+def test_objective_stop_is_patience_5_with_min_delta_and_keeps_the_lowest(probe):
+    data = dataset("regression")
+    values = protocol_values(epochs=30, patience=5, min_delta=1e9, stop_on="objective")
+    (log,) = train(run_spec("probe", data, protocol=values), data).stages
+    # The first epoch sets the reference; nothing after it is better by min_delta.
+    assert log.epochs == 1 + 5 and log.stopped == "patience"
+    assert log.best_epoch == {"objective": 5}
+    assert log.validation["objective"] == sorted(log.validation["objective"], reverse=True)
+
+
+def test_a_loss_that_is_not_a_number_is_named(probe, monkeypatch):
+    data = dataset("regression")
+    monkeypatch.setattr(
+        Probe, "losses", lambda self, batch: {"bad": self.offset["m1"].sum() * float("nan")}
+    )
+    with pytest.raises(
+        TrainingError, match="loss term 'bad' became nan in epoch 1 of stage 'probe'"
+    ):
+        train(run_spec("probe", data), data)
+
+
+@pytest.mark.parametrize("batch_size", [13, 60])
+def test_a_last_batch_of_one_sample_is_left_out(batch_size):
+    data = dataset("binary", samples=91, groups=None)
+    fold = folds(data, protocol_values())[0]
+    extra = len(fold.train) % batch_size
+    values = protocol_values(batch_size=len(fold.train) - 1 if extra != 1 else batch_size)
+    (log,) = train(run_spec("fusion_concat", data, protocol=values), data).stages
+    assert log.steps == log.epochs * (len(fold.train) // values["batch_size"])
+
+
+def test_all_methods_see_the_same_batches():
+    data = dataset()
+    seen = {}
+    for method in ("mdico", "fusion_concat"):
+        entry = REGISTRY[method]
+        indices = seen.setdefault(method, [])
+
+        class Spy(entry.method):
+            def losses(self, batch, indices=indices):
+                indices.append(batch.index.tolist())
+                return super().losses(batch)
+
+        REGISTRY[method] = replace(entry, method=Spy)
+        try:
+            train(run_spec(method, data), data)
+        finally:
+            REGISTRY[method] = entry
+    assert seen["mdico"] == seen["fusion_concat"]
+
+
+def test_frozen_teacher_is_untouched(tmp_path):
+    data = dataset()
+    spec = run_spec("kd", data)
+    ready = fold_data(data, folds(data, spec.protocol)[0], "training", torch.device("cpu"))
+    kept = {}
+
+    def obtain(needed, predictors, train):
+        trained = train()
+        kept["teacher"] = trained.predictors["all"]
+        kept["before"] = copy.deepcopy(trained.predictors["all"].state_dict())
+        return trained
+
+    fit(spec, data.modalities, ready, obtain)
+    after = kept["teacher"].state_dict()
+    assert all(torch.equal(after[k], v) for k, v in kept["before"].items())
