@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from copy import deepcopy
 
-import problems
 import pytest
 import torch
 from torch import nn
 
 from benchmark.errors import UserError
+from benchmark.problem import ModalitySpec
 from methods.com import Cross, Gated, Memory
 from methods.common.contract import ALL
 from methods.common.nets import MeanNet
+from methods.common.registry import REGISTRY
 from methods.common.subsets import SensorDropout, non_empty_subsets
+from tests import problems
+from tests.by_hand import build
 
 DROPOUT = ["isensd", "fsensd", "dsensd", "dsensd_plus"]
 COM = ["com_avg", "com_gated", "com_cross", "com_memory"]
@@ -91,31 +94,32 @@ def test_ratio_0_drops_nothing():
 @pytest.mark.parametrize("ratio", [-0.1, 1.0])
 def test_impossible_ratio_is_refused(ratio):
     with pytest.raises(UserError, match="ratio must be in"):
-        problems.build("fsensd", problems.modalities(), problems.task("binary"), ratio=ratio)
+        build("fsensd", problems.modalities(), problems.task("binary"), ratio=ratio)
 
 
 # All methods of this file
 
 
 @pytest.mark.parametrize("kind", TASKS)
-@pytest.mark.parametrize("key", [*DROPOUT, *COM, "esensi"])
-@pytest.mark.parametrize("kinds", [*STACKABLE, *MIXED])
+@pytest.mark.parametrize(
+    ("key", "kinds"),
+    [("isensd", kinds) for kinds in STACKABLE]
+    + [(key, kinds) for key in [*DROPOUT[1:], *COM, "esensi"] for kinds in [*STACKABLE, *MIXED]],
+)
 def test_trains_on_every_task_and_kind_of_modality(key, kinds, kind):
     specs, task = problems.modalities(kinds), problems.task(kind)
-    if key == "isensd" and "image" in kinds:
-        pytest.skip("not applicable to images")
-    method = problems.build(key, specs, task).train()
+    method = build(key, specs, task).train()
     batch = problems.batch(specs, task)
-    optimiser = torch.optim.Adam(method.parameters(), lr=1e-2)
-    torch.manual_seed(0)
+    optimiser = torch.optim.Adam(method.parameters(), lr=1e-3)
     seen = []
-    for _ in range(12):
+    for _ in range(8):
+        torch.manual_seed(1)  # the same subset and dropout at every step
         total = sum(method.losses(batch).values())
         optimiser.zero_grad()
         total.backward()
         optimiser.step()
         seen.append(float(total.detach()))
-    assert sum(seen[-4:]) < sum(seen[:4])
+    assert seen[-1] < seen[0]
     method.eval()
     for m in specs:
         assert method.predictor(m)(batch.x[m]).shape == (8, task.outputs)
@@ -124,12 +128,12 @@ def test_trains_on_every_task_and_kind_of_modality(key, kinds, kind):
 @pytest.mark.parametrize("key", [*DROPOUT, *COM, "esensi"])
 def test_predictor_works_from_its_own_state(key):
     specs, task = problems.modalities(STACKABLE[1]), problems.task("multiclass")
-    method = problems.build(key, specs, task).eval()
+    method = build(key, specs, task).eval()
     batch = problems.batch(specs, task)
     for m in specs:
         expected = method.predictor(m)(batch.x[m])
         state = deepcopy(method.predictor(m).state_dict())
-        fresh = problems.build(key, specs, task, seed=1).eval().predictor(m)
+        fresh = build(key, specs, task, seed=1).eval().predictor(m)
         assert not torch.equal(fresh(batch.x[m]), expected)
         fresh.load_state_dict(state)
         assert torch.equal(fresh(batch.x[m]), expected)
@@ -152,7 +156,7 @@ def encoders(method) -> dict[str, nn.Module]:
 def test_missing_modality_is_never_touched(key, monkeypatch):
     """NaN in what is dropped reaches neither the loss nor a gradient."""
     specs, task = problems.modalities(MIXED[1]), problems.task("multiclass")
-    method = problems.build(key, specs, task).eval()
+    method = build(key, specs, task).eval()
     batch = problems.batch(specs, task)
     always(monkeypatch, "m2")
     clean = {m: method.predictor(m)(batch.x[m]) for m in specs}
@@ -170,7 +174,7 @@ def test_missing_modality_is_never_touched(key, monkeypatch):
 
 def test_isensd_without_dropout_is_input_fusion():
     specs, task = problems.modalities(STACKABLE[1]), problems.task("regression")
-    method = problems.build("isensd", specs, task, ratio=0.0).eval()
+    method = build("isensd", specs, task, ratio=0.0).eval()
     batch = problems.batch(specs, task)
     vector = batch.x["m2"].unsqueeze(1).expand(-1, 6, -1)
     stacked = torch.cat([batch.x["m1"], vector, batch.x["m3"]], dim=2)
@@ -181,7 +185,7 @@ def test_isensd_without_dropout_is_input_fusion():
 @pytest.mark.parametrize("m", ["m1", "m2", "m3"])
 def test_isensd_drops_whole_sensors_and_deploys_with_zeros(m, monkeypatch):
     specs, task = problems.modalities(STACKABLE[1]), problems.task("binary")
-    method = problems.build("isensd", specs, task).eval()
+    method = build("isensd", specs, task).eval()
     batch = problems.batch(specs, task)
     zeroed = {j: x if j == m else torch.zeros_like(x) for j, x in batch.x.items()}
     expected = method.net(zeroed)
@@ -192,7 +196,7 @@ def test_isensd_drops_whole_sensors_and_deploys_with_zeros(m, monkeypatch):
 
 def test_isensd_mask_does_not_depend_on_the_order_of_channels(monkeypatch):
     specs, task = problems.modalities(), problems.task("binary")
-    method = problems.build("isensd", specs, task).eval()
+    method = build("isensd", specs, task).eval()
     batch = problems.batch(specs, task)
     always(monkeypatch, "m1")
     before = method.losses(batch)["task"]
@@ -207,21 +211,21 @@ def test_isensd_mask_does_not_depend_on_the_order_of_channels(monkeypatch):
 
 def test_isensd_flattens_windows_at_each_time_step():
     specs = problems.modalities()
-    window = problems.ModalitySpec("m2", "series", (6, 2, 2, 3), ("a", "b", "c"), "1")
+    window = ModalitySpec("m2", "series", (6, 2, 2, 3), ("a", "b", "c"), "1")
     specs["m2"] = window
     task = problems.task("binary")
-    method = problems.build("isensd", specs, task).eval()
+    method = build("isensd", specs, task).eval()
     batch = problems.batch(specs, task)
     stacked = torch.cat([batch.x["m1"], batch.x["m2"].reshape(8, 6, 12)], dim=2)
     assert torch.equal(method.net(batch.x), method.net.head(method.net.encoder(stacked)))
 
 
 def test_isensd_says_why_it_is_not_applicable():
-    entry, task = problems.REGISTRY["isensd"], problems.task("binary")
+    entry, task = REGISTRY["isensd"], problems.task("binary")
     assert entry.applicable(problems.modalities(STACKABLE[1]), task) is None
     assert "image" in entry.applicable(problems.modalities(("series", "image")), task)
     assert "no modality is a series" in entry.applicable(problems.modalities(("vector",)), task)
-    longer = problems.ModalitySpec("m2", "series", (9, 3), ("a", "b", "c"), "1")
+    longer = ModalitySpec("m2", "series", (9, 3), ("a", "b", "c"), "1")
     reason = entry.applicable({**problems.modalities(), "m2": longer}, task)
     assert "m1 6" in reason and "m2 9" in reason
 
@@ -232,7 +236,7 @@ def test_isensd_says_why_it_is_not_applicable():
 @pytest.mark.parametrize("subset", [("m2",), ("m1", "m3"), ("m1", "m2", "m3")])
 def test_fsensd_averages_the_features_of_the_subset(subset, monkeypatch):
     specs, task = problems.modalities(MIXED[1]), problems.task("multiclass")
-    method = problems.build("fsensd", specs, task).eval()
+    method = build("fsensd", specs, task).eval()
     batch = problems.batch(specs, task)
     always(monkeypatch, *subset)
     z = [method.net.encoders[m](batch.x[m]) for m in subset]
@@ -258,7 +262,7 @@ def test_mean_of_copies_of_a_modality_is_that_modality():
 @pytest.mark.parametrize("kind", TASKS)
 def test_average_fusion_is_an_oracle_of_all_modalities(kind):
     specs, task = problems.modalities(MIXED[1]), problems.task(kind)
-    method = problems.build("fusion_avg", specs, task).eval()
+    method = build("fusion_avg", specs, task).eval()
     batch = problems.batch(specs, task)
     assert method.deployed == (ALL,)
     output = method.predictor(ALL)(batch.x)
@@ -269,7 +273,7 @@ def test_average_fusion_is_an_oracle_of_all_modalities(kind):
 @pytest.mark.parametrize("key", ["fsensd", "com_avg", "fusion_avg"])
 def test_features_that_are_averaged_are_layer_normalised(key):
     specs = problems.modalities(MIXED[1])
-    method = problems.build(key, specs, problems.task("binary"))
+    method = build(key, specs, problems.task("binary"))
     assert all(isinstance(e[-1], nn.LayerNorm) for e in encoders(method).values())
 
 
@@ -279,7 +283,7 @@ def test_features_that_are_averaged_are_layer_normalised(key):
 @pytest.mark.parametrize("subset", [("m2",), ("m1", "m3"), ("m1", "m2", "m3")])
 def test_dsensd_averages_the_decisions_of_the_subset(subset, monkeypatch):
     specs, task = problems.modalities(MIXED[1]), problems.task("multiclass")
-    method = problems.build("dsensd", specs, task).eval()
+    method = build("dsensd", specs, task).eval()
     batch = problems.batch(specs, task)
     always(monkeypatch, *subset)
     terms = method.losses(batch)
@@ -293,15 +297,15 @@ def test_dsensd_plus_without_its_weights_is_dsensd(monkeypatch):
     specs, task = problems.modalities(), problems.task("multiclass")
     batch = problems.batch(specs, task)
     always(monkeypatch, "m1", "m2")
-    dsensd = problems.build("dsensd", specs, task).eval()
-    plus = problems.build("dsensd_plus", specs, task, w_full=0, w_ind=0, w_sd=0).eval()
+    dsensd = build("dsensd", specs, task).eval()
+    plus = build("dsensd_plus", specs, task, w_full=0, w_ind=0, w_sd=0).eval()
     assert plus.losses(batch) == dsensd.losses(batch)
 
 
 @pytest.mark.parametrize("kind", TASKS)
 def test_dsensd_plus_terms_as_published(kind, monkeypatch):
     specs, task = problems.modalities(), problems.task(kind)
-    method = problems.build("dsensd_plus", specs, task).eval()
+    method = build("dsensd_plus", specs, task).eval()
     batch = problems.batch(specs, task)
     always(monkeypatch, "m2")
     terms = method.losses(batch)
@@ -327,27 +331,27 @@ def test_dsensd_plus_terms_as_published(kind, monkeypatch):
 @pytest.mark.parametrize("kind", TASKS)
 def test_dsensd_plus_on_one_modality_is_three_times_the_task_loss(kind):
     specs, task = problems.modalities(("series",)), problems.task(kind)
-    method = problems.build("dsensd_plus", specs, task).eval()
+    method = build("dsensd_plus", specs, task).eval()
     batch = problems.batch(specs, task)
     terms = method.losses(batch)
-    assert float(terms["sd"]) == pytest.approx(0, abs=1e-7)
+    assert terms["sd"].item() == pytest.approx(0, abs=1e-7)
     ell = task.loss(method.predictor("m1")(batch.x["m1"]), batch.y)
     assert torch.allclose(sum(terms.values()), 3 * ell)
 
 
 def test_dsensd_plus_equal_decisions_leave_nothing_to_imitate():
     specs, task = problems.modalities(), problems.task("multiclass")
-    method = problems.build("dsensd_plus", specs, task).eval()
+    method = build("dsensd_plus", specs, task).eval()
     method.nets["m2"].load_state_dict(method.nets["m1"].state_dict())
     batch = problems.batch(specs, task)
     batch.x["m2"].copy_(batch.x["m1"])
-    assert float(method.losses(batch)["sd"]) == pytest.approx(0, abs=1e-7)
+    assert method.losses(batch)["sd"].item() == pytest.approx(0, abs=1e-7)
 
 
-def test_ensemble_is_a_fixed_target(monkeypatch):
-    """With distillation alone, s_1 learns nothing where s_1 is the whole ensemble's pull on s_2."""
+def test_ensemble_is_a_fixed_target():
+    """m1 learns from imitating f_all, not from making f_all easier for m2 to imitate."""
     specs, task = problems.modalities(), problems.task("multiclass")
-    method = problems.build("dsensd_plus", specs, task, w_main=0, w_full=0, w_ind=0).eval()
+    method = build("dsensd_plus", specs, task, w_main=0, w_full=0, w_ind=0).eval()
     batch = problems.batch(specs, task)
     outputs = {m: net(batch.x[m]) for m, net in method.nets.items()}
     f_all = ((outputs["m1"] + outputs["m2"]) / 2).detach()
@@ -364,7 +368,7 @@ def test_ensemble_is_a_fixed_target(monkeypatch):
 )
 def test_dsensd_normalises_logits_only_where_that_leaves_information(kind, normalised):
     specs, task = problems.modalities(), problems.task(kind)
-    method = problems.build("dsensd", specs, task).eval()
+    method = build("dsensd", specs, task).eval()
     output = method.predictor("m1")(problems.batch(specs, task).x["m1"])
     assert len(output.unique()) > 2
     means = output.mean(dim=1)
@@ -372,7 +376,7 @@ def test_dsensd_normalises_logits_only_where_that_leaves_information(kind, norma
 
 
 def test_dsensd_heads_start_equal_and_are_trained_apart():
-    method = problems.build("dsensd", problems.modalities(), problems.task("multiclass"))
+    method = build("dsensd", problems.modalities(), problems.task("multiclass"))
     first, second = (method.nets[m][1].state_dict() for m in ("m1", "m2"))
     assert all(torch.equal(first[k], second[k]) for k in first)
     assert not {p.data_ptr() for p in first.values()} & {p.data_ptr() for p in second.values()}
@@ -385,13 +389,11 @@ def test_dsensd_heads_start_equal_and_are_trained_apart():
 @pytest.mark.parametrize("kind", TASKS)
 def test_com_is_the_mean_loss_of_all_subsets(key, kind):
     specs, task = problems.modalities(STACKABLE[1]), problems.task(kind)
-    method = problems.build(key, specs, task).eval()
+    method = build(key, specs, task).eval()
     batch = problems.batch(specs, task)
     z = {m: encode(batch.x[m]) for m, encode in method.encoders.items()}
-    outputs = [
-        method.head(method.merge({m: z[m] for m in subset})) for subset in non_empty_subsets("123")
-        for subset in [tuple(f"m{i}" for i in subset)]
-    ]
+    subsets = non_empty_subsets(tuple(specs))
+    outputs = [method.head(method.merge({m: z[m] for m in subset})) for subset in subsets]
     rows = torch.cat(outputs)
     assert len(rows) == 7 * 8
     repeated = batch.y.repeat(7, *[1] * (batch.y.ndim - 1))
@@ -402,7 +404,7 @@ def test_com_is_the_mean_loss_of_all_subsets(key, kind):
 def test_com_trains_the_loss_that_it_deploys(key):
     """The subset {m} of the training loss is the predictor's output."""
     specs, task = problems.modalities(), problems.task("multiclass")
-    method = problems.build(key, specs, task).eval()
+    method = build(key, specs, task).eval()
     batch = problems.batch(specs, task)
     for m in specs:
         merged = method.merge({m: method.encoders[m](batch.x[m])})
@@ -460,7 +462,7 @@ def test_memory_is_the_mean_of_both_directions_of_the_last_layer():
 
 def test_esensi_shares_its_head_and_nothing_else():
     specs, task = problems.modalities(MIXED[0]), problems.task("binary")
-    method = problems.build("esensi", specs, task).eval()
+    method = build("esensi", specs, task).eval()
     first, second = method.nets["m1"], method.nets["m2"]
     shared = {id(p) for p in first.parameters()} & {id(p) for p in second.parameters()}
     assert shared == {id(p) for p in first.head.parameters()}
@@ -474,11 +476,11 @@ def test_esensi_shares_its_head_and_nothing_else():
 
 def test_esensi_with_own_heads_and_no_vector_is_a_pool_of_single_nets():
     specs, task = problems.modalities(), problems.task("multiclass")
-    method = problems.build("esensi", specs, task).eval()
+    method = build("esensi", specs, task).eval()
     batch = problems.batch(specs, task)
     pool = 0.0
     for m, net in method.nets.items():
-        single = problems.build("single", {m: specs[m]}, task).eval()
+        single = build("single", {m: specs[m]}, task).eval()
         net.encoder.load_state_dict(single.net.encoder.state_dict())
         net.head = single.net.head
         nn.init.zeros_(net.rho)
@@ -487,5 +489,18 @@ def test_esensi_with_own_heads_and_no_vector_is_a_pool_of_single_nets():
 
 
 def test_esensi_vectors_differ_between_sensors():
-    method = problems.build("esensi", problems.modalities(), problems.task("binary"))
+    method = build("esensi", problems.modalities(), problems.task("binary"))
     assert not torch.allclose(method.nets["m1"].rho, method.nets["m2"].rho)
+
+
+# With the harness
+
+
+@pytest.mark.parametrize("key", [*DROPOUT, *COM, "esensi", "fusion_avg"])
+def test_harness_trains_it(key):
+    data = problems.dataset("multiclass", STACKABLE[1])
+    trained = problems.train(problems.run_spec(key, data), data)
+    assert set(trained.predictors) == ({ALL} if key == "fusion_avg" else set(data.modalities))
+    log = trained.stages[-1]
+    assert log.epochs == 2
+    assert set(log.best_epoch) == set(trained.predictors)
