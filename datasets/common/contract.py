@@ -91,7 +91,7 @@ class Adapter:
     one). modalities: all that the files hold; default_modalities: the published choice. layout:
     the expected tree, shown when files lack. group_kind: what a group is ("site"), or None.
     reader_version: raised when the same files give other arrays.
-    generated_samples: size of the generated stand-in.
+    generated_samples: size of the generated stand-in; generator_version: raised when it changes.
     """
 
     name: str
@@ -107,6 +107,7 @@ class Adapter:
     official_split: bool = False
     reader_version: int = 1
     generated_samples: int
+    generator_version: int = 1
 
     def source_files(self, root: Path) -> list[Path]:
         """The native files below ``root``, the dataset's own folder, in a fixed order.

@@ -1,0 +1,252 @@
+"""From native files to prepared arrays: read once, then memory-mapped.
+
+    <cache>/generated/<folder>-<key>/   native files of a generated dataset
+    <cache>/prepared/<name>-<key>/      one .npy an array, and meta.json
+
+A folder appears by a rename when it is complete. Its key says what it was made from, so that a
+changed source, reader or view gives another one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.errors import UserError
+from benchmark.problem import ModalitySpec, TaskSpec
+from datasets.common.contract import (
+    Adapter,
+    Catalogue,
+    EODataset,
+    MissingFilesError,
+    Source,
+    View,
+)
+
+log = logging.getLogger(__name__)
+
+SHOW_PROGRESS_FROM = 5_000
+"""A progress bar is shown when at least this many samples are read."""
+
+
+def check_data_root(data_root: Path | None, adapters: Iterable[Adapter]) -> None:
+    """Raise `UserError` if a data root is given in which there is no dataset at all."""
+    if data_root is None:
+        return
+    folders = sorted({adapter.folder for adapter in adapters})
+    if not any((data_root / folder).is_dir() for folder in folders):
+        state = (
+            "has none of the folders" if data_root.is_dir() else "does not exist; it should have"
+        )
+        raise UserError(f"--data-root {data_root} {state} {', '.join(folders)}")
+
+
+def resolve(
+    adapter: Adapter, data_root: Path | None, cache: Path, *, named: bool
+) -> tuple[Path, Source, str | None]:
+    """Where a dataset's native files are, whether they are real, and what the user has to know.
+
+    What is not below ``data_root`` is generated below ``cache``. A real folder that lacks files is
+    an error if the user ``named`` the dataset; else generated data stand in and the notice says so.
+    """
+    notice = None
+    if data_root is not None and (data_root / adapter.folder).is_dir():
+        try:
+            adapter.source_files(data_root / adapter.folder)
+            return data_root / adapter.folder, "real", None
+        except MissingFilesError as error:
+            if named:
+                raise UserError(
+                    f"{error}\nexpected below the data root:\n{adapter.layout}"
+                ) from error
+            notice = f"{error}; generated data stand in"
+    return _generated(adapter, cache), "generated", notice
+
+
+def _generated(adapter: Adapter, cache: Path) -> Path:
+    key = f"{adapter.folder}-{adapter.generated_samples}-v{adapter.generator_version}"
+    folder = cache / "generated" / key
+    if not folder.is_dir():
+        with _appearing(folder) as part:
+            adapter.generate(part, seed=0, samples=adapter.generated_samples)
+    return folder
+
+
+@contextmanager
+def _appearing(folder: Path) -> Iterator[Path]:
+    """A folder to fill that takes the name ``folder`` when it is complete.
+
+    If another process was quicker, its folder stays and ours is dropped.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield part
+        try:
+            part.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def prepare(
+    adapter: Adapter,
+    native: Path,
+    source: Source,
+    modalities: tuple[str, ...],
+    view: View,
+    cache: Path,
+) -> tuple[EODataset, Path]:
+    """The prepared dataset and its folder; native files are read only if they or the view changed.
+
+    Inputs go sample by sample into memory maps, so that a dataset may be larger than memory.
+    Raises `UserError` for anything in the files that cannot be trained on.
+    """
+    key = _key(adapter, native, modalities, view)
+    folder = cache / "prepared" / f"{adapter.name}-{key}"
+    if folder.is_dir():
+        try:
+            return reopen(folder), folder
+        except UserError as error:
+            aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.damaged.", dir=folder.parent))
+            log.warning("%s: moved to %s, prepared again", error, aside.name)
+            folder.rename(aside)
+            reopen.cache_clear()
+    catalogue = adapter.open(native, modalities, view)
+    _check(adapter, native, catalogue)
+    with _appearing(folder) as part:
+        _fill(adapter, source, catalogue, part)
+    return reopen(folder), folder
+
+
+def _key(adapter: Adapter, native: Path, modalities: tuple[str, ...], view: View) -> str:
+    digest = hashlib.sha256()
+    parts = [adapter.name, adapter.reader_version, modalities, dataclasses.astuple(view)]
+    digest.update(repr(parts).encode())
+    for path in adapter.source_files(native):
+        stat = path.stat()
+        line = f"{path.relative_to(native)}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
+        digest.update(line.encode())
+    return digest.hexdigest()[:16]
+
+
+def _check(adapter: Adapter, native: Path, catalogue: Catalogue) -> None:
+    where = f"{adapter.name} in {native}"
+    if not len(catalogue):
+        raise UserError(f"{where}: no samples")
+    bad = int((~np.isfinite(catalogue.y)).sum())
+    if bad:
+        raise UserError(f"{where}: {bad} targets are missing or not finite; remove those samples")
+    names, counts = np.unique(catalogue.ids, return_counts=True)
+    if counts.max() > 1:
+        raise UserError(f"{where}: sample id '{names[counts.argmax()]}' stands twice")
+
+
+def _fill(adapter: Adapter, source: Source, catalogue: Catalogue, folder: Path) -> None:
+    """Write all arrays and meta.json."""
+    from tqdm import tqdm
+
+    n = len(catalogue)
+    maps = {
+        m: np.lib.format.open_memmap(
+            folder / f"x-{m}.npy", mode="w+", dtype=catalogue.dtypes[m], shape=(n, *spec.shape)
+        )
+        for m, spec in catalogue.modalities.items()
+    }
+    for i in tqdm(range(n), desc=f"reading {adapter.name}", disable=n < SHOW_PROGRESS_FROM):
+        for m, array in catalogue.read(i).items():
+            maps[m][i] = array
+    for m, spec in catalogue.modalities.items():
+        _check_channels(adapter, spec, maps[m])
+        maps[m].flush()
+    for name in ("y", "ids", "groups", "split"):
+        array = getattr(catalogue, name)
+        if array is not None:
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    names = sorted(path.name for path in folder.glob("*.npy"))
+    meta = {
+        "name": adapter.name,
+        "source": source,
+        "modalities": [dataclasses.asdict(spec) for spec in catalogue.modalities.values()],
+        "task": dataclasses.asdict(catalogue.task),
+        "files": {name: (folder / name).stat().st_size for name in names},
+        "fingerprint": _fingerprint([folder / name for name in names], catalogue),
+    }
+    (folder / "meta.json").write_text(json.dumps(meta))
+
+
+def _check_channels(adapter: Adapter, spec: ModalitySpec, array: np.ndarray) -> None:
+    present = np.zeros(len(spec.channels), dtype=bool)
+    for start in range(0, len(array), 256):
+        part = array[start : start + 256].reshape(-1, len(spec.channels))
+        present |= np.isfinite(part).any(axis=0)
+        if present.all():
+            return
+    empty = ", ".join(np.array(spec.channels)[~present])
+    raise UserError(f"{adapter.name}: {spec.name} has no value at all in channel {empty}")
+
+
+def _fingerprint(files: list[Path], catalogue: Catalogue) -> str:
+    """sha256 over every array (the .npy header holds dtype and shape), the task and the specs.
+
+    The order of the modalities is not part of it; a run's id states it by itself.
+    """
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    specs = sorted(map(repr, catalogue.modalities.values()))
+    digest.update(repr((catalogue.task, specs)).encode())
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=8)
+def reopen(folder: Path) -> EODataset:
+    """A prepared dataset, its inputs as read-only memory maps.
+
+    Raises `UserError` if the folder is incomplete or damaged.
+    """
+    try:
+        meta = json.loads((folder / "meta.json").read_bytes())
+        for name, size in meta["files"].items():
+            if (folder / name).stat().st_size != size:
+                raise ValueError(f"{name} has not its size")
+
+        def array(name: str, mode: str | None = None) -> np.ndarray | None:
+            if f"{name}.npy" not in meta["files"]:
+                return None
+            return np.load(folder / f"{name}.npy", mmap_mode=mode, allow_pickle=False)
+
+        specs = [_spec(ModalitySpec, values) for values in meta["modalities"]]
+        return EODataset(
+            name=meta["name"],
+            modalities={spec.name: spec for spec in specs},
+            task=_spec(TaskSpec, meta["task"]),
+            x={spec.name: array(f"x-{spec.name}", "r") for spec in specs},
+            y=array("y"),
+            ids=array("ids"),
+            groups=array("groups"),
+            split=array("split"),
+            source=meta["source"],
+            fingerprint=meta["fingerprint"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder}: a damaged prepared dataset ({error})") from error
+
+
+def _spec(kind: type, values: dict) -> ModalitySpec | TaskSpec:
+    """A spec from JSON, whose lists were tuples."""
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

@@ -1,0 +1,164 @@
+"""Live fuel moisture content (regression) from radar and optical series.
+
+Rao, Williams, Flefil, Konings 2020, "SAR-enhanced mapping of live fuel moisture content", Remote
+Sensing of Environment 245:111797, doi 10.1016/j.rse.2020.111797.
+
+One row of ``training_features.csv`` is a month of a site with the present and the three previous
+time steps of its inputs, so that neighbouring months of a site share three of four steps: folds
+that do not keep sites whole leak.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmark.errors import UserError
+from benchmark.problem import ModalitySpec, TaskSpec
+from datasets.common.contract import Adapter, Catalogue, MissingFilesError, View, register
+from datasets.common.subsample import subsample
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FILE = "training_features.csv"
+TARGET = "percent(t)"
+STEPS = ("t-3", "t-2", "t-1", "t")
+"""Oldest first."""
+
+SERIES = {
+    "S1": (("vv", "vh", "vh_vv"), "dB, Sentinel-1"),
+    # The publisher and MDiCo call it S2; the sensor is Landsat-8.
+    "S2": (
+        ("red", "green", "blue", "swir", "nir", "ndvi", "ndwi", "nirv"),
+        "reflectance × 10⁴ and indices, Landsat-8",
+    ),
+}
+STATIC = {
+    "terrain": (("slope", "elevation", "canopy_height"), "degrees, m, m"),
+    "soil": (("silt", "sand", "clay"), "percent"),
+}
+MISSING_SOIL = -999
+LAND_COVER = {
+    14: "rainfed cropland",
+    20: "cropland and vegetation mosaic",
+    30: "vegetation and cropland mosaic",
+    50: "closed broadleaf deciduous forest",
+    70: "closed needleleaf evergreen forest",
+    90: "open needleleaf forest",
+    100: "mixed forest",
+    110: "forest, shrubland and grassland mosaic",
+    120: "grassland, forest and shrubland mosaic",
+    130: "shrubland",
+    140: "grassland",
+    150: "sparse vegetation",
+    160: "flooded broadleaf forest",
+}
+"""GlobCover codes that the table's ``forest_cover`` takes."""
+
+
+class LFMC(Adapter):
+    """The table of Rao et al. 2020, the very rows that MDiCo's LFMC benchmark uses."""
+
+    name = "lfmc"
+    folder = "lfmc"
+    title = "Live fuel moisture content of 150 sites in the western USA, 2015 to 2019."
+    citation = "Rao et al. 2020, doi 10.1016/j.rse.2020.111797"
+    licence = "CC BY-NC-ND 4.0"
+    url = "https://github.com/kkraoj/lfmc_from_sar"
+    layout = f"lfmc/\n  {FILE}"
+    modalities = (*SERIES, *STATIC, "land_cover")
+    default_modalities = ("S1", "S2")
+    group_kind = "site"
+    generated_samples = 2_600
+
+    def source_files(self, root: Path) -> list[Path]:
+        path = root / FILE
+        if not path.is_file():
+            raise MissingFilesError(f"{root} lacks {FILE}")
+        return [path]
+
+    def open(self, root: Path, modalities: tuple[str, ...], view: View) -> Catalogue:
+        (path,) = self.source_files(root)
+        table = _read(path)
+        _need_columns(path, table, [TARGET, "site", "date"])
+        y = _numbers(path, table, [TARGET])[:, 0].astype(np.float64)
+        task = TaskSpec("regression", 1, unit="%")
+        groups = table["site"].astype(str).to_numpy(dtype=np.str_)
+        chosen = subsample(task, y, groups, None, view.samples)
+        specs, arrays = {}, {}
+        for m in modalities:
+            specs[m], arrays[m] = _modality(path, table, m)
+        return Catalogue(
+            modalities=specs,
+            task=task,
+            y=y[chosen],
+            ids=table.index.astype(str).to_numpy(dtype=np.str_)[chosen],
+            groups=groups[chosen],
+            split=None,
+            dtypes=dict.fromkeys(specs, np.dtype(np.float32)),
+            read=lambda i: {m: array[chosen[i]] for m, array in arrays.items()},
+        )
+
+
+def _read(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, index_col=0, low_memory=False)
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as CSV ({error})") from error
+    # The published file repeats some 30 row numbers; the last of each is the valid one.
+    return table[~table.index.duplicated(keep="last")]
+
+
+def _need_columns(path: Path, table: pd.DataFrame, columns: list[str]) -> None:
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise UserError(f"{path}: lacks the column(s) {', '.join(missing)}; get the published file")
+
+
+def _numbers(path: Path, table: pd.DataFrame, columns: list[str]) -> np.ndarray:
+    """Columns as (n, len(columns)) float64; a cell that is not a number is an error."""
+    import pandas as pd
+
+    _need_columns(path, table, columns)
+    result = np.empty((len(table), len(columns)))
+    for k, column in enumerate(columns):
+        numbers = pd.to_numeric(table[column], errors="coerce")
+        bad = numbers.isna() & table[column].notna()
+        if bad.any():
+            row = bad.idxmax()
+            value = table[column][bad].iloc[0]
+            raise UserError(f"{path}: row {row}, column {column}: '{value}' is not a number")
+        result[:, k] = numbers
+    return result
+
+
+def _modality(path: Path, table: pd.DataFrame, m: str) -> tuple[ModalitySpec, np.ndarray]:
+    """Spec and (n, *shape) float32 array of one modality."""
+    if m in SERIES:
+        channels, units = SERIES[m]
+        columns = [f"{channel}({step})" for step in STEPS for channel in channels]
+        array = _numbers(path, table, columns).reshape(-1, len(STEPS), len(channels))
+        spec = ModalitySpec(m, "series", array.shape[1:], channels, units)
+    elif m in STATIC:
+        channels, units = STATIC[m]
+        array = _numbers(path, table, [f"{channel}(t)" for channel in channels])
+        if m == "soil":
+            array[array == MISSING_SOIL] = np.nan
+        spec = ModalitySpec(m, "vector", array.shape[1:], channels, units)
+    else:
+        codes = _numbers(path, table, ["forest_cover(t)"])
+        foreign = set(np.unique(codes)) - set(LAND_COVER)
+        if foreign:
+            raise UserError(f"{path}: forest_cover(t) has the unknown code(s) {sorted(foreign)}")
+        array = codes == np.array(list(LAND_COVER))
+        names = tuple(LAND_COVER.values())
+        spec = ModalitySpec(m, "vector", array.shape[1:], names, "one-hot")
+    return spec, array.astype(np.float32)
+
+
+register(LFMC())
