@@ -26,7 +26,7 @@ from benchmark.fit import Trained, TrainingError, fit, outputs
 from benchmark.records import Record, write
 from benchmark.spec import RunSpec
 from benchmark.split import Fold, folds
-from datasets.common.contract import EODataset
+from datasets.common.contract import ADAPTERS, EODataset
 from datasets.common.prepared import reopen
 from methods.common.contract import ALL
 from methods.common.registry import REGISTRY
@@ -91,11 +91,13 @@ def predict(predictor: nn.Module, m: str, data: FoldData) -> np.ndarray:
 
 def prepare_process(job: Job) -> None:
     """Make the process reproducible: one thread, deterministic kernels, the user's plug-ins."""
+    import datasets
     import methods
 
     torch.set_num_threads(1)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=job.device != "cpu")
+    datasets.load()
     methods.load(job.plugins)
 
 
@@ -144,6 +146,7 @@ def _common(job: Job, dataset: EODataset, fold: Fold) -> dict[str, Any]:
             },
             "samples": len(dataset),
             "groups": None if dataset.groups is None else len(np.unique(dataset.groups)),
+            "group_kind": ADAPTERS[dataset.name].group_kind,
             "train": len(fold.train),
             "val": len(fold.val),
             "test": len(fold.test),
