@@ -76,7 +76,11 @@ class KD(Method):
 
 
 class KDCross(KD):
-    """t_m is the single net of another modality: of several, the best on the validation part."""
+    """t_m is the single net of another modality: of several, the best on the validation part.
+
+    With two modalities this is `gen_distill` with this publication's T and α; on regression, where
+    T is ignored, the two are one and the same.
+    """
 
     @classmethod
     def artefacts(cls, modalities: tuple[str, ...], **hyperparameters: Any) -> dict[str, Artefact]:
