@@ -11,13 +11,21 @@ that do not keep sites whole leak.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
 from datasets.common.contract import Adapter, Catalogue, MissingFilesError, View, register
+from datasets.common.simulation import (
+    Latents,
+    Structure,
+    autoregressive,
+    normalised_difference,
+    reflectance,
+    speckle_db,
+)
 from datasets.common.subsample import subsample
 
 if TYPE_CHECKING:
@@ -79,6 +87,10 @@ class LFMC(Adapter):
         if not path.is_file():
             raise MissingFilesError(f"{root} lacks {FILE}")
         return [path]
+
+    def generate(self, root: Path, *, seed: int, samples: int, **structure: Any) -> None:
+        table = generate_table(seed, samples, STRUCTURE.changed(**structure))
+        table.to_csv(root / FILE)
 
     def open(self, root: Path, modalities: tuple[str, ...], view: View) -> Catalogue:
         (path,) = self.source_files(root)
@@ -159,6 +171,92 @@ def _modality(path: Path, table: pd.DataFrame, m: str) -> tuple[ModalitySpec, np
         names = tuple(LAND_COVER.values())
         spec = ModalitySpec(m, "vector", array.shape[1:], names, "one-hot")
     return spec, array.astype(np.float32)
+
+
+STRUCTURE = Structure(shared=0.7, specific={"S1": 0.6, "S2": 0.8}, noise=0.45)
+FIRST_MONTH = "2015-06-30"
+MONTHS = 44
+DUPLICATES = 30
+RATIO_BANDS = SERIES["S2"][0]
+
+
+def generate_table(seed: int, samples: int, structure: Structure) -> pd.DataFrame:
+    """A table of the published columns, in their order, with about ``samples`` valid rows."""
+    import pandas as pd
+
+    rng = np.random.default_rng(seed)
+    sites = max(2, round(samples / 17))
+    steps = MONTHS + len(STEPS) - 1
+    latents = Latents(
+        autoregressive(rng, sites, steps, persistence=0.6, between=0.15),
+        {m: autoregressive(rng, sites, steps, persistence=0.6, between=0.15) for m in ("S1", "S2")},
+    )
+    target = structure.target(latents, rng)[:, len(STEPS) - 1 :]
+    percent = np.clip(104 + 39 * (target + 0.12 * (target**2 - 1)), 16, 320)
+    signals = _signals(rng, latents)
+    static = _static(rng, sites)
+
+    cells = np.stack(np.meshgrid(np.arange(sites), np.arange(MONTHS), indexing="ij"), -1)
+    rows = cells.reshape(-1, 2)[np.sort(rng.permutation(sites * MONTHS)[:samples])]
+    site, month = rows[np.argsort(rows[:, 1], kind="stable")].T
+    dates = pd.date_range(FIRST_MONTH, periods=MONTHS, freq="ME").strftime("%Y-%m-%d")
+    columns: dict[str, np.ndarray] = {
+        TARGET: percent[site, month],
+        "date": dates.to_numpy()[month],
+        "site": np.array([f"Generated site {i:03d}" for i in range(sites)])[site],
+    }
+    columns |= {f"{name}(t)": values[site] for name, values in static.items()}
+    for lag, step in enumerate(STEPS):
+        columns |= {f"{n}({step})": values[site, month + lag] for n, values in signals.items()}
+    for step in STEPS[:-1]:
+        columns |= {f"{name}({step})": values[site] for name, values in static.items()}
+    index = rng.permutation(4 * samples)[:samples]
+    table = pd.DataFrame(columns, index=index)
+    # The published file repeats some row numbers; the earlier rows are stale.
+    stale = table.iloc[: min(DUPLICATES, samples // 4)].copy()
+    stale[TARGET] += 5.0
+    return pd.concat([stale, table])
+
+
+def _signals(rng: np.random.Generator, latents: Latents) -> dict[str, np.ndarray]:
+    """Every monthly column, (sites, months): radar in dB, reflectances × 10⁴, indices, ratios."""
+    c, radar, optical = latents.shared, latents.specific["S1"], latents.specific["S2"]
+    sites, steps = c.shape
+    # Wet canopies and rough soils scatter more; the canopy's structure moves the cross ratio.
+    vv = -11.5 + rng.normal(0, 0.5, (sites, 1)) + 1.2 * c + speckle_db(rng, c.shape, looks=40)
+    vh_vv = -7.5 + rng.normal(0, 0.4, (sites, 1)) + 1.2 * radar + speckle_db(rng, c.shape, looks=40)
+    season = 0.06 * np.cos(2 * np.pi * (np.arange(steps) + 2) / 12)
+    cover = 0.45 + 0.12 * c + season + rng.normal(0, 0.03, (sites, 1))
+    cover = np.clip(cover + rng.normal(0, 0.04, c.shape), 0.02, 0.98)
+    names = ("red", "green", "blue", "swir", "nir")
+    sources = {"swir": "swir1"}
+    bands = {}
+    brightness = np.exp(rng.normal(0, 0.05, c.shape))
+    for name in names:
+        clean = reflectance(sources.get(name, name), cover, 1.2 * optical)
+        bands[name] = 1e4 * clean * brightness * np.exp(rng.normal(0, 0.03, c.shape))
+    bands["ndvi"] = normalised_difference(bands["nir"], bands["red"])
+    bands["ndwi"] = normalised_difference(bands["nir"], bands["swir"])
+    bands["nirv"] = bands["ndvi"] * bands["nir"]
+    signals = {"vv": vv, "vh": vv + vh_vv, **bands}
+    signals |= {f"vv_{band}": vv / bands[band] for band in RATIO_BANDS}
+    signals |= {f"vh_{band}": signals["vh"] / bands[band] for band in RATIO_BANDS}
+    return {**signals, "vh_vv": vh_vv}
+
+
+def _static(rng: np.random.Generator, sites: int) -> dict[str, np.ndarray]:
+    """Columns that do not change with time, (sites,); a few soils are missing."""
+    sand = rng.uniform(15, 75, sites).round()
+    clay = rng.uniform(5, 95 - sand).round()
+    soil = {"silt": 100 - sand - clay, "sand": sand, "clay": clay}
+    missing = rng.random(sites) < 0.02
+    return {
+        "slope": rng.gamma(1.3, 1.9, sites),
+        "elevation": rng.gamma(2.2, 530, sites).round(),
+        "canopy_height": rng.integers(0, 37, sites),
+        "forest_cover": rng.choice(list(LAND_COVER), sites),
+        **{name: np.where(missing, MISSING_SOIL, values) for name, values in soil.items()},
+    }
 
 
 register(LFMC())
