@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -116,6 +117,11 @@ SCALARS: dict[TaskKind, tuple[Metric, ...]] = {
     "regression": _REGRESSION,
 }
 """Metrics that are one number, the primary first."""
+
+POOLED_R2 = Metric(
+    "r2_pooled", "pooled R²", "higher", (-INF, 1.0), note="over the test samples of all folds"
+)
+"""No single run has it: see `pooled_r2`."""
 
 _PER_CLASS = (
     _share("f1_per_class", "F1"),
@@ -339,3 +345,19 @@ def _regression(task: TaskSpec, y: np.ndarray, value: np.ndarray) -> dict[str, A
         "bias_by_range": [e.mean() if len(e) else None for e in errors],
         "range_edges": edges,
     }
+
+
+def pooled_r2(folds: Iterable[Mapping[str, float]]) -> float | None:
+    """R² over the test samples of several folds at once, from the scores of each.
+
+    folds: scores with samples, rmse, target_mean and target_sd. None if the target is constant.
+    """
+    folds = list(folds)
+    n = [fold["samples"] for fold in folds]
+    mean = math.fsum(k * f["target_mean"] for k, f in zip(n, folds, strict=True)) / sum(n)
+    residual = math.fsum(k * f["rmse"] ** 2 for k, f in zip(n, folds, strict=True))
+    total = math.fsum(
+        k * (f["target_sd"] ** 2 + (f["target_mean"] - mean) ** 2)
+        for k, f in zip(n, folds, strict=True)
+    )
+    return 1 - residual / total if total > 0 else None

@@ -127,12 +127,16 @@ def read(path: Path) -> Record:
         raise UserError(message) from error
 
 
+def files(results: Path) -> list[Path]:
+    """The files that should be records below a results folder, in the order of their paths."""
+    found = sorted((results / "records").rglob("*.json"))
+    return [path for path in found if not path.name.startswith(".")]
+
+
 def read_all(results: Path) -> tuple[list[Record], list[str]]:
     """All records below a results folder in the order of their paths, and what was unreadable."""
     records, unreadable = [], []
-    for path in sorted((results / "records").rglob("*.json")):
-        if path.name.startswith("."):
-            continue
+    for path in files(results):
         try:
             records.append(read(path))
         except UserError as error:

@@ -1,0 +1,298 @@
+"""Figures, each as PNG and SVG. Colours are those of families, the same in every figure."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmark.report.frame import ALL, FAMILIES, Group, own_curves
+from benchmark.report.summary import REFERENCE, Row, Summary
+from benchmark.report.tables import UNTUNED, error_bars, file_name, heading, slug, title
+from benchmark.report.text import one_line, shortened
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Save = Callable[[str, bytes], None]
+
+STYLE = {
+    "svg.hashsalt": "eo-colearning-benchmark",
+    "figure.constrained_layout.use": True,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "font.size": 9,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.6,
+    "axes.edgecolor": "0.7",
+    "axes.linewidth": 0.8,
+    "legend.fontsize": 8,
+    "savefig.dpi": 200,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+}
+NAME_LENGTH = 28
+"""Longer names of methods are cut in figures; tables have them whole."""
+
+
+def draw_all(summaries: Sequence[Summary], save: Save) -> None:
+    """Draw every figure that the groups give; ``save`` gets its name and content."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import seaborn as sns
+
+    with_scores = [s for s in summaries if any(row.runs for row in s.rows)]
+    with matplotlib.rc_context():
+        sns.set_theme(style="whitegrid", rc=STYLE)
+        for summary in with_scores:
+            name = slug(summary.group)
+            _save(distributions(summary), f"{name}-scores", save)
+            _save(learning_curves(summary), f"{name}-learning-curves", save)
+        for kind in dict.fromkeys(_comparable(s.group) for s in with_scores):
+            same = [s for s in with_scores if _comparable(s.group) == kind]
+            _save(gain_map(same), file_name("gains", *kind), save)
+
+
+def _comparable(group: Group) -> tuple[str, str]:
+    return group.source, group.protocol["name"]
+
+
+def _save(figure: Figure | None, name: str, save: Save) -> None:
+    """Both formats of a figure, without dates, so that the same records give the same bytes."""
+    from matplotlib import pyplot as plt
+
+    if figure is None:
+        return
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once, for both
+    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=suffix, metadata=metadata)
+        save(f"figures/{name}.{suffix}", buffer.getvalue())
+    plt.close(figure)
+
+
+def colour(family: str) -> tuple[float, float, float]:
+    """The colour of a family, told apart also by the colour-blind; black for unknown ones."""
+    import seaborn as sns
+
+    palette = sns.color_palette("colorblind", 10)
+    places = {"control": 7, "bound": 7}  # grey: what the others are compared with
+    others = [family for family in FAMILIES if family not in places]
+    places |= dict(zip(others, (0, 1, 2, 4, 9, 3), strict=True))
+    return palette[places[family]] if family in places else (0.15, 0.15, 0.15)
+
+
+def label(name: str) -> str:
+    """A foreign name as matplotlib shows it: short, and its dollars are no formulas."""
+    return shortened(name, NAME_LENGTH).replace("$", r"\$")
+
+
+def _caption(figure: Figure, group: Group, *lines: str) -> None:
+    """What the figure is of, below it."""
+    text = "\n".join(textwrap.fill(one_line(line), 110) for line in (title(group), *lines))
+    figure.supxlabel(text.replace("$", r"\$"), fontsize=8, x=0.01, ha="left", color="0.3")
+
+
+def _family_legend(figure: Figure, families: Sequence[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], marker="o", linestyle="", color=colour(family), label=label(family))
+        for family in dict.fromkeys(families)
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=5, frameon=False)
+
+
+def distributions(summary: Summary) -> Figure:
+    """Scores of every fold by method, a panel for each modality; bounds below a line."""
+    from matplotlib import pyplot as plt
+
+    group, metric = summary.group, summary.group.primary
+    methods = [m for m in group.entries if m not in group.hidden]
+    bounds = {row.method for row in summary.at(ALL)}
+    order = [m for m in methods if m not in bounds] + [m for m in methods if m in bounds]
+    panels = [d for d in group.deployments if d != ALL and summary.at(d)]
+    figure, axes = plt.subplots(
+        1,
+        max(1, len(panels)),
+        figsize=(1.6 + 3.2 * max(1, len(panels)), 1.6 + 0.24 * len(order)),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
+    for axis, deployment in zip(axes[0], panels or [ALL], strict=True):
+        rows = {row.method: row for row in (*summary.at(ALL), *summary.at(deployment))}
+        for y, method in enumerate(order):
+            if method in rows:
+                _points(axis, y, rows[method], metric.name)
+        reference = rows.get(REFERENCE)
+        if reference and reference.runs:
+            axis.axvline(reference.metric(metric.name).mean, color="0.3", ls="--", lw=1, zorder=1)
+        if bounds and len(bounds) < len(order):
+            axis.axhline(len(order) - len(bounds) - 0.5, color="0.6", lw=0.8)
+        axis.set_title(label(f"{deployment} alone" if panels else "all modalities"))
+        axis.set_xlabel(heading(metric, group).replace("$", r"\$"))
+    names = [label(m) + (" (sees all)" if m in bounds else "") for m in order]
+    axes[0][0].set_yticks(range(len(order)), names)
+    axes[0][0].set_ylim(len(order) - 0.4, -0.6)
+    _family_legend(figure, [group.entries[m]["family"] for m in order])
+    what = f"A point is a {group.unit}; diamond and bar: mean ± sd. Dashed: mean of {REFERENCE}."
+    lines = [what, f"{error_bars(group)}.", UNTUNED]
+    _caption(figure, group, *lines)
+    return figure
+
+
+def _points(axis: Axes, y: int, row: Row, metric: str) -> None:
+    """The values of a row on one line, its mean as a diamond."""
+    spread, tint = row.metric(metric), colour(row.entry["family"])
+    if not spread.n:
+        axis.annotate("–", (0.5, y), xycoords=("axes fraction", "data"), ha="center", va="center")
+        return
+    values = list(spread.values.values())
+    axis.scatter(values, [y + 0.25] * spread.n, s=14, color=tint, alpha=0.7, lw=0)
+    axis.errorbar(
+        spread.mean,
+        y,
+        xerr=spread.sd,
+        fmt="D",
+        ms=4.5,
+        color=tint,
+        mec="black",
+        mew=0.6,
+        ecolor="0.25",
+        elinewidth=1,
+        capsize=2,
+        zorder=3,
+    )
+
+
+def gain_map(summaries: Sequence[Summary]) -> Figure | None:
+    """Gain over `single` by method and dataset/modality, in per cent of `single`'s score."""
+    import seaborn as sns
+    from matplotlib import pyplot as plt
+
+    columns, gains, order = [], {}, {}
+    for summary in summaries:
+        group = summary.group
+        for deployment in group.modalities:
+            rows = {row.method: row for row in summary.at(deployment)}
+            places = {r.method: r for r in summary.rows if r.deployment == deployment}
+            reference = places.get(REFERENCE)
+            if not (reference and reference.runs and reference.metric(group.primary.name).mean):
+                continue
+            column = (group, deployment)
+            columns.append(column)
+            level = abs(reference.metric(group.primary.name).mean)
+            for method, row in rows.items():
+                if row.gain is not None:
+                    order.setdefault(method, row.entry)
+                    if row.gain.n:
+                        gains[method, len(columns) - 1] = 100 * row.gain.mean / level
+    if not gains:
+        return None
+    methods = sorted(order, key=lambda m: (_family_position(order[m]["family"]), m))
+    values = np.array([[gains.get((m, c), np.nan) for c in range(len(columns))] for m in methods])
+    limit = max(1.0, float(np.nanquantile(np.abs(values), 0.95)))
+    figure, axis = plt.subplots(figsize=(3.2 + 0.85 * len(columns), 2.4 + 0.24 * len(methods)))
+    sns.heatmap(
+        values,
+        ax=axis,
+        cmap=sns.color_palette("blend:#b35806,#f7f7f7,#2b6ca8", as_cmap=True),
+        center=0,
+        vmin=-limit,
+        vmax=limit,
+        annot=True,
+        fmt="+.1f",
+        annot_kws={"size": 7},
+        linewidths=0.5,
+        cbar_kws={"label": f"gain over {REFERENCE}, % of its score", "shrink": 0.7},
+    )
+    axis.set_facecolor("0.9")
+    axis.grid(False)
+    for y, x in np.argwhere(np.isnan(values)):
+        axis.text(x + 0.5, y + 0.5, "–", ha="center", va="center", fontsize=7)
+    axis.set_yticks(np.arange(len(methods)) + 0.5, [label(m) for m in methods], rotation=0)
+    ticks = [f"{label(g.dataset)}\n{label(d)} ({g.primary.label})" for g, d in columns]
+    axis.set_xticks(np.arange(len(columns)) + 0.5, ticks, rotation=35, ha="right")
+    for start in range(1, len(columns)):
+        if columns[start][0] is not columns[start - 1][0]:
+            axis.axvline(start, color="black", lw=1)
+    group = summaries[0].group
+    what = "real data" if group.source == "real" else f"{group.source.upper()} data"
+    smoke = ", SMOKE RUN: no evidence" if group.smoke else ""
+    text = one_line(f"{what}, protocol {group.protocol['name']}{smoke}").replace("$", r"\$")
+    axis.set_title(f"Gain over {REFERENCE}: {text}\n{UNTUNED}", fontsize=9)
+    return figure
+
+
+def _family_position(family: str) -> int:
+    return FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
+
+
+def learning_curves(summary: Summary) -> Figure | None:
+    """Validation loss by epoch, a panel for each method: mean and range over the runs."""
+    from matplotlib import pyplot as plt
+
+    group = summary.group
+    curves = {m: _curves(group, m) for m in group.entries if m not in group.hidden}
+    curves = {m: by_name for m, by_name in curves.items() if by_name}
+    if not curves:
+        return None
+    found = {name for by_name in curves.values() for name in by_name}
+    names = sorted(found, key=lambda n: (n not in group.modalities, n))
+    styles = dict(zip(names, ["-", "--", ":", "-."] * len(names), strict=False))
+    across = min(5, len(curves))
+    down = -(-len(curves) // across)
+    figure, axes = plt.subplots(
+        down,
+        across,
+        figsize=(1.2 + 1.9 * across, 1.5 + 1.5 * down),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
+    for number, axis in enumerate(axes.flat):
+        axis.set_visible(number < len(curves))
+        axis.tick_params(labelbottom=number + across >= len(curves))
+    for axis, (method, by_name) in zip(axes.flat, curves.items(), strict=False):
+        tint = colour(group.entries[method]["family"])
+        for name, runs in by_name.items():
+            shortest = min(len(run) for run in runs)
+            common = np.array([run[:shortest] for run in runs])
+            epochs = np.arange(1, shortest + 1)
+            axis.fill_between(epochs, common.min(0), common.max(0), color=tint, alpha=0.18, lw=0)
+            axis.plot(epochs, common.mean(0), ls=styles[name], color=tint, lw=1.5)
+        axis.set_title(label(method), fontsize=8)
+        axis.set_xlabel("epoch" if axis.xaxis.get_tick_params()["labelbottom"] else "", fontsize=8)
+    every = np.concatenate([run for by in curves.values() for runs in by.values() for run in runs])
+    low, high = np.quantile(every, [0, 0.98])
+    axes[0][0].set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low) or None)
+    figure.supylabel("validation loss ℓ", fontsize=9)
+    handles = [
+        plt.Line2D([], [], color="0.2", ls=styles[name], label=label(f"{name}")) for name in names
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=5, frameon=False)
+    _caption(
+        figure,
+        group,
+        "By epoch of the last stage that trains the predictor; line and band: mean and range "
+        f"over {len(group.planned)} runs, as far as the shortest of them goes.",
+    )
+    return figure
+
+
+def _curves(group: Group, method: str) -> dict[str, list[np.ndarray]]:
+    """Watched quantity → validation loss by epoch of each run of a method."""
+    by_name: dict[str, list[np.ndarray]] = {}
+    for record in group.runs:
+        if record.spec.method == method:
+            for name, curve in own_curves(record).items():
+                by_name.setdefault(name, []).append(curve)
+    return by_name

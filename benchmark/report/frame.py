@@ -1,0 +1,462 @@
+"""From records to the tidy frame of scores that everything shown is computed from.
+
+Every record ends up in one place: in a group, as a run whose scores are shown, or in the list of
+exclusions with the reason why they are not.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from benchmark import protocol as protocols
+from benchmark import records
+from benchmark.errors import UserError, unknown
+from benchmark.metrics import SCALARS, Metric, primary
+from benchmark.records import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from benchmark.problem import TaskKind
+    from benchmark.spec import RunSpec
+
+ALL = "all"
+"""The deployment that sees every modality: `methods.common.contract.ALL`, without torch."""
+
+FAMILIES = (
+    "control",
+    "bound",
+    "dropout fusion",
+    "distillation",
+    "privileged information",
+    "shared-specific",
+    "contrastive",
+    "proposed",
+)
+"""The order of rows: `methods.common.registry.FAMILIES`, without torch. Unknown ones go last."""
+
+PROTOCOLS = ("standard", "random", "paper", "quick")
+"""The order of tables of one dataset; a user's own protocols go last."""
+
+Status = Literal["failed", "not applicable", "unreadable", "invalid", "superseded", "duplicate"]
+
+STATUSES: tuple[str, ...] = get_args(Status)
+
+COLUMNS = (
+    "dataset",
+    "source",
+    "modalities",
+    "protocol",
+    "fingerprint",
+    "method",
+    "version",
+    "family",
+    "role",
+    "fold",
+    "seed",
+    "deployment",
+    "metric",
+    "value",
+    "run",
+)
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """A record, or a file that should be one, whose scores are not shown.
+
+    what: the run, or the file below the results folder.
+    """
+
+    what: str
+    status: Status
+    reason: str
+    dataset: str = ""
+    method: str = ""
+    run: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that may stand in one table: the same data, modalities, protocol and encoders.
+
+    runs: with scores, one for each method, fold and seed. absent: failed or not applicable.
+    hidden: methods that are not asked for; they stay in every comparison, so that a table of few
+    methods says the same of them as the table of all.
+    """
+
+    runs: tuple[Record, ...]
+    absent: tuple[Record, ...] = ()
+    hidden: frozenset[str] = frozenset()
+
+    @cached_property
+    def records(self) -> tuple[Record, ...]:
+        """All records, the newest last."""
+        return tuple(sorted((*self.runs, *self.absent), key=_age))
+
+    @property
+    def spec(self) -> RunSpec:
+        """A spec whose data, modalities and protocol are those of all runs."""
+        return self.records[-1].spec
+
+    @property
+    def dataset(self) -> str:
+        return self.spec.dataset
+
+    @property
+    def source(self) -> str:
+        return self.spec.source
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return self.spec.modalities
+
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        """The values in force, as `benchmark.protocol.Protocol.values_for` gives them."""
+        return self.spec.protocol
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """Facts of the data, as a record has them; the sizes of the parts are those of one run."""
+        return self.records[-1].data
+
+    @property
+    def kind(self) -> TaskKind:
+        return self.data["task"]["kind"]
+
+    @property
+    def primary(self) -> Metric:
+        return primary(self.kind)
+
+    @cached_property
+    def smoke(self) -> bool:
+        """Whether the protocol is one that gives no evidence."""
+        name = self.protocol["name"]
+        return name in protocols.names() and not protocols.load(name).evidence
+
+    @cached_property
+    def planned(self) -> frozenset[tuple[int, int]]:
+        """(fold, seed) that any method was run on."""
+        return frozenset((r.spec.fold, r.spec.seed) for r in self.records)
+
+    @property
+    def unit(self) -> Literal["fold", "seed"]:
+        """What error bars are over; seeds are averaged within a fold where there are folds."""
+        folds, seeds = ({pair[i] for pair in self.planned} for i in (0, 1))
+        return "seed" if len(folds) == 1 and len(seeds) > 1 else "fold"
+
+    @cached_property
+    def entries(self) -> dict[str, Mapping[str, str]]:
+        """Method → family, role, defaults_from and reference, as its newest record has them.
+
+        All methods, absent ones included, in the order of their families and names.
+        """
+        entries = {r.spec.method: {**DEFAULT_ENTRY, **r.entry} for r in self.records}
+
+        def position(method: str) -> tuple[int, str, str]:
+            family = entries[method]["family"]
+            known = FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
+            return known, family, method
+
+        return {method: entries[method] for method in sorted(entries, key=position)}
+
+    @property
+    def deployments(self) -> tuple[str, ...]:
+        """What predictors were given: each modality alone, then whatever else there is."""
+        found = {deployment for record in self.runs for deployment in record.metrics}
+        found |= {ALL for entry in self.entries.values() if entry["role"] == "bound"}
+        return (*self.modalities, *sorted(found - set(self.modalities)))
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """The tidy scores: a row for each run, deployment and scalar metric."""
+        return _tidy(self)
+
+
+DEFAULT_ENTRY = {"family": "other", "role": "method", "defaults_from": "", "reference": ""}
+
+
+@dataclass(frozen=True)
+class Results:
+    """Groups in the order in which they are shown, and everything that is in none.
+
+    files: number of files that were, or should have been, records.
+    """
+
+    groups: tuple[Group, ...]
+    exclusions: tuple[Exclusion, ...]
+    files: int
+
+    @property
+    def shown(self) -> int:
+        """Number of records whose scores are shown."""
+        return sum(r.spec.method not in g.hidden for g in self.groups for r in g.runs)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The tidy scores of all groups, hidden methods left out."""
+        import pandas as pd
+
+        parts = [g.scores[~g.scores["method"].isin(g.hidden)] for g in self.groups]
+        return pd.concat([pd.DataFrame(columns=list(COLUMNS)), *parts], ignore_index=True)
+
+
+def collect(
+    results: Path,
+    *,
+    datasets: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    protocol: str | None = None,
+) -> Results:
+    """Read all records below a results folder, sort them into groups, then choose what is shown.
+
+    methods may be patterns. What supersedes what is decided before the choice, so that a table of
+    few methods shows the same runs as the table of all.
+
+    Raises `UserError` if there is no record at all, or none of a name that is asked for.
+    """
+    read: list[Record] = []
+    excluded: list[Exclusion] = []
+    paths = records.files(results)
+    for path in paths:
+        try:
+            record = records.read(path)
+            # Curves of all loss terms of thousands of runs would fill the memory.
+            read.append(replace(record, stages=_watched_only(record.stages)))
+        except UserError as error:
+            where = path.relative_to(results).as_posix()
+            reason = str(error).removeprefix(f"{path}: ")
+            excluded.append(Exclusion(where, "unreadable", reason))
+    if not paths:
+        raise UserError(
+            f"{results}: no records there; `run` makes them, --results names their folder"
+        )
+    valid, invalid = _validate(read)
+    groups, superseded = _sort(valid)
+    excluded += invalid + superseded
+    excluded += [_exclusion(r, r.status, r.reason or "") for g in groups for r in g.absent]
+    return Results(_choose(groups, datasets, methods, protocol), tuple(excluded), len(paths))
+
+
+def _watched_only(stages: Any) -> list[dict[str, Any]]:
+    """The validation curves of stages, as small as they can be; none if they cannot be read."""
+    try:
+        return [
+            {
+                "method": stage["method"],
+                "artefact": stage["artefact"],
+                "validation": {
+                    name: np.array(curve, dtype=np.float32)
+                    for name, curve in stage["validation"].items()
+                },
+            }
+            for stage in stages
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return []
+
+
+def own_curves(record: Record) -> dict[str, np.ndarray]:
+    """Validation loss by epoch of what is deployed, each from the last stage that trains it.
+
+    A method that is nothing but artefacts of its own kind (`single`) has theirs.
+    """
+    own = [stage for stage in record.stages if not stage["artefact"]]
+    own = own or [stage for stage in record.stages if stage["method"] == record.spec.method]
+    return {name: c for stage in own for name, c in stage["validation"].items() if len(c)}
+
+
+def _validate(read: Iterable[Record]) -> tuple[list[Record], list[Exclusion]]:
+    valid, invalid = [], []
+    for record in read:
+        reason = _defect(record)
+        if reason:
+            invalid.append(_exclusion(record, "invalid", reason))
+        else:
+            valid.append(record)
+    return valid, invalid
+
+
+def _defect(record: Record) -> str | None:
+    """Why the content of a record cannot be shown, or None."""
+    try:
+        spec, entry = record.spec, {**DEFAULT_ENTRY, **record.entry}
+        texts = [spec.dataset, spec.source, spec.fingerprint, spec.method, *spec.modalities]
+        texts += [spec.protocol["name"], record.created, record.reason or ""]
+        texts += [entry[name] for name in DEFAULT_ENTRY]
+        numbers = [spec.fold, spec.seed, record.data["train"], record.data["test"]]
+        if not all(isinstance(text, str) for text in texts):
+            return "a name that is not text"
+        if not all(type(number) is int for number in numbers):
+            return "a number that is not whole"
+        scalars = {metric.name for metric in SCALARS[record.data["task"]["kind"]]}
+        main = primary(record.data["task"]["kind"]).name
+        if record.status in ("failed", "not applicable"):
+            return None
+        if record.status != "done":
+            return f"unknown status {record.status!r}"
+        if not record.metrics:
+            return "done, but without scores"
+        for deployment, values in record.metrics.items():
+            if main not in values:
+                return f"no {main} for {deployment}"
+            for name in scalars & values.keys():
+                if values[name] is not None and not math.isfinite(values[name]):
+                    return f"{name} of {deployment} is {values[name]}"
+        return None
+    except (KeyError, TypeError, AttributeError) as error:
+        return f"incomplete: {type(error).__name__} {error}"
+
+
+def _age(record: Record) -> tuple[str, str]:
+    return record.created, record.id
+
+
+def _key(record: Record) -> tuple[str, str, tuple[str, ...], str]:
+    spec = record.spec
+    return spec.dataset, spec.source, spec.modalities, spec.protocol["name"]
+
+
+def _setup(record: Record) -> dict[str, str]:
+    """What all runs of a group must share, by the name it has in a reason."""
+    spec = record.spec
+    return {
+        "fingerprint of the data": spec.fingerprint,
+        "task": json.dumps(record.data["task"], sort_keys=True),
+        f"protocol '{spec.protocol['name']}'": json.dumps(dict(spec.protocol), sort_keys=True),
+        "encoders": json.dumps(dict(spec.encoders), sort_keys=True),
+        "precision": spec.precision,
+    }
+
+
+def _recipe(record: Record) -> dict[str, str]:
+    """What all runs of a method in a group must share, by the name it has in a reason."""
+    spec = record.spec
+    return {
+        "version of the method": str(spec.version),
+        "hyper-parameters": json.dumps(dict(spec.hyperparameters), sort_keys=True),
+        "artefacts": json.dumps(dict(spec.artefacts), sort_keys=True),
+    }
+
+
+def _sort(valid: Iterable[Record]) -> tuple[list[Group], list[Exclusion]]:
+    """Groups of the newest set-up, of the newest recipe of each method; the rest is superseded."""
+    by_key: dict[tuple, list[Record]] = {}
+    for record in valid:
+        by_key.setdefault(_key(record), []).append(record)
+    groups, excluded = [], []
+    for same_key in by_key.values():
+        current, old = _newest_only(same_key, _setup)
+        excluded += old
+        by_method: dict[str, list[Record]] = {}
+        for record in current:
+            by_method.setdefault(record.spec.method, []).append(record)
+        kept: list[Record] = []
+        for same_method in by_method.values():
+            current, old = _newest_only(same_method, _recipe)
+            single, double = _no_duplicates(current)
+            kept += single
+            excluded += old + double
+        runs = tuple(r for r in kept if r.status == "done")
+        groups.append(Group(runs, tuple(r for r in kept if r.status != "done")))
+    return sorted(groups, key=_order), excluded
+
+
+def _order(group: Group) -> tuple:
+    dataset, source, modalities, name = _key(group.records[-1])
+    known = PROTOCOLS.index(name) if name in PROTOCOLS else len(PROTOCOLS)
+    return dataset, source != "real", source, known, name, modalities
+
+
+def _newest_only(
+    candidates: Sequence[Record], aspects: Any
+) -> tuple[list[Record], list[Exclusion]]:
+    """The records that agree in all aspects with the newest, and the others as superseded."""
+    newest = aspects(max(candidates, key=_age))
+    kept, old = [], []
+    for record in candidates:
+        own = aspects(record)
+        changed = [name for name, value in newest.items() if own.get(name) != value]
+        if changed:
+            reason = f"newer records have another {' and another '.join(changed)}"
+            old.append(_exclusion(record, "superseded", reason))
+        else:
+            kept.append(record)
+    return kept, old
+
+
+def _no_duplicates(candidates: Sequence[Record]) -> tuple[list[Record], list[Exclusion]]:
+    """One record for each fold and seed, the newest."""
+    best: dict[tuple[int, int], Record] = {}
+    excluded = []
+    for record in sorted(candidates, key=_age, reverse=True):
+        place = record.spec.fold, record.spec.seed
+        if place in best:
+            reason = f"the same run as {best[place].id}, which is shown"
+            excluded.append(_exclusion(record, "duplicate", reason))
+        else:
+            best[place] = record
+    return [best[place] for place in sorted(best)], excluded
+
+
+def _exclusion(record: Record, status: Status, reason: str) -> Exclusion:
+    spec = record.spec
+    return Exclusion(str(spec), status, reason, str(spec.dataset), str(spec.method), record.id)
+
+
+def _choose(
+    groups: Sequence[Group],
+    datasets: Sequence[str] | None,
+    methods: Sequence[str] | None,
+    protocol: str | None,
+) -> tuple[Group, ...]:
+    known = {group.dataset for group in groups}
+    for name in datasets or ():
+        if name not in known:
+            raise unknown("dataset among the records", name, known)
+    known = {group.protocol["name"] for group in groups}
+    if protocol is not None and protocol not in known:
+        raise unknown("protocol among the records", protocol, known)
+    known = {method for group in groups for method in group.entries}
+    for pattern in methods or ():
+        if not any(fnmatchcase(method, pattern) for method in known):
+            raise unknown("method among the records", pattern, known)
+    chosen = []
+    for group in groups:
+        shown = set(group.entries)
+        if methods is not None:
+            shown = {m for m in shown if any(fnmatchcase(m, pattern) for pattern in methods)}
+        if (
+            shown
+            and (datasets is None or group.dataset in datasets)
+            and protocol in (None, group.protocol["name"])
+        ):
+            chosen.append(replace(group, hidden=frozenset(set(group.entries) - shown)))
+    return tuple(chosen)
+
+
+def _tidy(group: Group) -> pd.DataFrame:
+    import pandas as pd
+
+    names = [metric.name for metric in SCALARS[group.kind]]
+    rows = []
+    for record in group.runs:
+        spec, entry = record.spec, group.entries[record.spec.method]
+        head = (spec.dataset, spec.source, "+".join(spec.modalities), spec.protocol["name"])
+        head += (spec.fingerprint, spec.method, spec.version, entry["family"], entry["role"])
+        head += (spec.fold, spec.seed)
+        for deployment, values in record.metrics.items():
+            for name in names:
+                rows.append((*head, deployment, name, values.get(name), record.id))
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    return frame.astype({"value": "float64"})

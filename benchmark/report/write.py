@@ -1,0 +1,153 @@
+"""From a results folder to everything that is shown of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.errors import UserError
+from benchmark.records import atomic
+from benchmark.report.frame import ALL, Exclusion, Results, collect
+from benchmark.report.leaderboard import leaderboard
+from benchmark.report.summary import Summary, summarise
+from benchmark.report.tables import (
+    Formats,
+    as_frame,
+    as_latex,
+    as_markdown,
+    error_bars,
+    exclusion_counts,
+    heading,
+    slug,
+    title,
+)
+from benchmark.report.text import one_line, plain_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LIST = "report-files.txt"
+"""Names the files of the last report, so that the next one takes away what it does not renew."""
+
+EXCLUSION_COLUMNS = [field.name for field in fields(Exclusion)]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report was made of, and the files that it wrote."""
+
+    results: Results
+    summaries: tuple[Summary, ...]
+    out: Path
+    paths: tuple[Path, ...]
+
+
+def write_report(
+    results: Path,
+    out: Path,
+    *,
+    datasets: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    protocol: str | None = None,
+    figures: bool = True,
+) -> Report:
+    """Write leaderboard, tables, figures and scores below ``out``, from the records alone.
+
+        <out>/leaderboard.md, scores.csv, exclusions.csv
+        <out>/tables/<group>.md, .csv, .tex       <out>/figures/<group>-<figure>.png, .svg
+
+    Raises `UserError` if there are no records, none of what is asked for, or no way to write.
+    """
+    import pandas as pd
+
+    found = collect(results, datasets=datasets, methods=methods, protocol=protocol)
+    summaries = tuple(summarise(group) for group in found.groups)
+    files = _Files(out)
+    files.text("leaderboard.md", leaderboard(summaries, found))
+    files.text("scores.csv", _csv(found.frame))
+    files.text("exclusions.csv", _csv(pd.DataFrame(found.exclusions, columns=EXCLUSION_COLUMNS)))
+    for summary in summaries:
+        name = slug(summary.group)
+        files.text(f"tables/{name}.md", as_markdown(summary))
+        files.text(f"tables/{name}.csv", _csv(as_frame(summary)))
+        files.text(f"tables/{name}.tex", as_latex(summary))
+    if figures:
+        from benchmark.report.figures import draw_all
+
+        draw_all(summaries, files.binary)
+    files.finish()
+    return Report(found, summaries, out, tuple(files.paths))
+
+
+def summary_text(report: Report) -> str:
+    """The end of a run on the console: scores by method and modality, what failed, what is where.
+
+    One column a modality, mean ± sd of the primary metric; bounds in the last column.
+    """
+    blocks = [_console_table(summary) for summary in report.summaries]
+    results = report.results
+    blocks.append(
+        f"{results.files} records; not shown: {exclusion_counts(results)}\n"
+        f"leaderboard: {report.out / 'leaderboard.md'}\n"
+        f"tables: {report.out / 'tables'}\n"
+        f"figures: {report.out / 'figures'}"
+    )
+    return "\n\n".join(blocks)
+
+
+def _console_table(summary: Summary) -> str:
+    group, formats, metric = summary.group, Formats(summary), summary.group.primary
+    deployments = [d for d in group.deployments if summary.at(d)]
+    places = {(row.method, row.deployment): row for d in deployments for row in summary.at(d)}
+    rows = []
+    for method in (m for m in group.entries if m not in group.hidden):
+        cells = [method]
+        for deployment in deployments:
+            spread = (
+                places[method, deployment].metric(metric.name)
+                if (method, deployment) in places
+                else None
+            )
+            cells.append(formats.spread(metric, spread, spread.n) if spread else "")
+        rows.append(cells)
+    names = ["all (bound)" if d == ALL else d for d in deployments]
+    head = f"{one_line(title(group))}\n{heading(metric, group)}; {error_bars(group)}\n"
+    return head + plain_table(["method", *names], rows, text_columns=1)
+
+
+def _csv(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+class _Files:
+    """Writes the files of a report, and takes away those of the last one that it does not renew."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.paths: list[Path] = []
+
+    def text(self, name: str, content: str) -> None:
+        self.binary(name, content.encode("utf-8", "replace"))
+
+    def binary(self, name: str, content: bytes) -> None:
+        path = self.out / name
+        try:
+            with atomic(path) as file:
+                file.write(content)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+        self.paths.append(path)
+
+    def finish(self) -> None:
+        try:
+            old = (self.out / LIST).read_text().splitlines()
+        except (OSError, UnicodeDecodeError):
+            old = []
+        written = [path.relative_to(self.out).as_posix() for path in self.paths]
+        for name in set(old) - set(written):
+            if re.fullmatch(r"(tables|figures)/[^/]+\.(md|csv|tex|png|svg)", name):
+                (self.out / name).unlink(missing_ok=True)
+        self.text(LIST, "\n".join(written) + "\n")

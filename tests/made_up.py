@@ -1,0 +1,175 @@
+"""Records made up for tests: scores of seeded random predictions, of no method and no dataset."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark import protocol as protocols
+from benchmark import records
+from benchmark.metrics import score
+from benchmark.problem import TaskKind, TaskSpec
+from benchmark.records import Record
+from benchmark.spec import RunSpec
+
+OUTPUTS = {"binary": 2, "multiclass": 4, "multilabel": 3, "regression": 1}
+MODALITIES = ("S1", "S2")
+ENTRIES = {
+    "single": ("bound", "control"),
+    "fusion_concat": ("bound", "bound"),
+    "kd": ("distillation", "method"),
+    "mdico": ("proposed", "method"),
+    "mdico_no_con": ("proposed", "ablation"),
+}
+"""Method → family and role; other names are methods of a family that no one knows."""
+
+
+def task(kind: TaskKind) -> TaskSpec:
+    outputs = OUTPUTS[kind]
+    names = tuple(f"class {c}" for c in range(outputs)) if kind != "regression" else ()
+    return TaskSpec(kind, outputs, names, unit="percent" if kind == "regression" else "")
+
+
+def target(spec: TaskSpec, rng: np.random.Generator, n: int) -> np.ndarray:
+    if spec.kind == "regression":
+        return rng.normal(100, 40, n)
+    if spec.kind == "multilabel":
+        return rng.integers(0, 2, (n, spec.outputs)).astype(np.uint8)
+    return rng.permutation(np.arange(n) % spec.outputs)
+
+
+def prediction(spec: TaskSpec, y: np.ndarray, skill: float, rng: np.random.Generator) -> np.ndarray:
+    """Random, but nearer to ``y`` the greater ``skill`` is; 0 knows nothing."""
+    if spec.kind == "regression":
+        return y + rng.normal(0, 40 / (1 + skill), len(y))
+    truth = y if spec.kind == "multilabel" else np.eye(spec.outputs)[y]
+    logits = skill * truth + rng.normal(size=truth.shape)
+    if spec.kind == "multilabel":
+        return 1 / (1 + np.exp(-logits))
+    odds = np.exp(logits)
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
+def run(
+    method: str = "single",
+    fold: int = 0,
+    *,
+    dataset: str = "toy",
+    kind: TaskKind = "multiclass",
+    skill: float = 1.0,
+    seed: int = 0,
+    source: str = "generated",
+    protocol: str = "quick",
+    modalities: tuple[str, ...] = MODALITIES,
+    fingerprint: str = "f0",
+    version: int = 1,
+    status: str = "done",
+    reason: str | None = None,
+    created: str = "2030-01-01T00:00:00.000+00:00",
+    epochs: int = 4,
+    samples: int = 60,
+    entry: Mapping[str, Any] | None = None,
+) -> Record:
+    """One made-up record. The same arguments give the same record."""
+    family, role = ENTRIES.get(method, ("a family of its own", "method"))
+    deployments = ("all",) if role == "bound" else modalities
+    spec = RunSpec(
+        dataset=dataset,
+        source=source,
+        fingerprint=fingerprint,
+        modalities=modalities,
+        method=method,
+        version=version,
+        hyperparameters={},
+        artefacts={},
+        encoders={"dim": 8},
+        precision="float32",
+        protocol=protocols.load(protocol).values_for(dataset),
+        fold=fold,
+        seed=seed,
+    )
+    problem = task(kind)
+    scores = {}
+    for deployment in deployments:
+        rng = np.random.default_rng(zlib.crc32(f"{dataset} {fold} {deployment}".encode()))
+        y = target(problem, rng, samples)
+        own = np.random.default_rng([zlib.crc32(f"{method} {deployment}".encode()), fold, seed])
+        scores[deployment] = score(problem, y, prediction(problem, y, skill, own))
+    curve = [1 / (1 + skill * epoch) + 0.1 * fold for epoch in range(epochs)]
+    stage = {
+        "stage": "supervised",
+        "method": method,
+        "modalities": list(modalities),
+        "artefact": False,
+        "epochs": epochs,
+        "steps": 10 * epochs,
+        "seconds": 0.5,
+        "stopped": "cap",
+        "losses": {"task": curve},
+        "validation": dict.fromkeys(deployments, curve),
+        "best_epoch": dict.fromkeys(deployments, epochs - 1),
+    }
+    done = status == "done"
+    return Record(
+        id=spec.id,
+        spec=spec,
+        status=status,
+        reason=reason,
+        entry={
+            "family": family,
+            "role": role,
+            "defaults_from": "elsewhere",
+            "reference": "",
+            **(entry or {}),
+        },
+        data={
+            "task": {
+                "kind": kind,
+                "outputs": problem.outputs,
+                "class_names": list(problem.class_names),
+                "unit": problem.unit,
+            },
+            "samples": 10 * samples,
+            "groups": 36,
+            "group_kind": "site",
+            "train": 8 * samples,
+            "val": samples,
+            "test": samples,
+        },
+        metrics=scores if done else {},
+        stages=[stage] if done else [],
+        cost={
+            "seconds": 0.5,
+            "steps": 10 * epochs,
+            "training_parameters": 1000,
+            "inference_parameters": dict.fromkeys(deployments, 500),
+            "inference_flops": dict.fromkeys(deployments, 2000),
+        }
+        if done
+        else {},
+        environment={"device": "cpu"},
+        created=created,
+    )
+
+
+def runs(methods: Mapping[str, float], folds: int = 3, **options: Any) -> list[Record]:
+    """Made-up records of some methods, given with their skill, on some folds."""
+    return [
+        run(method, fold, skill=skill, **options)
+        for method, skill in methods.items()
+        for fold in range(folds)
+    ]
+
+
+USUAL = {"single": 1.0, "fusion_concat": 3.0, "kd": 1.2, "mdico": 1.6, "mdico_no_con": 1.4}
+
+
+def write(made_up: Iterable[Record], results: Path) -> Path:
+    """Commit records below a results folder, which is returned."""
+    for record in made_up:
+        records.write(record, None, results)
+    return results

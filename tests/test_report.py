@@ -1,0 +1,404 @@
+"""The report: everything shown comes from records, and every record is accounted for."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark import records
+from benchmark.errors import UserError
+from benchmark.report import summary_text, write_report
+from benchmark.report.frame import FAMILIES, collect
+from benchmark.report.summary import summarise
+from benchmark.report.tables import slug
+from benchmark.report.text import decimals_for, latex, markdown, number
+from methods.common import registry
+from tests.made_up import OUTPUTS, USUAL, run, runs, write
+
+HOSTILE = "a|<script>_%$#&{}~^\\`*[x](y)"
+
+
+def report(made_up, tmp_path: Path, **choice):
+    """Write a report without figures of made-up records."""
+    write(made_up, tmp_path)
+    return write_report(tmp_path, tmp_path / "out", figures=False, **choice)
+
+
+def rows_of(text: str, method: str) -> list[list[str]]:
+    """The cells of all table rows in a Markdown text that start with a method."""
+    lines = (line for line in text.splitlines() if line.startswith("|"))
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    return [row for row in cells if row[0] == method]
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_tables_show_mean_and_sd_over_folds(kind, tmp_path):
+    written = report(runs(USUAL, kind=kind), tmp_path)
+    (group,) = written.results.groups
+    values = {r.spec.fold: r.metrics["S1"] for r in group.runs if r.spec.method == "mdico"}
+    name = group.primary.name
+    numbers = [values[fold][name] for fold in range(3)]
+    table = pd.read_csv(tmp_path / "out" / "tables" / f"{slug(group)}.csv")
+    row = table.query(f"method == 'mdico' and deployment == 'S1' and metric == '{name}'").iloc[0]
+    assert row["mean"] == pytest.approx(np.mean(numbers))
+    assert row["sd"] == pytest.approx(np.std(numbers, ddof=1))
+    assert (row["n"], row["sd_over"]) == (3, "fold")
+    shown = (tmp_path / "out" / "tables" / f"{slug(group)}.md").read_text()
+    decimals = 2 if kind == "regression" else 3
+    text = f"{np.mean(numbers):.{decimals}f} ± {np.std(numbers, ddof=1):.{decimals}f}"
+    assert text in shown
+    assert text in (tmp_path / "out" / "leaderboard.md").read_text()
+    assert text in summary_text(written)
+    assert text.replace("±", r"$\pm$") in (tmp_path / f"out/tables/{slug(group)}.tex").read_text()
+
+
+def test_the_gain_is_paired_by_fold_in_the_better_direction(tmp_path):
+    written = report(runs({"single": 1.0, "kd": 2.0}, kind="regression"), tmp_path)
+    (summary,) = written.summaries
+    own, reference = (
+        {
+            r.spec.fold: r.metrics["S2"]["rmse"]
+            for r in summary.group.runs
+            if r.spec.method == method
+        }
+        for method in ("kd", "single")
+    )
+    (row,) = (r for r in summary.at("S2") if r.method == "kd")
+    assert row.gain.mean == pytest.approx(np.mean([reference[f] - own[f] for f in range(3)]))
+    assert row.gain.mean > 0  # more skill, less error
+
+
+def test_without_single_there_is_no_gain(tmp_path):
+    report(runs({"kd": 1.0}), tmp_path)
+    text = (tmp_path / "out/leaderboard.md").read_text()
+    assert "gain" not in text.split("## How to read")[0]
+    assert rows_of(text, "kd")
+
+
+def test_seeds_are_averaged_within_a_fold(tmp_path):
+    made_up = [r for seed in (0, 1) for r in runs({"single": 1.0}, seed=seed)]
+    (summary,) = report(made_up, tmp_path).summaries
+    spread = summary.at("S1")[0].metric("macro_f1")
+    expected = [
+        np.mean([r.metrics["S1"]["macro_f1"] for r in made_up if r.spec.fold == fold])
+        for fold in range(3)
+    ]
+    assert list(spread.values.values()) == pytest.approx(expected)
+    text = (tmp_path / "out/leaderboard.md").read_text()
+    assert "standard deviation over 3 folds, 2 seeds averaged within each" in text
+
+
+def test_an_official_split_has_its_spread_over_seeds(tmp_path):
+    made_up = [run("single", 0, seed=seed) for seed in range(3)]
+    (summary,) = report(made_up, tmp_path).summaries
+    assert summary.at("S1")[0].metric("macro_f1").n == 3
+    text = (tmp_path / "out/leaderboard.md").read_text()
+    assert "standard deviation over 3 seeds on one split" in text
+
+
+def test_one_fold_has_no_spread_and_says_so(tmp_path):
+    written = report(runs(USUAL, folds=1), tmp_path)
+    assert "no spread is known" in summary_text(written)
+    assert "±" not in (tmp_path / "out/leaderboard.md").read_text()
+
+
+def test_bounds_stand_apart_and_have_no_gain(tmp_path):
+    (summary,) = report(runs(USUAL), tmp_path).summaries
+    text = (tmp_path / "out/leaderboard.md").read_text()
+    assert not rows_of(text, "fusion_concat")
+    assert "not ranked: fusion_concat" in text
+    (bound,) = summary.at("all")
+    assert bound.gain is None
+
+
+def test_a_smoke_run_has_no_marks_and_no_order_by_score(tmp_path):
+    report(runs({"mdico": 9.0, "kd": 1.0, "single": 1.0, "another": 5.0}), tmp_path)
+    out = tmp_path / "out"
+    for path in [out / "leaderboard.md", *(out / "tables").glob("*")]:
+        tables = path.read_text().split("## How to read")[0]
+        assert not re.search(r"\*\*|textbf|▲|▼|n\.s\.|†", tables)
+    text = (out / "leaderboard.md").read_text()
+    assert "SMOKE RUN" in text
+    order = [row[0] for line in text.splitlines() for row in [line.strip("| ").split(" ")]]
+    assert order.index("single") < order.index("kd") < order.index("mdico")
+    assert order.index("mdico") < order.index("another")  # an unknown family goes last
+
+
+def test_sources_protocols_and_modalities_never_mix(tmp_path):
+    made_up = [
+        *runs({"single": 1.0}),
+        *runs({"single": 1.0}, source="real"),
+        *runs({"single": 1.0}, protocol="random"),
+        *runs({"single": 1.0}, modalities=("S1", "S2", "weather")),
+        *runs({"single": 1.0}, dataset="other"),
+    ]
+    # The id of a run does not hold the source, so these would lie in one file otherwise.
+    for i, record in enumerate(made_up):
+        write([record], tmp_path / str(i // 3))
+    for i in range(1, 5):
+        shutil.copytree(tmp_path / str(i) / "records", tmp_path / "0" / "records" / str(i))
+    written = write_report(tmp_path / "0", tmp_path / "out", figures=False)
+    assert len(written.summaries) == len(list((tmp_path / "out/tables").glob("*.md"))) == 5
+    for summary in written.summaries:
+        keys = ["dataset", "source", "protocol", "modalities"]
+        assert len(summary.group.scores[keys].drop_duplicates()) == 1
+        head = (tmp_path / f"out/tables/{slug(summary.group)}.md").read_text().split("##")[0]
+        assert summary.group.spec.fingerprint in head
+        assert ("GENERATED" in head) == (summary.group.source == "generated")
+
+
+def everything(tmp_path: Path) -> Path:
+    """A results folder with records of every fate."""
+    made_up = [
+        *runs(USUAL),
+        *runs({"kd": 1.0}, dataset="other", kind="regression", fingerprint="f1"),
+        *runs({"single": 1.0}, fingerprint="old", created="2029"),
+        *runs({"mdico": 1.0}, version=0, created="2029"),
+        *(run("isensd", f, status="not applicable", reason="time grids differ") for f in range(3)),
+        run("broken", 0, status="failed", reason="loss term 'a' became nan"),
+    ]
+    write(made_up, tmp_path)
+    folder = tmp_path / "records/toy/single"
+    shutil.copy(folder / f"{run('single', 0).id}.json", folder / "copy.json")
+    nan = run("poisoned", 0)
+    write([nan], tmp_path)
+    path = nan.path(tmp_path)
+    value = nan.metrics["S1"]["macro_f1"]
+    path.write_text(path.read_text().replace(str(value), "NaN", 1))
+    path = write_one(run("cut", 0), tmp_path)
+    path.write_bytes(path.read_bytes()[:100])
+    (tmp_path / "records/notes.txt").write_text("mine")
+    (tmp_path / "records/foreign.json").write_text("[1, 2]")
+    return tmp_path
+
+
+def write_one(record, results: Path) -> Path:
+    write([record], results)
+    return record.path(results)
+
+
+def test_every_record_is_in_a_table_or_excluded_with_a_reason(tmp_path):
+    results = everything(tmp_path)
+    written = write_report(results, tmp_path / "out", figures=False)
+    found = written.results
+    assert found.files == found.shown + len(found.exclusions)
+    assert all(exclusion.reason for exclusion in found.exclusions)
+    fates = pd.read_csv(tmp_path / "out/exclusions.csv")["status"].value_counts().to_dict()
+    assert fates == {
+        "superseded": 6,
+        "not applicable": 3,
+        "failed": 1,
+        "duplicate": 1,
+        "invalid": 1,
+        "unreadable": 2,
+    }
+    scores = pd.read_csv(tmp_path / "out/scores.csv")
+    assert scores["run"].nunique() == found.shown
+    in_tables = pd.concat([pd.read_csv(p) for p in (tmp_path / "out/tables").glob("*.csv")])
+    for place, part in scores.groupby(["dataset", "method"]):
+        table = in_tables.set_index(["dataset", "method"]).loc[[place]]
+        assert set(table["n"]) == {part["fold"].nunique()}
+
+
+def test_what_is_excluded_is_named(tmp_path):
+    results = everything(tmp_path)
+    written = write_report(results, tmp_path / "out", figures=False)
+    text = (tmp_path / "out/leaderboard.md").read_text()
+    assert "records/foreign.json" in text
+    assert f"records/toy/cut/{run('cut', 0).id}.json" in text
+    assert "macro_f1 of S1 is nan" in text
+    assert "another version of the method" in text
+    assert "another fingerprint of the data" in text
+    assert rows_of(text, "isensd")[1][1:] == ["not applicable", "3 of 3", "time grids differ"]
+    assert rows_of(text, "broken")[1][1] == "failed"
+    assert rows_of(text, "broken")[0][1:] == ["–", "–", "–", "–", "0 of 3"]
+    assert "1 failed, 3 not applicable, 2 unreadable" in summary_text(written)
+
+
+def test_the_newest_version_is_shown(tmp_path):
+    old = runs({"mdico": 0.1}, version=1, created="2030-01-01")
+    new = runs({"mdico": 9.0}, version=2, created="2030-01-02", folds=2)
+    written = report([*old, *new, *runs({"single": 1.0})], tmp_path)
+    (group,) = written.results.groups
+    assert {r.spec.version for r in group.runs if r.spec.method == "mdico"} == {2}
+    text = (tmp_path / "out/leaderboard.md").read_text()
+    assert rows_of(text, "mdico")[0][-1].startswith("2 of 3")
+    assert "not comparable" in text
+
+
+def test_a_choice_hides_rows_but_changes_no_number(tmp_path):
+    made_up = [*runs(USUAL), *runs({"kd": 1.0}, dataset="other")]
+    report(made_up, tmp_path)
+    full = rows_of((tmp_path / "out/leaderboard.md").read_text(), "mdico")
+    written = report([], tmp_path, methods=["mdico"], datasets=["toy"], protocol="quick")
+    text = (tmp_path / "out/leaderboard.md").read_text()
+    few = rows_of(text, "mdico")
+    assert [c.strip() for c in few[0]] == [c.strip() for c in full[0]]
+    assert not rows_of(text, "kd")
+    assert "15 not asked for" in summary_text(written)
+    assert len(list((tmp_path / "out/tables").glob("*.md"))) == 1  # that of `other` is gone
+
+
+@pytest.mark.parametrize("choice", [{"datasets": ["tox"]}, {"methods": ["kdd"]}])
+def test_an_unknown_choice_names_the_nearest(choice, tmp_path):
+    with pytest.raises(UserError, match="did you mean (toy|kd)"):
+        report(runs(USUAL), tmp_path, **choice)
+
+
+def test_no_records_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="no records"):
+        write_report(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "out").write_text("a file where a folder should be")
+    with pytest.raises(UserError, match="cannot be written"):
+        report(runs({"single": 1.0}), tmp_path)
+
+
+def test_all_runs_failed(tmp_path):
+    made_up = [run("kd", f, status="failed", reason="no memory") for f in range(3)]
+    written = report(made_up, tmp_path)
+    assert "no memory" in (tmp_path / "out/leaderboard.md").read_text()
+    assert "3 failed" in summary_text(written)
+
+
+def test_damaged_predictions_do_not_matter_where_they_are_not_read(tmp_path):
+    path = write_one(run("single", 0), tmp_path)
+    path.with_suffix(".npz").write_bytes(b"not what the record vouches for")
+    written = write_report(tmp_path, tmp_path / "out", figures=False)
+    assert written.results.shown == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("data", {}),
+        ("metrics", {"S1": {"macro_f1": "high"}}),
+        ("metrics", {"S1": {}}),
+        ("metrics", {}),
+        ("status", "finished"),
+        ("entry", {"family": 3}),
+        ("created", 17),
+    ],
+)
+def test_a_record_with_foreign_content_is_excluded(field, value, tmp_path):
+    path = write_one(run("kd", 0), tmp_path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    written = report(runs({"single": 1.0}), tmp_path)
+    (exclusion,) = written.results.exclusions
+    assert (exclusion.status, exclusion.method) == ("invalid", "kd")
+
+
+def test_undefined_scores_are_missing_not_zero(tmp_path):
+    made_up = runs({"single": 1.0, "kd": 1.0}, kind="regression")
+    for record in made_up[:3]:
+        record.metrics["S1"]["r2"] = None
+    (summary,) = report(made_up, tmp_path).summaries
+    row = next(r for r in summary.at("S1") if r.method == "single")
+    assert row.metric("r2").mean is None
+    assert rows_of((tmp_path / "out/leaderboard.md").read_text(), "single")[0][2] == "–"
+
+
+@pytest.mark.parametrize("name", [HOSTILE, "x" * 80, "two\nlines", "_private_", "ünïcödé 数"])
+def test_names_cannot_break_a_table(name, tmp_path):
+    made_up = runs({name.replace("/", ""): 1.0, "single": 1.0}, dataset="d|<b>")
+    report(made_up, tmp_path)
+    for path in (tmp_path / "out").rglob("*.md"):
+        text = path.read_text()
+        assert "<script>" not in text and "<b>" not in text
+        tables = re.findall(r"(?:^\|.*\n)+", text, flags=re.M)
+        for table in tables:
+            columns = [len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()]
+            assert len(set(columns)) == 1
+    (tex,) = (tmp_path / "out/tables").glob("*.tex")
+    body = [line for line in tex.read_text().splitlines() if not line.startswith("%")]
+    assert not re.search(r"(?<!\\)[#%_]", "\n".join(body))
+    stripped = re.sub(r"\\.", "", "\n".join(body))
+    assert stripped.count("{") == stripped.count("}")
+    assert stripped.count("$") % 2 == 0
+    with (tmp_path / "out/scores.csv").open(newline="") as file:
+        assert {row["method"] for row in csv.DictReader(file)} == {name, "single"}
+
+
+def test_the_leaderboard_is_the_same_wherever_it_is_made(tmp_path):
+    first = everything(tmp_path / "here")
+    write_report(first, tmp_path / "one", figures=False)
+    # Copied in another order, to another place.
+    for path in sorted((first / "records").rglob("*.*"), reverse=True):
+        target = tmp_path / "there" / path.relative_to(first)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    write_report(tmp_path / "there", tmp_path / "two", figures=False)
+    files = [p.relative_to(tmp_path / "one") for p in (tmp_path / "one").rglob("*.*")]
+    assert Path("leaderboard.md") in files
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    text = (tmp_path / "one/leaderboard.md").read_text()
+    assert str(tmp_path) not in text
+    assert not re.search(r"\d{4}-\d\d-\d\d", text)
+
+
+def test_figures_are_drawn_and_the_same_again(tmp_path):
+    write(runs({**USUAL, HOSTILE: 1.0}, folds=2, kind="regression"), tmp_path)
+    first = write_report(tmp_path, tmp_path / "out")
+    figures = [p for p in first.paths if p.parent.name == "figures"]
+    assert sorted(p.suffix for p in figures) == [".png"] * 3 + [".svg"] * 3
+    before = {p: p.read_bytes() for p in figures}
+    assert all(content.startswith((b"\x89PNG", b"<?xml")) for content in before.values())
+    write_report(tmp_path, tmp_path / "out")
+    assert before == {p: p.read_bytes() for p in figures}
+
+
+def test_runs_without_curves_have_no_learning_curves(tmp_path):
+    write(runs({"single": 1.0}, epochs=0), tmp_path)
+    written = write_report(tmp_path, tmp_path / "out")
+    assert not any("learning" in p.name for p in written.paths)
+
+
+def test_the_next_report_takes_away_what_it_does_not_renew_and_nothing_else(tmp_path):
+    report([*runs({"single": 1.0}), *runs({"single": 1.0}, dataset="other")], tmp_path)
+    mine = tmp_path / "out/tables/mine.md"
+    mine.write_text("my notes")
+    shutil.rmtree(tmp_path / "records/other")
+    report([], tmp_path)
+    names = {p.name.split("-")[0] for p in (tmp_path / "out/tables").iterdir()}
+    assert names == {"toy", "mine.md"}
+
+
+def test_families_are_in_the_order_of_the_registry():
+    assert registry.FAMILIES == FAMILIES
+
+
+def test_a_group_reads_back_from_its_records(tmp_path):
+    made_up = runs(USUAL)
+    write(made_up, tmp_path)
+    (group,) = collect(tmp_path).groups
+    assert {r.id for r in group.runs} == {r.id for r in made_up}
+    assert len(records.files(tmp_path)) == len(made_up)
+    assert not any(row.metric("samples").sd for row in summarise(group).rows)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(-0.0001, "0.000"), (-1.5, "−1.500"), (None, "–"), (0.5, "+0.500")]
+)
+def test_numbers(value, text):
+    assert number(value, 3, signed=True) == text
+
+
+def test_decimals_follow_the_size_of_the_values():
+    assert [decimals_for([v]) for v in (34.65, 0.5, 1234.0, 0.0)] == [2, 4, 0, 3]
+
+
+def test_escaping():
+    assert markdown("mdico_no_con") == "mdico_no_con"
+    assert markdown("a|b<c>") == r"a\|b&lt;c&gt;"
+    assert latex("50 % of a_b & $x") == r"50 \% of a\_b \& \$x"
