@@ -3,8 +3,8 @@
 Park, Kim, Lu, Cho 2019, "Relational knowledge distillation", CVPR, arXiv 1904.05068.
 
 The terms are those of the released code (lenscloth/RKD). What differs, and why: samples that a
-net maps onto one point have distance 0 and no direction. The release clamps squared distances at
-1e-12 and divides by them, so that two equal inputs can give gradients of 10⁶ and more.
+net maps onto one point have distance 0 and no direction. The release divides their difference by
+1e-12, so that one pair of equal features gave a gradient of 10¹⁰ where others give 10⁻².
 """
 
 from __future__ import annotations
