@@ -7,6 +7,7 @@ What differs from the released code (shicaiwei123/MMANet-CVPR2023, classificatio
 
 - The weak subset is mined, and the best state chosen, on the validation part; the release does
   both on its test data.
+- All warm-up epochs but the first count in the mining; the release leaves out the last as well.
 - MAD weighs the samples, that is the rows of the Gram matrices, by the teacher's uncertainty; in
   the release the weights meet the columns by broadcasting. With equal weights this is the same.
 - An entropy of 0 is 0; the release's p log p is NaN there.
