@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
+from benchmark.report.across import MANY, Across
 from benchmark.report.frame import ALL, FAMILIES, Group, own_curves
-from benchmark.report.summary import REFERENCE, Row, Summary
-from benchmark.report.tables import UNTUNED, error_bars, file_name, heading, slug, title
+from benchmark.report.summary import REFERENCE, Row, Summary, in_order
+from benchmark.report.tables import UNTUNED, error_bars, file_name, heading, p_value, slug, title
 from benchmark.report.text import one_line, shortened
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ NAME_LENGTH = 28
 """Longer names of methods are cut in figures; tables have them whole."""
 
 
-def draw_all(summaries: Sequence[Summary], save: Save) -> None:
+def draw_all(summaries: Sequence[Summary], comparisons: Sequence[Across], save: Save) -> None:
     """Draw every figure that the groups give; ``save`` gets its name and content."""
     import matplotlib
 
@@ -57,6 +59,10 @@ def draw_all(summaries: Sequence[Summary], save: Save) -> None:
         for kind in dict.fromkeys(_comparable(s.group) for s in with_scores):
             same = [s for s in with_scores if _comparable(s.group) == kind]
             _save(gain_map(same), file_name("gains", *kind), save)
+        for comparison in comparisons:
+            if comparison.ranks:
+                name = file_name("ranks", comparison.source, comparison.protocol)
+                _save(critical_difference(comparison), name, save)
 
 
 def _comparable(group: Group) -> tuple[str, str]:
@@ -79,14 +85,14 @@ def _save(figure: Figure | None, name: str, save: Save) -> None:
 
 
 def colour(family: str) -> tuple[float, float, float]:
-    """The colour of a family, told apart also by the colour-blind; black for unknown ones."""
+    """The colour of a family, told apart also by the colour-blind; pink for unknown ones."""
     import seaborn as sns
 
     palette = sns.color_palette("colorblind", 10)
-    places = {"control": 7, "bound": 7}  # grey: what the others are compared with
-    others = [family for family in FAMILIES if family not in places]
-    places |= dict(zip(others, (0, 1, 2, 4, 9, 3), strict=True))
-    return palette[places[family]] if family in places else (0.15, 0.15, 0.15)
+    greys = {"control": (0.3, 0.3, 0.3), "bound": (0.6, 0.6, 0.6)}
+    others = [family for family in FAMILIES if family not in greys]
+    places = dict(zip(others, (0, 1, 2, 4, 9, 3), strict=True))
+    return greys.get(family) or palette[places.get(family, 6)]
 
 
 def label(name: str) -> str:
@@ -115,7 +121,7 @@ def distributions(summary: Summary) -> Figure:
     from matplotlib import pyplot as plt
 
     group, metric = summary.group, summary.group.primary
-    methods = [m for m in group.entries if m not in group.hidden]
+    methods = in_order(summary)
     bounds = {row.method for row in summary.at(ALL)}
     order = [m for m in methods if m not in bounds] + [m for m in methods if m in bounds]
     panels = [d for d in group.deployments if d != ALL and summary.at(d)]
@@ -205,7 +211,6 @@ def gain_map(summaries: Sequence[Summary]) -> Figure | None:
         values,
         ax=axis,
         cmap=sns.color_palette("blend:#b35806,#f7f7f7,#2b6ca8", as_cmap=True),
-        center=0,
         vmin=-limit,
         vmax=limit,
         annot=True,
@@ -296,3 +301,39 @@ def _curves(group: Group, method: str) -> dict[str, list[np.ndarray]]:
             for name, curve in own_curves(record).items():
                 by_name.setdefault(name, []).append(curve)
     return by_name
+
+
+def critical_difference(comparison: Across) -> Figure:
+    """Average ranks; methods under one bar are not significantly different (Demšar 2006)."""
+    import scikit_posthocs as sp
+    from matplotlib import pyplot as plt
+
+    ranks = comparison.ranks
+    names = [label(method) for method in comparison.methods]
+    if len(set(names)) < len(names):  # cut to the same beginning
+        names = [one_line(method).replace("$", r"\$") for method in comparison.methods]
+    average = pd.Series(ranks.average, index=names)
+    apart = np.abs(ranks.average[:, None] - ranks.average) >= ranks.critical_difference
+    significance = pd.DataFrame(np.where(apart, 0.0, 1.0), index=names, columns=names)
+    figure, axis = plt.subplots(figsize=(7, 1.9 + 0.16 * len(names)))
+    families = (comparison.families[method] for method in comparison.methods)
+    tints = dict(zip(names, map(colour, families), strict=True))
+    sp.critical_difference_diagram(
+        average, significance, ax=axis, label_props={"fontsize": 8}, color_palette=tints
+    )
+    axis.grid(False)
+    start, above = average.min(), axis.get_xaxis_transform()
+    end = start + ranks.critical_difference
+    axis.plot([start, end], [1.12, 1.12], "|-k", lw=1, transform=above, clip_on=False)
+    text = f"CD = {ranks.critical_difference:.2f}"
+    axis.text((start + end) / 2, 1.14, text, ha="center", va="bottom", fontsize=8, transform=above)
+    what = "real data" if comparison.source == "real" else f"{comparison.source.upper()} data"
+    warning = f" N < {MANY}: ranks of so few datasets prove little." if ranks.blocks < MANY else ""
+    lines = [
+        f"Average rank over N = {ranks.blocks} datasets (blocks), 1 is best; {what}, protocol "
+        f"{comparison.protocol}.{warning}",
+        f"CD: Nemenyi's critical difference at 5 %. Friedman p {p_value(ranks.p, '= ')}. {UNTUNED}",
+    ]
+    text = "\n".join(textwrap.fill(one_line(line), 100) for line in lines)
+    figure.supxlabel(text.replace("$", r"\$"), fontsize=8, x=0.01, ha="left", color="0.3")
+    return figure

@@ -299,6 +299,8 @@ def _defect(record: Record) -> str | None:
             return "a name that is not text"
         if not all(type(number) is int for number in numbers):
             return "a number that is not whole"
+        if min(record.data["train"], record.data["test"]) < 1:
+            return "an empty training or test part"
         scalars = {metric.name for metric in SCALARS[record.data["task"]["kind"]]}
         main = primary(record.data["task"]["kind"]).name
         if record.status in ("failed", "not applicable"):

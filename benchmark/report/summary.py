@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from benchmark.metrics import POOLED_R2, pooled_r2
 from benchmark.report.frame import ALL, Group
+from benchmark.report.statistics import ALPHA, Comparison, best_set, corrected_t_test, holm
 
 REFERENCE = "single"
 """The one reference, declared before any number was seen."""
+
+ROLES = ("control", "method", "ablation", "bound")
+"""Order of rows in tables of evidence."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,9 @@ class Row:
 
     metrics: metric → values. gain: over `REFERENCE` in the primary metric, positive is better,
     paired; None for the reference itself, for bounds, and where there is no reference.
-    runs: number of runs in which the primary metric is defined.
+    runs: number of runs in which the primary metric is defined. comparison: of the gain with 0;
+    p_holm: its p-value, adjusted for the methods of this deployment; None where no test is made.
+    best: not distinguishable from the best method of this deployment.
     """
 
     method: str
@@ -56,6 +64,9 @@ class Row:
     metrics: Mapping[str, Spread]
     gain: Spread | None
     runs: int
+    comparison: Comparison | None = None
+    p_holm: float | None = None
+    best: bool = False
 
     def metric(self, name: str) -> Spread:
         return self.metrics.get(name, NOTHING)
@@ -64,6 +75,13 @@ class Row:
     def worse(self) -> int:
         """Number of folds (or seeds) in which it is worse than the reference."""
         return sum(value < 0 for value in self.gain.values.values()) if self.gain else 0
+
+    @property
+    def mark(self) -> str:
+        """ "▲" or "▼" for significantly better or worse than the reference, "n.s.", or ""."""
+        if self.p_holm is None:
+            return ""
+        return "n.s." if self.p_holm >= ALPHA else "▲" if self.comparison.mean > 0 else "▼"
 
 
 @dataclass(frozen=True)
@@ -92,9 +110,91 @@ class Summary:
     def has_reference(self) -> bool:
         return any(row.gain for row in self.rows)
 
+    @property
+    def tested(self) -> bool:
+        return any(row.comparison for row in self.rows)
+
+    @property
+    def ratio(self) -> float:
+        """Size of a test part over that of its training part, averaged over the folds."""
+        ratios = {r.spec.fold: r.data["test"] / r.data["train"] for r in self.group.records}
+        return math.fsum(ratios.values()) / len(ratios)
+
 
 def summarise(group: Group) -> Summary:
-    """Summarise one group. Seeds are averaged within a fold, unless they are the repetitions."""
+    """Summarise one group. Seeds are averaged within a fold, unless they are the repetitions.
+
+    A smoke run is left as it is; otherwise there are tests over folds, and methods are in the
+    order of their means.
+    """
+    summary = Summary(group, _rows(group))
+    if group.smoke:
+        return summary
+    rows: list[Row] = []
+    for deployment in group.deployments:
+        own = [row for row in summary.rows if row.deployment == deployment]
+        if deployment != ALL and group.unit == "fold" and summary.units > 1:
+            own = _with_evidence(summary, own)
+        rows += sorted(own, key=lambda row: _place(summary, [row]))
+    return replace(summary, rows=tuple(rows))
+
+
+def in_order(summary: Summary) -> list[str]:
+    """The methods that are shown, in an order that serves all deployments."""
+    by_method: dict[str, list[Row]] = {}
+    for row in summary.rows:
+        if row.method not in summary.group.hidden:
+            by_method.setdefault(row.method, []).append(row)
+    if summary.group.smoke:
+        return [method for method in summary.group.entries if method in by_method]
+    return sorted(by_method, key=lambda method: _place(summary, by_method[method]))
+
+
+def _place(summary: Summary, rows: Sequence[Row]) -> tuple:
+    """Sort key: roles apart, incomplete rows last, then the mean of the primary metric."""
+    role = rows[0].entry["role"]
+    known = ROLES.index(role) if role in ROLES else len(ROLES)
+    means = [row.metric(summary.group.primary.name).mean for row in rows]
+    complete = all(summary.complete(row) for row in rows)
+    if None in means:
+        return known, rows[0].method != REFERENCE, not complete, math.inf, rows[0].method
+    worst_first = summary.group.primary.gain(0.0, math.fsum(means) / len(means))
+    return known, rows[0].method != REFERENCE, not complete, worst_first, rows[0].method
+
+
+def _with_evidence(summary: Summary, rows: Sequence[Row]) -> list[Row]:
+    """The rows of one deployment with what a test over folds says of them.
+
+    Rows with missing runs are not tested. Only methods are a family and compete for the best;
+    controls and ablations have an interval and no adjusted p-value.
+    """
+    ratio, name = summary.ratio, summary.group.primary.name
+    comparisons = {
+        row.method: corrected_t_test(list(row.gain.values.values()), ratio)
+        for row in rows
+        if row.gain and summary.complete(row) and row.gain.n == summary.units
+    }
+    family = [r for r in rows if r.entry["role"] == "method" and r.method in comparisons]
+    adjusted = holm([comparisons[row.method].p for row in family])
+    p_holm = dict(zip((row.method for row in family), adjusted, strict=True))
+    competing = [r for r in rows if r.entry["role"] == "method" and summary.complete(r)]
+    best: set[str] = set()
+    if len(competing) > 1:
+        values = [list(row.metric(name).values.values()) for row in competing]
+        inside = best_set(summary.group.primary.gain(np.array(values), 0.0), ratio)
+        best = {row.method for row, is_in in zip(competing, inside, strict=True) if is_in}
+    return [
+        replace(
+            row,
+            comparison=comparisons.get(row.method),
+            p_holm=p_holm.get(row.method),
+            best=row.method in best,
+        )
+        for row in rows
+    ]
+
+
+def _rows(group: Group) -> tuple[Row, ...]:
     spreads, runs = _spreads(group)
     rows = []
     for deployment in group.deployments:
@@ -108,7 +208,7 @@ def summarise(group: Group) -> Summary:
                 gain = _gain(group, metrics.get(group.primary.name, NOTHING), reference)
             row = Row(method, entry, deployment, metrics, gain, runs.get((method, deployment), 0))
             rows.append(row)
-    return Summary(group, tuple(rows))
+    return tuple(rows)
 
 
 def _expected(entry: Mapping[str, str], deployment: str) -> bool:

@@ -13,6 +13,8 @@ from benchmark.metrics import POOLED_R2, SCALARS, Metric, shown
 from benchmark.report.frame import ALL, STATUSES, Group, Results
 from benchmark.report.summary import REFERENCE, Row, Spread, Summary
 from benchmark.report.text import (
+    MISSING,
+    Strong,
     decimals_for,
     latex,
     latex_table,
@@ -129,14 +131,14 @@ class Formats:
     """Fixed decimals for each metric of a group."""
 
     def __init__(self, summary: Summary) -> None:
-        self._decimals = {}
+        self.decimals = {}
         for metric in columns(summary.group):
             means = [row.metric(metric.name).mean for row in summary.rows]
-            self._decimals[metric.name] = decimals_for(means) if metric.unit == "target" else 3
+            self.decimals[metric.name] = decimals_for(means) if metric.unit == "target" else 3
 
     def spread(self, metric: Metric, spread: Spread, n: int) -> str:
         """mean ± sd, and the number of values if it is not ``n``."""
-        decimals = self._decimals[metric.name]
+        decimals = self.decimals[metric.name]
         if metric.name in COUNTS and spread.n and float(spread.mean).is_integer():
             decimals = 0
         text = number(spread.mean, decimals)
@@ -144,8 +146,38 @@ class Formats:
             text += f" ± {number(spread.sd, decimals)}"
         return text if spread.n in (n, 0) else f"{text} (n = {spread.n})"
 
-    def gain(self, metric: Metric, gain: Spread | None) -> str:
-        return number(gain.mean if gain else None, self._decimals[metric.name], signed=True)
+    def main(self, group: Group, row: Row) -> list[str]:
+        """The metrics that every table shows; the primary one is bold if it is in the best set."""
+        n = row.metric(group.primary.name).n
+        cells = [self.spread(m, row.metric(m.name), n) for m in shown(group.kind)]
+        return [Strong(cells[0]) if row.best else cells[0], *cells[1:]]
+
+    def gain(self, metric: Metric, row: Row) -> str:
+        """The gain with its mark."""
+        mean = row.gain.mean if row.gain else None
+        text = number(mean, self.decimals[metric.name], signed=True)
+        return f"{text} {row.mark}".rstrip()
+
+    def evidence(self, metric: Metric, row: Row) -> list[str]:
+        """What `EVIDENCE` names, of one row."""
+        c, decimals = row.comparison, self.decimals[metric.name]
+        if c is None:
+            return [MISSING] * len(EVIDENCE)
+        return [
+            f"{number(c.low, decimals, signed=True)} to {number(c.high, decimals, signed=True)}",
+            MISSING if row.p_holm is None else p_value(row.p_holm),
+            number(c.effect, 2, signed=True),
+            f"{row.worse} of {c.n}",
+            number(c.detectable, decimals),
+        ]
+
+
+EVIDENCE = ("95 % interval", "p (Holm)", "d", "worse in", "detectable")
+
+
+def p_value(p: float, equals: str = "") -> str:
+    """ "< 0.001", or three decimals after ``equals``."""
+    return "< 0.001" if p < 0.001 else f"{equals}{p:.3f}"
 
 
 COUNTS = ("samples", "classes_present")
@@ -175,18 +207,18 @@ def coverage(summary: Summary, row: Row) -> str:
 
 
 def main_table(summary: Summary, deployment: str) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a deployment: the shown metrics, the gain, the number of folds."""
+    """Header and rows of a deployment: the shown metrics, the gain and its evidence, coverage."""
     group, formats = summary.group, Formats(summary)
-    metrics = shown(group.kind)
     with_gain = summary.has_reference and deployment != ALL
-    header = ["method", "family", "role", *(heading(m, group) for m in metrics)]
-    header += [f"gain over {REFERENCE}"] * with_gain + [f"{group.unit}s"]
+    with_evidence = with_gain and summary.tested
+    header = ["method", "family", "role", *(heading(m, group) for m in shown(group.kind))]
+    header += [f"gain over {REFERENCE}"] * with_gain
+    header += [*EVIDENCE] * with_evidence + [f"{group.unit}s"]
     rows = []
     for row in summary.at(deployment):
-        n = row.metric(group.primary.name).n
-        cells = [row.method, row.entry["family"], row.entry["role"]]
-        cells += [formats.spread(m, row.metric(m.name), n) for m in metrics]
-        cells += [formats.gain(group.primary, row.gain)] * with_gain
+        cells = [row.method, row.entry["family"], row.entry["role"], *formats.main(group, row)]
+        cells += [formats.gain(group.primary, row)] * with_gain
+        cells += formats.evidence(group.primary, row) * with_evidence
         rows.append([*cells, coverage(summary, row)])
     return header, rows
 
@@ -256,6 +288,39 @@ def notes(summary: Summary) -> list[str]:
     return lines
 
 
+def no_test(summary: Summary) -> list[str]:
+    """Why a group that should have a test has none."""
+    if summary.group.smoke or summary.tested:
+        return []
+    if summary.group.unit == "seed":
+        return ["No test: seeds repeat the training on one split, not the sample."]
+    if summary.units < 2:
+        return ["No test: it takes at least two folds."]
+    return [f"No test: no other method and {REFERENCE} have all runs."]
+
+
+def evidence_notes(summary: Summary) -> list[str]:
+    """How to read the evidence in a group's tables, each of which may stand alone."""
+    group, lines = summary.group, no_test(summary)
+    if summary.tested:
+        families = {d: [r for r in summary.rows if r.deployment == d] for d in group.modalities}
+        sizes = [sum(r.p_holm is not None for r in rows) for rows in families.values()]
+        lines.append(
+            f"▲ better, ▼ worse than {REFERENCE}, n.s. not significant (no proof of equality): "
+            f"paired t-test over {summary.units} folds, corrected for overlapping training sets "
+            f"(Nadeau and Bengio 2003; test/training size {summary.ratio:.3f}), Holm over the "
+            f"{_range(sizes)} methods of a modality, 5 % level. Controls and ablations are in no "
+            "family and have no mark. Interval: not adjusted. d: mean over sd of the paired "
+            "differences. Detectable: the gain that this test finds in 80 % of cases, not adjusted."
+        )
+    if any(row.best for row in summary.rows):
+        lines.append(
+            "Bold: methods not distinguishable from the best one (bootstrap over folds, 95 %, "
+            "corrected likewise)."
+        )
+    return lines
+
+
 def absent(group: Group) -> list[list[str]]:
     """Failed and not-applicable runs: method, status, where, reason; equal reasons in one row."""
     merged: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
@@ -281,7 +346,8 @@ def as_markdown(summary: Summary) -> str:
     for deployment in deployments:
         lines += ["", f"## {markdown(deployment_title(deployment))}", ""]
         lines += [markdown_table(*main_table(summary, deployment), text_columns=3)]
-    lines += ["", *(f"{markdown(note)}  " for note in notes(summary))]
+    footnotes = [*notes(summary), *evidence_notes(summary)]
+    lines += ["", *(f"{markdown(note)}  " for note in footnotes)]
     missing = absent(group)
     if missing:
         lines += ["", "## Failed and not applicable", ""]
@@ -315,7 +381,7 @@ def as_latex(summary: Summary) -> str:
                 cut(header),
                 [cut(row) for row in rows],
                 text_columns=1,
-                caption=caption + " ".join(notes(summary)),
+                caption=caption + " ".join([*notes(summary), *evidence_notes(summary)]),
                 label=f"{slug(group)}-{deployment}",
             ),
         ]
@@ -356,6 +422,11 @@ def as_frame(summary: Summary) -> pd.DataFrame:
                 cells["gain"] = row.gain.mean if row.gain else None
                 cells["gain_sd"] = row.gain.sd if row.gain else None
                 cells["worse_in"] = row.worse if row.gain else None
+                comparison = row.comparison
+                for name in ("low", "high", "p", "effect", "detectable"):
+                    cells[name] = getattr(comparison, name) if comparison else None
+                cells["p_holm"] = row.p_holm
+                cells["best_set"] = row.best
             rows.append(cells)
     return pd.DataFrame(rows)
 

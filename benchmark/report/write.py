@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from benchmark.errors import UserError
 from benchmark.records import atomic
+from benchmark.report.across import across
 from benchmark.report.frame import ALL, Exclusion, Results, collect
 from benchmark.report.leaderboard import leaderboard
-from benchmark.report.summary import Summary, summarise
+from benchmark.report.summary import Summary, in_order, summarise
 from benchmark.report.tables import (
     Formats,
     as_frame,
@@ -65,8 +66,9 @@ def write_report(
 
     found = collect(results, datasets=datasets, methods=methods, protocol=protocol)
     summaries = tuple(summarise(group) for group in found.groups)
+    comparisons = across(summaries)
     files = _Files(out)
-    files.text("leaderboard.md", leaderboard(summaries, found))
+    files.text("leaderboard.md", leaderboard(summaries, comparisons, found))
     files.text("scores.csv", _csv(found.frame))
     files.text("exclusions.csv", _csv(pd.DataFrame(found.exclusions, columns=EXCLUSION_COLUMNS)))
     for summary in summaries:
@@ -77,7 +79,7 @@ def write_report(
     if figures:
         from benchmark.report.figures import draw_all
 
-        draw_all(summaries, files.binary)
+        draw_all(summaries, comparisons, files.binary)
     files.finish()
     return Report(found, summaries, out, tuple(files.paths))
 
@@ -101,21 +103,14 @@ def summary_text(report: Report) -> str:
 def _console_table(summary: Summary) -> str:
     group, formats, metric = summary.group, Formats(summary), summary.group.primary
     deployments = [d for d in group.deployments if summary.at(d)]
-    places = {(row.method, row.deployment): row for d in deployments for row in summary.at(d)}
-    rows = []
-    for method in (m for m in group.entries if m not in group.hidden):
-        cells = [method]
-        for deployment in deployments:
-            spread = (
-                places[method, deployment].metric(metric.name)
-                if (method, deployment) in places
-                else None
-            )
-            cells.append(formats.spread(metric, spread, spread.n) if spread else "")
-        rows.append(cells)
+    rows: dict[str, list[str]] = {m: [m] + [""] * len(deployments) for m in in_order(summary)}
+    for place, deployment in enumerate(deployments, start=1):
+        for row in summary.at(deployment):
+            spread = row.metric(metric.name)
+            rows[row.method][place] = formats.spread(metric, spread, spread.n)
     names = ["all (bound)" if d == ALL else d for d in deployments]
     head = f"{one_line(title(group))}\n{heading(metric, group)}; {error_bars(group)}\n"
-    return head + plain_table(["method", *names], rows, text_columns=1)
+    return head + plain_table(["method", *names], list(rows.values()), text_columns=1)
 
 
 def _csv(frame: pd.DataFrame) -> str:

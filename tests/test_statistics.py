@@ -1,0 +1,290 @@
+"""Statistics of the report: published worked examples, other implementations, and simulation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scikit_posthocs as sp
+from scipy import stats
+
+from benchmark.report import write_report
+from benchmark.report.across import across
+from benchmark.report.statistics import (
+    best_set,
+    corrected_t_test,
+    friedman_nemenyi,
+    hierarchical_interval,
+    holm,
+)
+from tests.made_up import USUAL, run, runs, write
+
+DEMSAR_TABLE_6 = np.array(
+    [
+        [4, 3, 2, 1],
+        [1, 2, 3, 4],
+        [4, 1, 2, 3],
+        [4, 1, 3, 2],
+        [4, 2, 3, 1],
+        [1, 2.5, 4, 2.5],
+        [3, 2, 4, 1],
+        [2.5, 2.5, 4, 1],
+        [4, 3, 2, 1],
+        [2.5, 2.5, 2.5, 2.5],
+        [4, 2.5, 1, 2.5],
+        [3, 2, 4, 1],
+        [4, 1, 2, 3],
+        [3, 1, 4, 2],
+    ]
+)
+"""Ranks of four variants of C4.5 on 14 datasets, as printed in Demšar 2006."""
+
+
+def test_friedman_and_nemenyi_of_demsars_example():
+    ranks = friedman_nemenyi(-DEMSAR_TABLE_6)
+    assert ranks.average == pytest.approx([3.143, 2.000, 2.893, 1.964], abs=5e-4)
+    assert ranks.chi2 == pytest.approx(9.28, abs=0.005)
+    assert ranks.f == pytest.approx(3.69, abs=0.005)
+    assert ranks.critical_difference == pytest.approx(1.25, abs=0.005)
+    assert ranks.p < 0.05
+
+
+def test_nemenyi_agrees_with_scikit_posthocs():
+    values = np.random.default_rng(0).normal(size=(12, 5)) + np.arange(5)
+    ranks = friedman_nemenyi(values)
+    theirs = sp.posthoc_nemenyi_friedman(values).to_numpy()
+    apart = np.abs(ranks.average[:, None] - ranks.average) >= ranks.critical_difference
+    assert (apart == (theirs < 0.05)).all()
+    assert 0 < apart.sum() < 20
+    # Without ties scipy's Friedman test is the same statistic.
+    assert ranks.chi2 == pytest.approx(stats.friedmanchisquare(*values.T).statistic)
+
+
+def test_the_corrected_t_test_by_hand():
+    # Nadeau & Bengio 2003: t = 2 / sqrt((1/3 + 1/2) · 1), two degrees of freedom.
+    found = corrected_t_test([1.0, 2.0, 3.0], ratio=1 / 2)
+    t = 2 / math.sqrt(5 / 6)
+    assert found.mean == 2
+    assert found.p == pytest.approx(1 - t / math.sqrt(t**2 + 2))  # Student's t, 2 df, closed form
+    half = 4.302653 * math.sqrt(5 / 6)
+    assert (found.low, found.high) == pytest.approx((2 - half, 2 + half), abs=1e-5)
+    assert found.effect == 2
+
+
+def test_without_overlap_it_is_the_paired_t_test():
+    a, b = np.random.default_rng(0).normal(size=(2, 10))
+    assert corrected_t_test(a - b, 0.0).p == pytest.approx(stats.ttest_rel(a, b).pvalue)
+
+
+def test_the_detectable_gain_is_found_in_80_percent_of_cases():
+    rng = np.random.default_rng(0)
+    n, sd = 10, 2.0
+    # With the true spread, the gain is a fixed multiple of the standard error.
+    spread = np.resize([-1.0, 1.0], n)
+    spread *= sd / spread.std(ddof=1)
+    gain = corrected_t_test(spread, 0.0).detectable
+    found = [corrected_t_test(rng.normal(gain, sd, size=n), 0.0).p < 0.05 for _ in range(2000)]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.03)
+
+
+def test_equal_scores_are_no_difference():
+    assert corrected_t_test([0.0] * 5, 0.1).p == 1
+    assert corrected_t_test([0.3], 0.1) is None
+
+
+def test_holm_on_demsars_example():
+    # Three variants against C4.5, p-values from the publication.
+    assert holm([0.019, 0.607, 0.016]) == pytest.approx([0.048, 0.607, 0.048])
+    assert holm([]) == []
+
+
+def errors(
+    simulations: int, methods: int, *, repeats: int | None, planted: int = 0, seed: int = 0
+) -> np.ndarray:
+    """RMSE (1 + methods, simulations, splits) of ridge regressions on half of the inputs each.
+
+    All inputs matter alike, so that every half is as good as another, the first being the
+    reference; the first method sees ``planted`` inputs more. repeats: random splits with 30 % of
+    the samples for testing; None: ten folds.
+    """
+    n, inputs = 100, 24
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(simulations, n, inputs))
+    y = X.sum(axis=2) + rng.normal(scale=2, size=(simulations, n))
+    seen = [rng.permutation(inputs)[: inputs // 2] for _ in range(methods + 1)]
+    seen[1] = rng.permutation(inputs)[: inputs // 2 + planted]
+    tests = [np.arange(n) % 10 == fold for fold in range(10)]
+    if repeats:
+        tests = [rng.permutation(n) < 0.3 * n for _ in range(repeats)]
+    found = np.empty((methods + 1, simulations, len(tests)))
+    for j, part in enumerate(seen):
+        for split, test in enumerate(tests):
+            A = X[:, ~test][..., part]
+            At = A.transpose(0, 2, 1)
+            w = np.linalg.solve(At @ A + np.eye(len(part)), At @ y[:, ~test, None])
+            residual = (X[:, test][..., part] @ w)[..., 0] - y[:, test]
+            found[j, :, split] = np.sqrt((residual**2).mean(axis=1))
+    return found
+
+
+def marked(error: np.ndarray, ratio: float) -> np.ndarray:
+    """(simulations, methods): what a table would mark as different from the reference."""
+    p = [
+        holm([corrected_t_test(gain, ratio).p for gain in (error[0] - error[1:])[:, s]])
+        for s in range(error.shape[1])
+    ]
+    return np.array(p) < 0.05
+
+
+@pytest.mark.parametrize(("repeats", "ratio"), [(None, 10 / 90), (15, 30 / 70)])
+def test_without_an_effect_at_most_5_percent_of_tables_have_a_mark(repeats, ratio):
+    error = errors(300, 4, repeats=repeats)
+    assert marked(error, ratio).any(axis=1).mean() <= 0.05
+
+
+def test_without_the_correction_it_would_be_far_more():
+    error = errors(300, 4, repeats=15)
+    assert marked(error, ratio=0.0).any(axis=1).mean() > 0.15
+
+
+def test_a_planted_effect_is_found_and_is_in_the_best_set():
+    error = errors(100, 4, repeats=None, planted=12)
+    found = marked(error, 10 / 90)
+    assert found[:, 0].mean() > 0.8
+    assert found[:, 1:].mean() <= 0.05
+    sets = np.array([best_set(-error[1:, s], 10 / 90) for s in range(100)])
+    assert sets[:, 0].all()
+    assert sets[:, 1:].mean() < 0.2
+
+
+def test_the_best_set_holds_the_best_in_95_percent_of_cases():
+    error = errors(300, 4, repeats=None)  # all are the best
+    sets = np.array([best_set(-error[1:, s], 10 / 90) for s in range(300)])
+    assert sets.mean(axis=0).min() >= 0.95
+
+
+def test_the_best_set_of_clear_cases():
+    folds = np.random.default_rng(0).normal(scale=0.01, size=(3, 10))
+    assert best_set(folds + [[0.5], [0.9], [0.9]], 0.1).tolist() == [False, True, True]
+    assert best_set(folds[:1], 0.1).tolist() == [True]
+
+
+def test_the_hierarchical_interval_covers_spread_between_and_within_datasets():
+    constant = [np.full(10, 2.0)] * 3
+    assert hierarchical_interval(constant, [0.1] * 3) == pytest.approx([2, 2])
+    apart = [np.full(10, value) for value in (1.0, 2.0, 3.0)]
+    low, high = hierarchical_interval(apart, [0.1] * 3)
+    assert (low, high) == pytest.approx((1 + 1 / 3, 3 - 1 / 3), abs=0.35)
+    noisy = [np.random.default_rng(i).normal(2, 1, size=10) for i in range(3)]
+    plain, wider = (hierarchical_interval(noisy, [ratio] * 3) for ratio in (0.0, 0.5))
+    assert np.ptp(wider) > 1.5 * np.ptp(plain)
+
+
+EVIDENCE = {"protocol": "standard", "samples": 200}
+
+
+def leaderboard(made_up, tmp_path) -> str:
+    write(made_up, tmp_path)
+    write_report(tmp_path, tmp_path / "out", figures=False)
+    return (tmp_path / "out/leaderboard.md").read_text()
+
+
+def test_a_table_of_evidence_marks_orders_and_explains(tmp_path):
+    skills = {"kd": 1.0, "zeta": 3.0, "single": 1.0, "mdico_no_con": 9.0, "fusion_concat": 9.0}
+    text = leaderboard(runs(skills, folds=10, **EVIDENCE), tmp_path)
+    lines = {line.split("|")[1].strip(): line for line in text.splitlines() if "|" in line}
+    assert "▲" in lines["zeta"] and "**" in lines["zeta"]
+    assert "n.s." in lines["kd"] and "**" not in lines["kd"]
+    # Ablations and bounds compete with nobody.
+    assert not any(mark in lines["mdico_no_con"] for mark in ("▲", "▼", "n.s.", "**"))
+    assert "fusion_concat" not in lines
+    order = [name for name in lines if name in skills]
+    assert order == ["single", "zeta", "kd", "mdico_no_con"]
+    assert "Nadeau and Bengio" in text and "Detectable gain: S1 0." in text
+
+
+def test_the_size_of_the_family_is_that_of_the_methods(tmp_path):
+    write(runs({**USUAL, "forest": 1.0}, folds=10, **EVIDENCE), tmp_path)
+    made_up = [run("noise", f, entry={"role": "control"}, **EVIDENCE) for f in range(10)]
+    write(made_up, tmp_path)
+    (summary,) = write_report(tmp_path, tmp_path / "out", figures=False).summaries
+    tested = {row.method: row for row in summary.at("S1") if row.p_holm is not None}
+    assert tested.keys() == {"kd", "mdico", "forest"}
+    p = {method: row.comparison.p for method, row in tested.items()}
+    smallest = min(p, key=p.get)
+    assert tested[smallest].p_holm == pytest.approx(min(1, 3 * p[smallest]))
+    assert summary.ratio == 1 / 8
+
+
+def test_hiding_methods_does_not_shrink_the_family(tmp_path):
+    write(runs({**USUAL, "zeta": 1.3}, folds=10, **EVIDENCE), tmp_path)
+    full, few = (
+        write_report(tmp_path, tmp_path / "out", figures=False, methods=methods).summaries[0]
+        for methods in (None, ["kd"])
+    )
+    (kd,) = few.at("S1")
+    assert kd == next(row for row in full.at("S1") if row.method == "kd")
+
+
+@pytest.mark.parametrize(
+    ("made_up", "sentence"),
+    [
+        (runs(USUAL, folds=1, **EVIDENCE), "takes at least two folds"),
+        ([run(m, 0, seed=s, **EVIDENCE) for m in USUAL for s in range(5)], "on one split"),
+        (runs({"single": 1.0}, folds=10, **EVIDENCE), "no other method"),
+        (runs({"kd": 1.0}, folds=10, **EVIDENCE), "no other method and single"),
+    ],
+)
+def test_where_no_test_is_possible_it_is_said(made_up, sentence, tmp_path):
+    text = leaderboard(made_up, tmp_path)
+    assert "No test:" in text and sentence in text
+    assert "▲" not in text
+
+
+def test_incomplete_methods_are_neither_tested_nor_best(tmp_path):
+    made_up = [
+        *runs({"single": 1.0, "kd": 1.0, "mdico": 1.0}, folds=10, **EVIDENCE),
+        *runs({"zeta": 9.0}, folds=9, **EVIDENCE),
+    ]
+    text = leaderboard(made_up, tmp_path)
+    (line,) = (line for line in text.splitlines() if line.startswith("| zeta"))
+    assert "9 of 10" in line and "▲" not in line and "**" not in line
+
+
+def several(datasets: int, **options) -> list:
+    return [
+        record
+        for i in range(datasets)
+        for record in runs(USUAL, 5, dataset=f"d{i}", fingerprint=f"f{i}", **options)
+    ]
+
+
+def test_two_datasets_are_too_few_to_compare_across(tmp_path):
+    text = leaderboard(several(2, **EVIDENCE), tmp_path)
+    assert "too few datasets (2)" in text and "average rank" not in text
+
+
+def test_three_datasets_are_ranked_with_a_warning(tmp_path):
+    write(several(3, **EVIDENCE), tmp_path)
+    written = write_report(tmp_path, tmp_path / "out")
+    text = (tmp_path / "out/leaderboard.md").read_text()
+    assert "N = 3 blocks" in text and "Warning: N < 10" in text
+    assert [p for p in written.paths if p.name == "ranks-generated-standard.png"]
+    (comparison,) = across(written.summaries)
+    assert comparison.methods == ("single", "mdico", "kd")  # no bounds, no ablations
+    assert comparison.ranks.average == pytest.approx([3, 1, 2])
+    mean, low, high = comparison.gains["mdico"]
+    assert low < mean < high
+
+
+def test_sources_are_never_compared_across_together(tmp_path):
+    made_up = several(2, **EVIDENCE)
+    made_up += runs(USUAL, 5, dataset="d9", fingerprint="f9", source="real", **EVIDENCE)
+    text = leaderboard(made_up, tmp_path)
+    assert "too few datasets (2)" in text and "too few datasets (1)" in text
+
+
+def test_smoke_runs_are_not_compared_across(tmp_path):
+    text = leaderboard(several(3), tmp_path)
+    assert "Across datasets" not in text
