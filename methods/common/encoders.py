@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmark.errors import UserError, unknown
 from benchmark.problem import ModalitySpec
 
 
@@ -77,27 +78,39 @@ class VectorMLP(nn.Sequential):
         self.out_features = width
 
 
-class ImageNet(nn.Module):
+class TimmImage(nn.Module):
     """A timm model without its classifier: (B, H, W, C) → (B, features).
 
-    ``weights``: None for a random initialisation, or a file of a state_dict of the same timm
-    model, from which the first convolution is adapted to the number of bands by timm. The file is
-    loaded with ``weights_only``. A pickle is never executed.
+    model: a name that timm knows, with its tag where the weights matter: "resnet50.tv2_in1k".
+    pretrained: start from the weights that timm publishes for it, which `pretrained_problem` has
+        put into the local cache; timm adapts their first convolution to the number of bands.
+
+    Raises `UserError` if the weights are wanted and not in the cache: building an encoder never
+    downloads, and never falls back to random weights.
     """
 
     def __init__(
-        self, shape: tuple[int, ...], *, model: str = "resnet50", weights: str | None = None
+        self, shape: tuple[int, ...], *, model: str = "resnet50", pretrained: bool = False
     ) -> None:
         super().__init__()
         import timm
 
-        options = {"num_classes": 0, "in_chans": shape[-1]}
-        if weights is None:
-            self.net = timm.create_model(model, pretrained=False, **options)
-        else:
-            self.net = timm.create_model(
-                model, pretrained=True, pretrained_cfg_overlay={"file": weights}, **options
-            )
+        overlay = {}
+        if pretrained:
+            file = _cached_weights(_repository(model))
+            if file is None:
+                raise UserError(
+                    f"the pretrained weights of '{model}' are not on this machine; run once with "
+                    "access to them, or set pretrained: false in the protocol"
+                )
+            overlay = {"file": file}
+        self.net = timm.create_model(
+            model,
+            pretrained=pretrained,
+            pretrained_cfg_overlay=overlay,
+            num_classes=0,
+            in_chans=shape[-1],
+        )
         self.out_features = self.net.num_features
 
     def forward(self, x: Tensor) -> Tensor:
@@ -105,7 +118,53 @@ class ImageNet(nn.Module):
         return self.net(x.permute(0, 3, 1, 2).contiguous())
 
 
-BACKBONES: dict[str, type[nn.Module]] = {"series": TempCNN, "image": ImageNet, "vector": VectorMLP}
+WEIGHTS = "model.safetensors"
+"""The only file that is ever loaded from outside: safetensors hold arrays and nothing else."""
+
+PROBE_TIMEOUT = 5.0
+"""Seconds to wait for an answer about pretrained weights; their download may then take longer."""
+
+
+def pretrained_problem(model: str) -> str | None:
+    """Why the pretrained weights of a timm model cannot be had, or None once they are in the cache.
+
+    One short question is asked before anything is downloaded, so that a machine without network
+    learns it at once. Raises `UserError` for a model that timm does not know.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+    repository = _repository(model)
+    if repository is None:
+        return f"timm publishes no weights of '{model}'"
+    if _cached_weights(repository):
+        return None
+    try:
+        get_hf_file_metadata(hf_hub_url(repository, WEIGHTS), timeout=PROBE_TIMEOUT)
+        hf_hub_download(repository, WEIGHTS)
+    except Exception as error:  # network errors are of other classes in every version of the hub
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return f"{repository} cannot be downloaded ({reason})"
+    return None
+
+
+def _repository(model: str) -> str | None:
+    """Where timm publishes the weights of a model, or None if it publishes none."""
+    import timm
+
+    if model not in (known := {*timm.list_models(), *timm.list_pretrained()}):
+        raise unknown("timm model", model, known)
+    return timm.get_pretrained_cfg(model).hf_hub_id or None
+
+
+def _cached_weights(repository: str | None) -> str | None:
+    """The weights' file in the local cache, without asking any network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = repository and try_to_load_from_cache(repository, WEIGHTS)
+    return found if isinstance(found, str) else None
+
+
+BACKBONES: dict[str, type[nn.Module]] = {"series": TempCNN, "image": TimmImage, "vector": VectorMLP}
 
 
 class Encoder(nn.Sequential):
