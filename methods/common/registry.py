@@ -58,6 +58,7 @@ class Entry:
     applicable: (modalities, task) → reason why the method cannot run on them, or None.
     never_trained: parameters that knowingly get no gradient, as names or "name[rows]".
     per_modality: one student per deployed modality is trained (cost class b), not one for all.
+    deterministic: another seed gives the same numbers.
     """
 
     key: str
@@ -74,6 +75,7 @@ class Entry:
     applicable: Callable[[Mapping[str, ModalitySpec], TaskSpec], str | None] = _always_applicable
     never_trained: tuple[str, ...] = ()
     per_modality: bool = False
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         foreign = set(self.overrides) - set(self._signature())
