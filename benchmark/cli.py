@@ -20,6 +20,7 @@ EXAMPLES = """examples:
   python -m benchmark report
   python -m benchmark list methods
   python -m benchmark describe mdico
+  python -m benchmark check mdico
 """
 
 
@@ -131,6 +132,15 @@ def parser() -> argparse.ArgumentParser:
 
     describe = commands.add_parser("describe", parents=[plugins], help="all about one method")
     describe.add_argument("method")
+
+    check = commands.add_parser(
+        "check", parents=[plugins], help="whether methods keep what every number rests on"
+    )
+    check.add_argument("methods", nargs="*", metavar="METHOD", help="a name, or a pattern: mdico*")
+    check.add_argument("--all", action="store_true", help="every method")
+    check.add_argument(
+        "--workers", type=int, metavar="N", help="parallel processes (default: cores)"
+    )
     return root
 
 
@@ -176,6 +186,10 @@ def _command(options: argparse.Namespace) -> int:
         from benchmark.run import report
 
         return report(options)
+    if options.command == "check":
+        from benchmark.conformance.command import run as check
+
+        return check(options)
     from benchmark import listing
 
     return listing.describe(options) if options.command == "describe" else listing.show(options)

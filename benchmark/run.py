@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     device = _device(options.device)
     planned = plan(
         datasets,
-        _choose_methods(options),
+        choose_methods(options),
         protocol,
         chosen_folds=options.folds,
         seeds=options.seeds,
@@ -144,7 +144,7 @@ def _prepare_datasets(
     return result
 
 
-def _choose_methods(options: argparse.Namespace) -> list[Entry]:
+def choose_methods(options: argparse.Namespace) -> list[Entry]:
     """Entries by name or pattern, in the order of the registry's families."""
     import methods
     from methods.common.registry import FAMILIES

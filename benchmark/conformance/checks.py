@@ -1,0 +1,103 @@
+"""All checks by name, and one function that puts a method through them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Container, Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.conformance import leaks, training
+from benchmark.conformance.case import Case, described
+from benchmark.conformance.hyperparameters import without_effect
+from benchmark.conformance.problem import COMBINATIONS, Combination
+from methods.common.registry import Entry
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Of one check in one place: a combination, or for hyper-parameters the name of one.
+
+    faults: one sentence each for the method's author; None if the check does not apply.
+    """
+
+    check: str
+    place: str
+    faults: tuple[str, ...] | None
+
+
+Check = Callable[[Case], "list[str] | None"]
+
+CHECKS: dict[str, Check] = {
+    "test rows": leaks.test_rows,
+    "alone": leaks.alone,
+    "others NaN": leaks.others,
+    "company": leaks.company,
+    "seeds": training.seeds,
+    "small batches": training.small_batches,
+    "gradients": training.gradients,
+    "frozen": training.frozen,
+    "cache": training.cache,
+    "state": training.state,
+    "learns": training.learns,
+}
+"""The checks of a method on a combination; `RUNS` and `HYPERPARAMETERS` come on top."""
+
+RUNS = "runs"
+HYPERPARAMETERS = "hyper-parameters"
+COLUMNS = (RUNS, *CHECKS, HYPERPARAMETERS)
+
+
+def applicable(
+    entry: Entry, combinations: Iterable[Combination] = COMBINATIONS
+) -> tuple[list[Combination], dict[Combination, str]]:
+    """The combinations that a method claims, and the reason for each that it does not."""
+    claimed, reasons = [], {}
+    for combination in combinations:
+        reason = entry.applicable(combination.modalities, combination.problem)
+        if reason is None:
+            claimed.append(combination)
+        else:
+            reasons[combination] = reason
+    return claimed, reasons
+
+
+def check(
+    entry: Entry,
+    combinations: Sequence[Combination],
+    fresh: Executor,
+    plugins: tuple[Path, ...] = (),
+    checks: Container[str] = COLUMNS,
+) -> list[Verdict]:
+    """Put a method through checks on combinations that it claims.
+
+    fresh and plugins: as in `benchmark.conformance.case.Case`. Where a method cannot be trained at
+    all, that is its only fault, and the other checks are left out.
+    """
+    verdicts = []
+    sound = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number, combination in enumerate(combinations):
+            case = Case(entry, combination, Path(folder, str(number)), fresh, plugins)
+            faults = _faults(lambda case: [] if case.short else None, case)
+            if RUNS in checks:
+                verdicts.append(Verdict(RUNS, str(combination), faults))
+            if faults:
+                continue
+            sound.append(case)
+            for name, function in CHECKS.items():
+                if name in checks:
+                    verdicts.append(Verdict(name, str(combination), _faults(function, case)))
+        if HYPERPARAMETERS in checks and sound:
+            for name, fault in without_effect(sound):
+                verdicts.append(Verdict(HYPERPARAMETERS, name, (fault,) if fault else ()))
+    return verdicts
+
+
+def _faults(function: Check, case: Case) -> tuple[str, ...] | None:
+    try:
+        faults = function(case)
+    except Exception as error:  # any error of a method is a fault of it
+        return (described(error),)
+    return None if faults is None else tuple(faults)

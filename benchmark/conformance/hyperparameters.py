@@ -1,0 +1,102 @@
+"""The check that every hyper-parameter does something: one for a method, not for a combination."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from benchmark.conformance.case import Case, difference
+from benchmark.conformance.problem import protocol_values
+from benchmark.fit import Trained
+from methods.common.registry import REGISTRY, Entry
+
+PROTOCOL = protocol_values(epochs=8)
+"""Longer than any warm-up by more than one epoch."""
+
+
+def without_effect(cases: Sequence[Case]) -> Iterator[tuple[str, str | None]]:
+    """Each hyper-parameter, and a sentence if no other value of it changes anything.
+
+    cases: of one method. A hyper-parameter need only matter on one of them, and only beside some
+    values of the others: this entry's, the defaults, or those of another entry of the same class
+    (a temperature does nothing where the weight of its term is 0).
+    """
+    entry = cases[0].entry
+    trainings = _Trainings({})
+    for name in entry.hyperparameters:
+        choices = list(variants(entry, name))
+        tried = ", ".join(map(repr, choices))
+        if not choices:
+            yield (
+                name,
+                (
+                    f"no other value of '{name}' can be thought of: annotate it as bool, int, "
+                    "float or Literal[...] in __init__"
+                ),
+            )
+        elif any(
+            trainings.differ(case, values, {**values, name: other})
+            for case in cases
+            for values in _settings(entry, name)
+            for other in choices
+        ):
+            yield name, None
+        else:
+            yield (
+                name,
+                (
+                    f"'{name}' changes neither a loss term nor a prediction (tried {tried}): use "
+                    "it or delete it"
+                ),
+            )
+
+
+def variants(entry: Entry, name: str) -> Iterator[Any]:
+    """Other values of a hyper-parameter; some may be invalid."""
+    value = entry.hyperparameters[name]
+    hint = get_type_hints(entry.method.__init__).get(name)
+    if get_origin(hint) is Literal:
+        candidates = get_args(hint)
+    elif isinstance(value, bool):
+        candidates = (not value,)
+    elif isinstance(value, int):
+        candidates = (value + 1, value - 1, value // 2, 2, 1)
+    elif isinstance(value, float):
+        candidates = (value / 2, 2 * value) if value else (0.5, 0.1, 1.0)
+    else:
+        candidates = ()
+    yield from dict.fromkeys(c for c in candidates if c != value)
+
+
+def _settings(entry: Entry, name: str) -> Iterator[dict[str, Any]]:
+    """Values of all hyper-parameters beside which to try ``name``, each once."""
+    siblings = [e.hyperparameters for e in REGISTRY.values() if e.method is entry.method]
+    defaults = replace(entry, overrides={}).hyperparameters
+    seen = []
+    for values in (entry.hyperparameters, defaults, *siblings):
+        beside = {**values, name: entry.hyperparameters[name]}
+        if beside not in seen:
+            seen.append(beside)
+            yield beside
+
+
+@dataclass(frozen=True)
+class _Trainings:
+    """Trainings by combination and hyper-parameters, each done once; None for invalid ones."""
+
+    done: dict[str, Trained | None]
+
+    def differ(self, case: Case, first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+        one, other = self._of(case, first), self._of(case, second)
+        return one is not None and other is not None and difference(one, other) is not None
+
+    def _of(self, case: Case, values: Mapping[str, Any]) -> Trained | None:
+        key = f"{case.combination} {values}"
+        if key not in self.done:
+            try:
+                spec = case.spec(PROTOCOL, **values)
+                self.done[key] = case.train(spec, obtain=case.store).trained
+            except Exception:  # whatever a method does with a value that it does not take
+                self.done[key] = None
+        return self.done[key]

@@ -1,0 +1,147 @@
+"""Checks that nothing leaks: no test sample into training, no other modality into a deployment.
+
+A check is a function of a `Case` that returns a sentence for each fault, or None where it does not
+apply.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.conformance.case import Case, difference, inputs, outputs, ready
+from benchmark.conformance.problem import Combination
+from benchmark.fit import build
+from benchmark.spec import RunSpec
+from datasets.common.contract import EODataset
+from methods.common.contract import ALL
+
+
+def corrupted(data: EODataset, rows: np.ndarray) -> EODataset:
+    """Absurd and missing inputs and other targets in some rows."""
+    x = {m: a.copy() for m, a in data.x.items()}
+    for a in x.values():
+        a[rows[::2]], a[rows[1::2]] = 1e9, np.nan
+    y = data.y.copy()
+    if data.task.is_classification:
+        y[rows] = (y[rows] + 1) % data.task.outputs
+    elif data.task.kind == "multilabel":
+        y[rows] = 1 - y[rows]
+    else:
+        y[rows] = 1e6 - y[rows]
+    return replace(data, x=x, y=y)
+
+
+def test_rows(case: Case) -> list[str]:
+    """Corrupt every test row before anything is fitted: nothing that is fitted changes."""
+    clean, data = case.data, case.data.test.samples.numpy()
+    spoilt = ready(corrupted(case.dataset, data), case.spec().protocol)
+    what = None
+    if spoilt.task != clean.task:
+        what = "the task's statistics"
+    for m in clean.train.x:
+        samples = clean.train.samples
+        if not torch.equal(clean.train.x[m][samples], spoilt.train.x[m][samples]):
+            what = f"the standardisation of {m}"
+    what = what or difference(case.short.trained, case.train(case.spec(), spoilt).trained)
+    if what is None:
+        return []
+    return [f"{what} depends on the test rows: learn from the batches that a stage is given alone"]
+
+
+def alone(case: Case) -> list[str]:
+    """The predictors' states, loaded in a fresh process, give the same outputs."""
+    predictors = case.short.trained.predictors
+    x = {m: inputs(case.data, m) for m in predictors}
+    package = io.BytesIO()
+    states = {m: predictor.state_dict() for m, predictor in predictors.items()}
+    torch.save({"states": states, "x": x}, package)
+    # Another seed: what the state lacks is not what it was here.
+    spec = replace(case.spec(), seed=99)
+    arguments = (spec, case.combination, case.plugins, package.getvalue())
+    there = case.fresh.submit(_rebuilt, *arguments).result()
+    faults = []
+    for m, predictor in predictors.items():
+        if isinstance(there[m], str):
+            faults.append(
+                f"the predictor of {m} cannot be rebuilt from its state ({there[m]}): create all "
+                "its modules and buffers, in their final shapes, when the method is built"
+            )
+        elif not np.array_equal(there[m], outputs(predictor, x[m]).numpy()):
+            faults.append(
+                f"the predictor of {m} gives other outputs in a fresh process: keep all that it "
+                "needs in parameters and buffers of its own"
+            )
+    return faults
+
+
+def _rebuilt(
+    spec: RunSpec, combination: Combination, plugins: tuple[Path, ...], package: bytes
+) -> dict[str, np.ndarray | str]:
+    """In the fresh process: each deployment's outputs, or why it has none."""
+    import methods
+
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    methods.load(plugins)
+    content = torch.load(io.BytesIO(package), weights_only=True)
+    method = build(spec, combination.modalities, combination.problem)
+    results: dict[str, np.ndarray | str] = {}
+    for m, state in content["states"].items():
+        predictor = method.predictor(m)
+        try:
+            predictor.load_state_dict(state)
+        except RuntimeError as error:
+            results[m] = " ".join(str(error).split())
+            continue
+        results[m] = outputs(predictor, content["x"][m]).numpy()
+    return results
+
+
+def others(case: Case) -> list[str] | None:
+    """With every other modality missing (NaN), a deployment gives the same outputs."""
+    predictors = case.short.trained.predictors
+    if ALL in predictors:
+        return None
+    x = {m: inputs(case.data, m) for m in predictors}
+    clean = {m: outputs(predictor, x[m]) for m, predictor in predictors.items()}
+    faults = []
+    for m, predictor in predictors.items():
+        for j in set(predictors) - {m}:
+            with suppress(ValueError):  # it may refuse NaN
+                outputs(predictors[j], torch.full_like(x[j], torch.nan))
+        if not torch.equal(outputs(predictor, x[m]), clean[m]):
+            faults.append(
+                f"the outputs for {m} change when the other modalities are NaN: a predictor must "
+                "see nothing but the modality that it is called with"
+            )
+    return faults
+
+
+def company(case: Case) -> list[str]:
+    """A sample's output depends neither on its place nor on the others of the test part."""
+    faults = []
+    for m, predictor in case.short.trained.predictors.items():
+        x = inputs(case.data, m)
+        whole = outputs(predictor, x)
+        rows = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0))
+        rows = rows[: len(whole) // 2]
+        some = outputs(predictor, _take(x, rows))
+        # Sums may be taken in another order.
+        if not torch.allclose(some, whole[rows], rtol=1e-4, atol=1e-5):
+            faults.append(
+                f"the output for a sample of {m} changes with the order or the company of the "
+                "test samples: in eval mode, compute it from that sample alone"
+            )
+    return faults
+
+
+def _take(x: Tensor | Mapping[str, Tensor], rows: Tensor) -> Tensor | dict[str, Tensor]:
+    return x[rows] if isinstance(x, Tensor) else {m: _take(x_m, rows) for m, x_m in x.items()}

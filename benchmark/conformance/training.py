@@ -1,0 +1,239 @@
+"""Checks of the training: seeds, batches, gradients, frozen parts, artefacts, states, learning.
+
+A check is a function of a `Case` that returns a sentence for each fault, or None where it does not
+apply.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from benchmark.conformance.case import LONG, Case, Run, difference, inputs, outputs, ready
+from benchmark.conformance.problem import easy, protocol_values, spec_of
+from benchmark.data import FoldData
+from benchmark.fit import TrainingError, build
+from benchmark.problem import TaskSpec
+
+
+def seeds(case: Case) -> list[str]:
+    """The same seed gives the same numbers, another seed others unless declared otherwise."""
+    faults = []
+    what = difference(case.short.trained, case.train(case.spec()).trained)
+    if what:
+        faults.append(
+            f"two trainings with the same seed differ in {what}: draw from torch's global "
+            "generator alone, which the harness seeds before every stage"
+        )
+    other = case.train(replace(case.spec(), seed=1))
+    changed = difference(case.short.trained, other.trained) is not None
+    if not changed and not case.entry.deterministic:
+        faults.append(
+            "another seed gives the same numbers: seed nothing yourself, or declare the entry "
+            "deterministic=True"
+        )
+    if changed and case.entry.deterministic:
+        faults.append(
+            "declared deterministic, but another seed gives other numbers: drop the declaration"
+        )
+    return faults
+
+
+def small_batches(case: Case) -> list[str]:
+    """Losses stay finite with two samples a batch, one left over, and classes that are missing."""
+    data = easy(case.combination, train=9, val=6, test=6)
+    values = protocol_values(batch_size=2, epochs=7)
+    try:
+        case.train(spec_of(case.entry, data, values, {}), ready(data, values))
+    except TrainingError as error:
+        return [f"with two samples a batch, {error}: guard divisions, logarithms and empty sets"]
+    return []
+
+
+class LeakyReLU(TorchFunctionMode):
+    """While this is active, a ReLU lets some gradient through below 0."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func in (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_):
+            return F.leaky_relu(args[0], 0.1)
+        return func(*args, **(kwargs or {}))
+
+
+def gradients(case: Case) -> list[str]:
+    """A gradient reaches every row of every parameter, but exactly those declared."""
+    faults = [
+        f"never_trained names '{pattern}', which matches no parameter: delete it or correct it"
+        for pattern in case.entry.never_trained
+        if not any(_covers(pattern, name) for o in case.long.observed for name in o.gradients)
+    ]
+    runs = [case.long]
+    missed, trained = _exceptions(runs, case.entry.never_trained)
+    # What feeds a ReLU may be below 0 for all samples. If not so elsewhere, it is in use.
+    for seed in (1, 2):
+        if missed:
+            with LeakyReLU():
+                runs.append(case.train(replace(case.spec(LONG), seed=seed)))
+            missed, trained = _exceptions(runs, case.entry.never_trained)
+    if missed:
+        faults.append(
+            f"no gradient reaches {_listed(missed)}: use it, put it into a stage's modules, delete "
+            "it, or declare it in never_trained"
+        )
+    if trained:
+        faults.append(
+            f"never_trained declares {_listed(trained)}, which a gradient reaches: correct the "
+            "declaration"
+        )
+    return faults
+
+
+def _exceptions(runs: Iterable[Run], declared: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Rows that got no gradient in any run though not declared, and the other way round."""
+    totals: dict[tuple[str, ...], dict[str, Tensor]] = {}
+    for run in runs:
+        for observed in run.observed:
+            sums = totals.setdefault(tuple(observed.method.modalities), {})
+            for name, rows in observed.gradients.items():
+                sums[name] = sums[name] + rows if name in sums else rows
+    missed, trained = [], []
+    for sums in totals.values():
+        for name, rows in sums.items():
+            expected = _declared(name, len(rows), declared)
+            reached = rows > 0
+            missed += _described(name, ~reached & ~expected)
+            trained += _described(name, reached & expected)
+    return missed, trained
+
+
+HALF = "[half:]"
+"""After a pattern: the second half of the rows."""
+
+
+def _covers(pattern: str, name: str) -> bool:
+    return fnmatch.fnmatchcase(name, pattern.removesuffix(HALF))
+
+
+def _declared(name: str, rows: int, patterns: tuple[str, ...]) -> Tensor:
+    """(rows,) True where a pattern declares the parameter, or this half of it, never trained."""
+    declared = torch.zeros(rows, dtype=torch.bool)
+    for pattern in patterns:
+        if _covers(pattern, name):
+            declared[rows // 2 if pattern.endswith(HALF) else 0 :] = True
+    return declared
+
+
+def _described(name: str, rows: Tensor) -> list[str]:
+    if not rows.any():
+        return []
+    if rows.all():
+        return [name]
+    numbers = rows.nonzero().flatten().tolist()
+    if numbers == list(range(len(rows) // 2, len(rows))):
+        return [name + HALF]
+    shown = ", ".join(map(str, numbers[:3])) + (", ..." if len(numbers) > 3 else "")
+    return [f"{len(numbers)} of {len(rows)} rows of {name} ({shown})"]
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def frozen(case: Case) -> list[str]:
+    """Nothing changes, BatchNorm buffers included, that a stage does not train."""
+    return [
+        f"{what}: keep what is not trained frozen and in eval mode, or name it in the stage's "
+        "modules"
+        for observed in case.long.observed
+        for what in observed.thawed
+    ]
+
+
+def cache(case: Case) -> list[str] | None:
+    """A cold, a warm and a deleted artefact cache give the same student, bit by bit."""
+    if not case.spec().artefacts:
+        return None
+    cold = case.short.trained
+    faults = []
+    for name in ("warm", "deleted"):
+        if name == "deleted":
+            shutil.rmtree(case.folder / "artefacts")
+        what = difference(cold, case.train(case.spec(), obtain=case.store).trained)
+        if what:
+            faults.append(
+                f"with a {name} artefact cache, {what} is not what it was with a cold one: take "
+                "nothing from an artefact but its predictors, and do not change them"
+            )
+    return faults
+
+
+def state(case: Case) -> list[str]:
+    """The method's state_dict, loaded into a fresh instance, gives the same outputs."""
+    method = case.short.own.method
+    fresh = build(replace(case.spec(), seed=99), case.dataset.modalities, case.data.task)
+    fresh.given = method.given
+    try:
+        fresh.load_state_dict(method.state_dict())
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        return [
+            f"a fresh instance cannot load the trained one's state_dict ({reason}): create all "
+            "modules and buffers in __init__, and make buffers that depend on the data "
+            "persistent=False"
+        ]
+    faults = []
+    for m in method.deployed:
+        x = inputs(case.data, m)
+        if not torch.equal(outputs(method.predictor(m), x), outputs(fresh.predictor(m), x)):
+            faults.append(
+                f"a fresh instance with the trained one's state_dict gives other outputs for {m}: "
+                "keep what is learnt in parameters and buffers"
+            )
+    return faults
+
+
+CONSTANT = "constant"
+"""The method that is the bar of `learns`."""
+
+BAR = 0.9
+"""Share of the constant's loss. Chance alone does not get below 1."""
+
+
+def learns(case: Case) -> list[str] | None:
+    """Every deployment beats the prior, or the mean, on a problem where it is easy."""
+    if case.entry.key == CONSTANT:
+        return None
+    # Unweighted: a prior is the best constant then.
+    task = replace(case.data.task, class_weights=None)
+    y = case.data.test.y
+    bar = BAR * float(task.loss(constant(task, case.data).expand(len(y), -1), y))
+    faults = []
+    for m, predictor in case.long.trained.predictors.items():
+        reached = float(task.loss(outputs(predictor, inputs(case.data, m)), y))
+        if not reached < bar:
+            steps = sum(stage.steps for stage in case.long.trained.stages if not stage.artefact)
+            faults.append(
+                f"after {steps} steps on an easy problem the loss ℓ of {m} on the test part is "
+                f"{reached:.2f}, that of a constant {bar / BAR:.2f}: it must be below "
+                f"{bar:.2f}; see that y reaches this predictor, and that its terms are in balance"
+            )
+    return faults
+
+
+def constant(task: TaskSpec, data: FoldData) -> Tensor:
+    """The output (1, outputs) that is best without any input: prior or mean."""
+    y = data.train.y
+    if task.is_classification:
+        return (y.bincount(minlength=task.outputs) / len(y)).log()[None]
+    mean = y.mean(dim=0, keepdim=True)
+    return mean.logit() if task.kind == "multilabel" else mean
