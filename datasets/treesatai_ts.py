@@ -25,6 +25,12 @@ import numpy as np
 from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
 from datasets.common.contract import Adapter, Catalogue, MissingFilesError, View, register
+from datasets.common.simulation import (
+    Structure,
+    independent_latents,
+    reflectance,
+    speckle_db,
+)
 from datasets.common.subsample import subsample
 
 log = logging.getLogger(__name__)
@@ -81,6 +87,9 @@ class TreeSatAITS(Adapter):
             if not path.is_file():
                 raise MissingFilesError(f"{root} lacks {path.relative_to(root)}")
         return files + _listing(root / "aerial", ".tif") + _listing(root / "sentinel-ts", ".h5")
+
+    def generate(self, root: Path, *, seed: int, samples: int, **structure: Any) -> None:
+        _generate(root, seed, samples, STRUCTURE.changed(**structure))
 
     def open(self, root: Path, modalities: tuple[str, ...], view: View) -> Catalogue:
         files = self.source_files(root)
@@ -272,6 +281,218 @@ def _shrink(image: np.ndarray, px: int | None) -> np.ndarray:
     overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
     weights = np.clip(overlap, 0, None) * px / len(image)
     return np.einsum("yi,xj,ijc->yxc", weights, weights, image, optimize=True).astype(np.float32)
+
+
+STRUCTURE = Structure(shared=0.40, specific={"aerial": 0.14, "S2": 0.34})
+"""The aerial image is the weaker of the default pair; radar sees the shared part alone."""
+
+TRAITS = 4
+YEARS = (2017, 2018, 2019, 2020)
+MINOR_EVERY = 130
+"""One tile in so many has no genus above `MIN_AREA`, as happens in the published labels."""
+
+BAND_NAMES = (
+    *("blue", "green", "red", "edge1", "edge2", "edge3"),
+    *("nir", "narrow_nir", "swir1", "swir2"),
+)
+AERIAL_MEAN = np.array([137.0, 86.0, 82.0, 76.0])
+AERIAL_CONTRAST = np.array([24.0, 13.0, 9.0, 13.0])
+
+
+def _affinity() -> np.ndarray:
+    """(TRAITS, 15): the direction in which a stand's traits favour each genus, of length 1."""
+    directions = np.random.default_rng(15).normal(size=(TRAITS, len(GENERA)))
+    return directions / np.linalg.norm(directions, axis=0)
+
+
+def _generate(root: Path, seed: int, samples: int, structure: Structure) -> None:
+    """Write labels, split lists, boxes, and for every tile a GeoTIFF and a file of series.
+
+    A stand has a few traits, observed by all sensors or by one alone, and each genus prefers a
+    direction among them: its score is the projection of the stand's traits.
+    """
+    import h5py
+
+    rng = np.random.default_rng(seed)
+    latents = independent_latents(rng, tuple(structure.specific), (samples, TRAITS))
+    scores = structure.target(latents, rng) @ _affinity()
+    fractions = [_fractions(rng, s, minor=i % MINOR_EVERY == 1) for i, s in enumerate(scores)]
+    ages, numbers = rng.integers(1, 7, samples), rng.permutation(90_000)[:samples] + 10_000
+    tiles = [
+        f"{genera[0][0]}_{age}_{number}_WEFL_NLF"
+        for genera, age, number in zip(fractions, ages, numbers, strict=True)
+    ]
+    corners = np.array([500_000, 5_800_000]) + 60 * rng.integers(0, 1_000, (samples, 2))
+    years = rng.choice(YEARS, samples)
+    for folder in ("labels", "split", "geojson", "aerial", "sentinel-ts"):
+        (root / folder).mkdir(parents=True)
+    labels = {f"{tile}.tif": genera for tile, genera in zip(tiles, fractions, strict=True)}
+    (root / LABELS).write_text(json.dumps(labels))
+    sizes = [max(1, samples // 10), max(1, samples // 5)]
+    val, test, train = np.split(rng.permutation(samples), np.cumsum(sizes))
+    for part, members in zip(PARTS, (train, val, test), strict=True):
+        lines = "".join(f"{tiles[i]}.tif\n" for i in members)
+        _split_file(root, part).write_text(lines)
+    boxes = [_box(*row) for row in zip(tiles, corners.tolist(), years.tolist(), strict=True)]
+    collection = {"type": "FeatureCollection", "name": "bb_60m", "features": boxes}
+    (root / "geojson" / "bb_60m.GeoJSON").write_text(json.dumps(collection))
+    c, aerial, optical = latents.shared, latents.specific["aerial"], latents.specific["S2"]
+    for i, tile in enumerate(tiles):
+        _write_image(root / "aerial" / f"{tile}.tif", _image(rng, c[i], aerial[i]), corners[i])
+        with h5py.File(root / "sentinel-ts" / f"{tile}_{years[i]}.h5", "w") as file:
+            for name, array in _series(rng, years[i], c[i], optical[i]).items():
+                file.create_dataset(name, data=array, **_storage(array))
+
+
+def _storage(array: np.ndarray) -> dict[str, Any]:
+    import h5py
+
+    if array.dtype == object:
+        return {"dtype": h5py.string_dtype()}
+    return {"compression": "gzip", "compression_opts": 1}
+
+
+def _fractions(rng: np.random.Generator, scores: np.ndarray, minor: bool) -> list[list[Any]]:
+    """One to three genera above `MIN_AREA` (none if ``minor``), and often one below."""
+    order = np.argsort(-scores)
+    present = [g for g in order[:3] if g == order[0] or scores[g] > 1.2]
+    weight = np.exp(scores[present])
+    # What is shared out below the best genus leaves every one above the threshold.
+    area = 0.08 + (0.92 - 0.08 * len(present)) * weight / weight.sum()
+    area = area * (MIN_AREA if minor else rng.uniform(0.95, 1.0))
+    pairs = [[GENERA[g], round(float(a), 5)] for g, a in zip(present, area, strict=True)]
+    if rng.random() < 0.3:
+        pairs.append([GENERA[order[3]], round(float(rng.uniform(0.005, 0.06)), 5)])
+    return pairs
+
+
+def _box(tile: str, corner: list[int], year: int) -> dict[str, Any]:
+    west, north = corner
+    east, south = west + 60, north - 60
+    ring = [[west, north], [east, north], [east, south], [west, south], [west, north]]
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    return {
+        "type": "Feature",
+        "properties": {"IMG_ID": tile, "YEAR": year},
+        "geometry": geometry,
+    }
+
+
+def _series(
+    rng: np.random.Generator, year: int, c: np.ndarray, s: np.ndarray
+) -> dict[str, np.ndarray]:
+    """All datasets of one file: arrays (T, C, 6, 6) and the names of their products."""
+    days = {
+        "sen-1-asc": _days(rng, 50, 122),
+        "sen-1-des": _days(rng, 60, 240),
+        "sen-2": _days(rng, 60, 146),
+    }
+    arrays = {}
+    for name, day in days.items():
+        if name == "sen-2":
+            arrays["sen-2-data"], arrays["sen-2-masks"] = _optical(rng, day, c, s)
+        else:
+            arrays[f"{name}-data"] = _radar(rng, day, c)
+        dates = np.datetime64(f"{year}-01-01") + day
+        stamps = [str(date).replace("-", "") for date in dates]
+        form = "S2A_MSIL2A_{}T103421_N0213_R108_T32UNC_{}T120935"
+        if name != "sen-2":
+            form = "S1A_IW_GRDH_1SDV_{}T170841_{}T170906_030639_0382D5_360A"
+        arrays[f"{name}-products"] = np.array([form.format(t, t) for t in stamps], dtype=object)
+    return arrays
+
+
+def _days(rng: np.random.Generator, low: int, high: int) -> np.ndarray:
+    """Sorted days of the year of ``low`` to ``high`` acquisitions; two may share a day."""
+    return np.sort(rng.integers(0, 365, rng.integers(low, high + 1)))
+
+
+def _cover(day: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Green cover by day; the shared traits move winter green, leaf-out, leaf fall and closure."""
+    winter = 0.38 + 0.20 * np.tanh(0.7 * c[0])
+    summer = 0.78 + 0.14 * np.tanh(0.7 * c[3])
+    leaf_out = 1 / (1 + np.exp(-(day - 118 - 20 * c[1]) / 8))
+    leaf_fall = 1 / (1 + np.exp((day - 288 - 22 * c[2]) / 10))
+    return winter + (summer - winter) * leaf_out * leaf_fall
+
+
+def _optical(
+    rng: np.random.Generator, day: np.ndarray, c: np.ndarray, s: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(T, 10, 6, 6) reflectances × 10⁴, and (T, 2, 6, 6) snow and cloud probabilities."""
+    shape = (len(day), WINDOW, WINDOW)
+    cover = _cover(day, c)[:, None, None] + rng.normal(0, 0.03, (1, WINDOW, WINDOW))
+    cover = np.clip(cover + rng.normal(0, 0.02, shape), 0, 1)
+    # Optics alone sees water, pigments of the red edge, leaf structure and visible brightness.
+    own = dict.fromkeys(("edge1", "edge2", "edge3"), 0.22 * s[1])
+    own |= dict.fromkeys(("nir", "narrow_nir"), 0.18 * s[2])
+    own |= dict.fromkeys(("green", "red"), 0.25 * s[3])
+    clean = [reflectance(b, cover, 1.5 * s[0]) * np.exp(own.get(b, 0.0)) for b in BAND_NAMES]
+    bands = np.stack(clean, axis=1) * np.exp(rng.normal(0, 0.03, (len(day), 10, 1, 1)))
+    bright = rng.uniform(0.25, 0.8, (len(day), 1, 1))
+    cloud = _patches(rng, rng.random(len(day)) < 0.25, 0.6)
+    cold = (day < 60) | (day > 340)
+    snow = _patches(rng, cold & (rng.random(len(day)) < 0.25), 0.7)
+    white = np.array([0.8] * 8 + [0.12, 0.08])[:, None, None]
+    bands = (1 - snow[:, None]) * bands + snow[:, None] * white
+    bands = (1 - cloud[:, None]) * bands + (cloud * bright)[:, None]
+    probability = np.stack([snow, cloud], axis=1) * 100 + rng.uniform(-6, 6, (len(day), 2, 1, 1))
+    data = np.clip(1e4 * bands, 1, None).round().astype(np.float32)
+    return data, np.clip(probability, 0, 100).round().astype(np.float32)
+
+
+def _patches(rng: np.random.Generator, on: np.ndarray, least: float) -> np.ndarray:
+    """(T, 6, 6) of shares that are 0 or, on some dates, at least ``least`` but for thin edges."""
+    share = rng.uniform(least, 1.0, (len(on), 1, 1)) + rng.normal(0, 0.1, (len(on), WINDOW, WINDOW))
+    return np.clip(share, 0, 1) * on[:, None, None]
+
+
+def _radar(rng: np.random.Generator, day: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """(T, 2, 6, 6) linear power: the canopy's attenuation and volume, with speckle."""
+    speckle = speckle_db(rng, (len(day), 2, WINDOW, WINDOW), looks=5)
+    season = _cover(day, c)
+    vv = -9.5 + 0.6 * c[0] - 2.0 * season
+    vh = -16.0 + 0.6 * c[3] + 2.0 * season
+    power = 10 ** ((np.stack([vv, vh], axis=1)[..., None, None] + speckle) / 10)
+    return power.astype(np.float32)
+
+
+def _image(rng: np.random.Generator, c: np.ndarray, s: np.ndarray) -> np.ndarray:
+    """(304, 304, 4) uint8: crowns of some size, colour and contrast.
+
+    Colours follow the shared traits; the size of the crowns and the contrast of the bands are what
+    the aerial image alone sees.
+    """
+    size = 28 * np.exp(0.3 * s[0])
+    crowns = _texture(rng, size)
+    understorey = _texture(rng, 60.0)
+    colour = AERIAL_MEAN * np.exp(0.08 * c + rng.normal(0, 0.06, 4))
+    nir, visible, red = 0.3 * s[1], 0.3 * s[2], 0.3 * s[3]
+    contrast = AERIAL_CONTRAST * np.exp(np.array([nir, visible, visible, visible + red]))
+    field = crowns + 0.4 * understorey
+    image = colour + contrast * field[..., None]
+    image = image + rng.integers(-2, 3, image.shape)
+    return np.clip(image, 0, 255).round().astype(np.uint8)
+
+
+def _texture(rng: np.random.Generator, size: float) -> np.ndarray:
+    """(304, 304) smooth noise of unit variance whose bumps are ``size`` pixels apart."""
+    along = np.fft.fftfreq(AERIAL_PX)[:, None]
+    across = np.fft.rfftfreq(AERIAL_PX)[None, :]
+    distance = np.hypot(along, across) * size
+    noise = np.fft.rfft2(rng.normal(size=(AERIAL_PX, AERIAL_PX)))
+    field = np.fft.irfft2(noise * np.exp(-((distance - 1) ** 2) * 4), s=(AERIAL_PX, AERIAL_PX))
+    return field / field.std()
+
+
+def _write_image(path: Path, image: np.ndarray, corner: np.ndarray) -> None:
+    import rasterio
+    from rasterio.transform import from_origin
+
+    profile = {"driver": "GTiff", "dtype": "uint8", "count": 4, "height": AERIAL_PX}
+    profile |= {"width": AERIAL_PX, "crs": "EPSG:25832", "compress": "deflate", "zlevel": 1, "predictor": 2}
+    with rasterio.open(path, "w", transform=from_origin(*corner, 0.2, 0.2), **profile) as file:
+        file.write(np.moveaxis(image, -1, 0))
 
 
 register(TreeSatAITS())
