@@ -10,6 +10,7 @@ that do not keep sites whole leak.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,11 +45,11 @@ SERIES = {
         "reflectance × 10⁴ and indices, Landsat-8",
     ),
 }
-STATIC = {
-    "terrain": (("slope", "elevation", "canopy_height"), "degrees, m, m"),
-    "soil": (("silt", "sand", "clay"), "percent"),
-}
-MISSING_SOIL = -999
+STATIC = ("slope", "elevation", "canopy_height", "silt", "sand", "clay")
+STATIC_UNITS = "degrees, m, m, and percent of the soil"
+MISSING = -999
+"""What stands in the soil columns of a site without soil data."""
+
 LAND_COVER = {
     14: "rainfed cropland",
     20: "cropland and vegetation mosaic",
@@ -58,13 +59,12 @@ LAND_COVER = {
     90: "open needleleaf forest",
     100: "mixed forest",
     110: "forest, shrubland and grassland mosaic",
-    120: "grassland, forest and shrubland mosaic",
     130: "shrubland",
     140: "grassland",
     150: "sparse vegetation",
     160: "flooded broadleaf forest",
 }
-"""GlobCover codes that the table's ``forest_cover`` takes."""
+"""The GlobCover 2009 codes that occur in the published ``forest_cover``."""
 
 
 class LFMC(Adapter):
@@ -77,7 +77,7 @@ class LFMC(Adapter):
     licence = "CC BY-NC-ND 4.0"
     url = "https://github.com/kkraoj/lfmc_from_sar"
     layout = f"lfmc/\n  {FILE}"
-    modalities = (*SERIES, *STATIC, "land_cover")
+    modalities = (*SERIES, "static", "land_cover")
     default_modalities = ("S1", "S2")
     group_kind = "site"
     generated_samples = 2_600
@@ -95,10 +95,11 @@ class LFMC(Adapter):
     def open(self, root: Path, modalities: tuple[str, ...], view: View) -> Catalogue:
         (path,) = self.source_files(root)
         table = _read(path)
-        _need_columns(path, table, [TARGET, "site", "date"])
-        y = _numbers(path, table, [TARGET])[:, 0].astype(np.float64)
+        y = _numbers(path, table, [TARGET])[:, 0]
         task = TaskSpec("regression", 1, unit="%")
-        groups = table["site"].astype(str).to_numpy(dtype=np.str_)
+        groups, dates = (_names(path, table, column) for column in ("site", "date"))
+        rows = table.index.astype(str)
+        ids = np.array([" ".join(parts) for parts in zip(rows, groups, dates, strict=True)], str)
         chosen = subsample(task, y, groups, None, view.samples)
         specs, arrays = {}, {}
         for m in modalities:
@@ -107,7 +108,7 @@ class LFMC(Adapter):
             modalities=specs,
             task=task,
             y=y[chosen],
-            ids=table.index.astype(str).to_numpy(dtype=np.str_)[chosen],
+            ids=ids[chosen],
             groups=groups[chosen],
             split=None,
             dtypes=dict.fromkeys(specs, np.dtype(np.float32)),
@@ -119,17 +120,29 @@ def _read(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        table = pd.read_csv(path, index_col=0, low_memory=False)
-    except (ValueError, OSError) as error:
+        text = path.read_bytes()
+        table = pd.read_csv(io.BytesIO(text), index_col=0, low_memory=False)
+    except (ValueError, OSError, OverflowError) as error:
         raise UserError(f"{path}: cannot be read as CSV ({error})") from error
+    if not text.endswith(b"\n"):
+        raise UserError(f"{path}: truncated, its last line has no end; get the file again")
     # The published file repeats some 30 row numbers; the last of each is the valid one.
     return table[~table.index.duplicated(keep="last")]
 
 
 def _need_columns(path: Path, table: pd.DataFrame, columns: list[str]) -> None:
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise UserError(f"{path}: lacks the column(s) {', '.join(missing)}; get the published file")
+    lacking = [column for column in columns if column not in table.columns]
+    if lacking:
+        raise UserError(f"{path}: lacks the column(s) {', '.join(lacking)}; get the published file")
+
+
+def _names(path: Path, table: pd.DataFrame, column: str) -> np.ndarray:
+    """A column of text as (n,) strings; an empty cell is an error."""
+    _need_columns(path, table, [column])
+    empty = table[column].isna()
+    if empty.any():
+        raise UserError(f"{path}: row {empty.idxmax()}, column {column}: empty")
+    return table[column].astype(str).to_numpy(dtype=np.str_)
 
 
 def _numbers(path: Path, table: pd.DataFrame, columns: list[str]) -> np.ndarray:
@@ -142,9 +155,10 @@ def _numbers(path: Path, table: pd.DataFrame, columns: list[str]) -> np.ndarray:
         numbers = pd.to_numeric(table[column], errors="coerce")
         bad = numbers.isna() & table[column].notna()
         if bad.any():
-            row = bad.idxmax()
             value = table[column][bad].iloc[0]
-            raise UserError(f"{path}: row {row}, column {column}: '{value}' is not a number")
+            raise UserError(
+                f"{path}: row {bad.idxmax()}, column {column}: '{value}' is not a number"
+            )
         result[:, k] = numbers
     return result
 
@@ -156,24 +170,22 @@ def _modality(path: Path, table: pd.DataFrame, m: str) -> tuple[ModalitySpec, np
         columns = [f"{channel}({step})" for step in STEPS for channel in channels]
         array = _numbers(path, table, columns).reshape(-1, len(STEPS), len(channels))
         spec = ModalitySpec(m, "series", array.shape[1:], channels, units)
-    elif m in STATIC:
-        channels, units = STATIC[m]
-        array = _numbers(path, table, [f"{channel}(t)" for channel in channels])
-        if m == "soil":
-            array[array == MISSING_SOIL] = np.nan
-        spec = ModalitySpec(m, "vector", array.shape[1:], channels, units)
+    elif m == "static":
+        array = _numbers(path, table, [f"{channel}(t)" for channel in STATIC])
+        array[array == MISSING] = np.nan
+        spec = ModalitySpec(m, "vector", array.shape[1:], STATIC, STATIC_UNITS)
     else:
         codes = _numbers(path, table, ["forest_cover(t)"])
-        foreign = set(np.unique(codes)) - set(LAND_COVER)
-        if foreign:
-            raise UserError(f"{path}: forest_cover(t) has the unknown code(s) {sorted(foreign)}")
+        foreign = np.setdiff1d(codes, list(LAND_COVER))
+        if len(foreign):
+            raise UserError(f"{path}: forest_cover(t) has the unknown code {foreign[0]:g}")
         array = codes == np.array(list(LAND_COVER))
         names = tuple(LAND_COVER.values())
         spec = ModalitySpec(m, "vector", array.shape[1:], names, "one-hot")
     return spec, array.astype(np.float32)
 
 
-STRUCTURE = Structure(shared=0.7, specific={"S1": 0.6, "S2": 0.8}, noise=0.45)
+STRUCTURE = Structure(shared=0.30, specific={"S1": 0.22, "S2": 0.38})
 FIRST_MONTH = "2015-06-30"
 MONTHS = 44
 DUPLICATES = 30
@@ -255,7 +267,7 @@ def _static(rng: np.random.Generator, sites: int) -> dict[str, np.ndarray]:
         "elevation": rng.gamma(2.2, 530, sites).round(),
         "canopy_height": rng.integers(0, 37, sites),
         "forest_cover": rng.choice(list(LAND_COVER), sites),
-        **{name: np.where(missing, MISSING_SOIL, values) for name, values in soil.items()},
+        **{name: np.where(missing, MISSING, values) for name, values in soil.items()},
     }
 
 

@@ -14,9 +14,9 @@ import hashlib
 import json
 import logging
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 SHOW_PROGRESS_FROM = 5_000
 """A progress bar is shown when at least this many samples are read."""
 
+CHUNK = 256
+"""Samples that are checked at once."""
+
 
 def check_data_root(data_root: Path | None, adapters: Iterable[Adapter]) -> None:
     """Raise `UserError` if a data root is given in which there is no dataset at all."""
@@ -56,21 +59,25 @@ def resolve(
 ) -> tuple[Path, Source, str | None]:
     """Where a dataset's native files are, whether they are real, and what the user has to know.
 
-    What is not below ``data_root`` is generated below ``cache``. A real folder that lacks files is
-    an error if the user ``named`` the dataset; else generated data stand in and the notice says so.
+    What is not below ``data_root`` is generated below ``cache``, and the notice says so. A real
+    folder that lacks files is an error if the user ``named`` the dataset.
     """
-    notice = None
-    if data_root is not None and (data_root / adapter.folder).is_dir():
+    if data_root is None:
+        return _generated(adapter, cache), "generated", None
+    native = data_root / adapter.folder
+    if not native.is_dir():
+        lack = f"{data_root} has no folder '{adapter.folder}'"
+    else:
         try:
-            adapter.source_files(data_root / adapter.folder)
-            return data_root / adapter.folder, "real", None
+            adapter.source_files(native)
+            return native, "real", None
         except MissingFilesError as error:
             if named:
                 raise UserError(
                     f"{error}\nexpected below the data root:\n{adapter.layout}"
                 ) from error
-            notice = f"{error}; generated data stand in"
-    return _generated(adapter, cache), "generated", notice
+            lack = str(error)
+    return _generated(adapter, cache), "generated", f"{lack}; generated data stand in"
 
 
 def _generated(adapter: Adapter, cache: Path) -> Path:
@@ -88,8 +95,13 @@ def _appearing(folder: Path) -> Iterator[Path]:
 
     If another process was quicker, its folder stays and ours is dropped.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    try:
+        part.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder.parent}: cannot be written to ({error.strerror}); choose another --cache"
+        ) from error
     try:
         yield part
         try:
@@ -114,29 +126,35 @@ def prepare(
     Inputs go sample by sample into memory maps, so that a dataset may be larger than memory.
     Raises `UserError` for anything in the files that cannot be trained on.
     """
-    key = _key(adapter, native, modalities, view)
+    key = _key(adapter, native, source, modalities, view)
     folder = cache / "prepared" / f"{adapter.name}-{key}"
     if folder.is_dir():
         try:
-            return reopen(folder), folder
+            return _load(folder), folder
         except UserError as error:
-            aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.damaged.", dir=folder.parent))
+            aside = folder.with_name(f"{folder.name}.damaged-{uuid.uuid4().hex[:8]}")
             log.warning("%s: moved to %s, prepared again", error, aside.name)
-            folder.rename(aside)
+            with suppress(FileNotFoundError):  # another process was quicker
+                folder.rename(aside)
             reopen.cache_clear()
     catalogue = adapter.open(native, modalities, view)
     _check(adapter, native, catalogue)
     with _appearing(folder) as part:
         _fill(adapter, source, catalogue, part)
-    return reopen(folder), folder
+    return _load(folder), folder
 
 
-def _key(adapter: Adapter, native: Path, modalities: tuple[str, ...], view: View) -> str:
+def _key(
+    adapter: Adapter, native: Path, source: Source, modalities: tuple[str, ...], view: View
+) -> str:
     digest = hashlib.sha256()
-    parts = [adapter.name, adapter.reader_version, modalities, dataclasses.astuple(view)]
+    parts = [adapter.name, adapter.reader_version, source, modalities, dataclasses.astuple(view)]
     digest.update(repr(parts).encode())
     for path in adapter.source_files(native):
-        stat = path.stat()
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
         line = f"{path.relative_to(native)}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
         digest.update(line.encode())
     return digest.hexdigest()[:16]
@@ -146,9 +164,12 @@ def _check(adapter: Adapter, native: Path, catalogue: Catalogue) -> None:
     where = f"{adapter.name} in {native}"
     if not len(catalogue):
         raise UserError(f"{where}: no samples")
-    bad = int((~np.isfinite(catalogue.y)).sum())
-    if bad:
-        raise UserError(f"{where}: {bad} targets are missing or not finite; remove those samples")
+    bad = np.flatnonzero(~np.isfinite(catalogue.y))
+    if len(bad):
+        raise UserError(
+            f"{where}: {len(bad)} targets are missing or not finite, the first that of "
+            f"'{catalogue.ids[bad[0]]}'; remove those samples"
+        )
     names, counts = np.unique(catalogue.ids, return_counts=True)
     if counts.max() > 1:
         raise UserError(f"{where}: sample id '{names[counts.argmax()]}' stands twice")
@@ -159,6 +180,7 @@ def _fill(adapter: Adapter, source: Source, catalogue: Catalogue, folder: Path) 
     from tqdm import tqdm
 
     n = len(catalogue)
+    _check_space(catalogue, folder)
     maps = {
         m: np.lib.format.open_memmap(
             folder / f"x-{m}.npy", mode="w+", dtype=catalogue.dtypes[m], shape=(n, *spec.shape)
@@ -167,9 +189,11 @@ def _fill(adapter: Adapter, source: Source, catalogue: Catalogue, folder: Path) 
     }
     for i in tqdm(range(n), desc=f"reading {adapter.name}", disable=n < SHOW_PROGRESS_FROM):
         for m, array in catalogue.read(i).items():
+            if array.shape != catalogue.modalities[m].shape:
+                raise ValueError(f"{adapter.name} reads {m} of shape {array.shape}")
             maps[m][i] = array
     for m, spec in catalogue.modalities.items():
-        _check_channels(adapter, spec, maps[m])
+        _check_values(adapter, spec, maps[m], catalogue.ids)
         maps[m].flush()
     for name in ("y", "ids", "groups", "split"):
         array = getattr(catalogue, name)
@@ -187,15 +211,34 @@ def _fill(adapter: Adapter, source: Source, catalogue: Catalogue, folder: Path) 
     (folder / "meta.json").write_text(json.dumps(meta))
 
 
-def _check_channels(adapter: Adapter, spec: ModalitySpec, array: np.ndarray) -> None:
+def _check_space(catalogue: Catalogue, folder: Path) -> None:
+    sizes = [
+        np.prod(spec.shape) * np.dtype(catalogue.dtypes[m]).itemsize
+        for m, spec in catalogue.modalities.items()
+    ]
+    need, free = len(catalogue) * sum(sizes) / 1e9, shutil.disk_usage(folder).free / 1e9
+    if need > free:
+        raise UserError(
+            f"{folder.parent}: {need:.1f} GB are needed and {free:.1f} GB are free; "
+            "choose another --cache"
+        )
+
+
+def _check_values(adapter: Adapter, spec: ModalitySpec, array: np.ndarray, ids: np.ndarray) -> None:
+    """A value may be missing (NaN), but not infinite, and no channel may lack all of them."""
+    if array.dtype.kind != "f":
+        return
     present = np.zeros(len(spec.channels), dtype=bool)
-    for start in range(0, len(array), 256):
-        part = array[start : start + 256].reshape(-1, len(spec.channels))
-        present |= np.isfinite(part).any(axis=0)
-        if present.all():
-            return
-    empty = ", ".join(np.array(spec.channels)[~present])
-    raise UserError(f"{adapter.name}: {spec.name} has no value at all in channel {empty}")
+    for start in range(0, len(array), CHUNK):
+        part = array[start : start + CHUNK]
+        infinite = np.isinf(part).reshape(len(part), -1).any(axis=1)
+        if infinite.any():
+            name = ids[start + infinite.argmax()]
+            raise UserError(f"{adapter.name}: sample '{name}' has an infinite value in {spec.name}")
+        present |= ~np.isnan(part).reshape(-1, len(spec.channels)).all(axis=0)
+    if not present.all():
+        empty = ", ".join(np.array(spec.channels)[~present])
+        raise UserError(f"{adapter.name}: {spec.name} has no value at all in channel {empty}")
 
 
 def _fingerprint(files: list[Path]) -> str:
@@ -213,10 +256,14 @@ def _fingerprint(files: list[Path]) -> str:
 
 @lru_cache(maxsize=8)
 def reopen(folder: Path) -> EODataset:
-    """A prepared dataset, its inputs as read-only memory maps.
+    """A prepared dataset, its inputs as read-only memory maps; kept open between runs.
 
     Raises `UserError` if the folder is incomplete or damaged.
     """
+    return _load(folder)
+
+
+def _load(folder: Path) -> EODataset:
     try:
         meta = json.loads((folder / "meta.json").read_bytes())
         for name, size in meta["files"].items():
@@ -241,7 +288,7 @@ def reopen(folder: Path) -> EODataset:
             source=meta["source"],
             fingerprint=meta["fingerprint"],
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder}: a damaged prepared dataset ({error})") from error
 
 

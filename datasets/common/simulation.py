@@ -16,34 +16,30 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Structure:
-    """How much of a target's signal is shared, specific to each modality, or noise.
+    """The shares of a target's variance that are shared and specific; what is left is noise.
 
-    A part's share of the target's variance is its strength squared over the sum of all squares.
+    Setting a share to zero turns that part into noise, so that whoever observed it must do worse.
     """
 
     shared: float
     specific: Mapping[str, float]
-    noise: float
 
     def changed(
-        self,
-        shared: float | None = None,
-        specific: Mapping[str, float] | None = None,
-        noise: float | None = None,
+        self, shared: float | None = None, specific: Mapping[str, float] | None = None
     ) -> Structure:
-        """This structure with some strengths replaced; ``specific`` may name some modalities."""
-        return Structure(
-            self.shared if shared is None else shared,
-            {**self.specific, **(specific or {})},
-            self.noise if noise is None else noise,
-        )
+        """This structure with some shares replaced; ``specific`` may name some modalities."""
+        share = self.shared if shared is None else shared
+        return Structure(share, {**self.specific, **(specific or {})})
 
     def target(self, latents: Latents, rng: np.random.Generator) -> np.ndarray:
         """Scores of unit variance, the shape of one latent: what labels are made from."""
-        parts = [(self.shared, latents.shared), (self.noise, rng.normal(size=latents.shared.shape))]
-        parts += [(self.specific[m], s) for m, s in latents.specific.items()]
-        scale = np.sqrt(sum(strength**2 for strength, _ in parts))
-        return sum(strength * part for strength, part in parts) / scale
+        noise = 1 - self.shared - sum(self.specific.values())
+        if noise < 0:
+            raise ValueError("the shares of a target's variance add up to more than 1")
+        scores = np.sqrt(self.shared) * latents.shared
+        for m, share in self.specific.items():
+            scores = scores + np.sqrt(share) * latents.specific[m]
+        return scores + np.sqrt(noise) * rng.normal(size=scores.shape)
 
 
 @dataclass(frozen=True)

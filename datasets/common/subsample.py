@@ -30,8 +30,9 @@ def subsample(
 ) -> np.ndarray:
     """Sorted sample numbers, at most ``n`` of them; all if ``n`` is None or not smaller.
 
-    Whole groups are taken in random order as long as they fit; single samples are taken from every
-    stratum in proportion, at least one of each as long as ``n`` allows.
+    Single samples are taken from every stratum in proportion, at least one of each as long as
+    ``n`` allows. Whole groups are taken in random order, first those by which no stratum gets more
+    than its share, then whatever fits; if none fits, the smallest is taken although it is larger.
     """
     if n is None or n >= len(y):
         return np.arange(len(y))
@@ -46,23 +47,24 @@ def subsample(
         if groups is None:
             chosen.append(_from_strata(part, label[part], size, rng))
         else:
-            chosen.append(_whole_groups(part, groups[part], size, rng))
+            chosen.append(_whole_groups(part, label[part], groups[part], size, rng))
     return np.sort(np.concatenate(chosen))
 
 
-def _proportional(counts: list[int], n: int) -> list[int]:
+def _proportional(counts: np.ndarray, n: int) -> np.ndarray:
     """``n`` shared out in proportion to ``counts`` by largest remainders, never more than each.
 
-    Every count above 0 gets at least one while ``n`` lasts.
+    Every count above 0 gets at least one if ``n`` allows.
     """
-    counts_ = np.asarray(counts)
-    ideal = counts_ * n / max(counts_.sum(), 1)
-    sizes = np.minimum(np.floor(ideal).astype(int), counts_)
-    order = np.lexsort((-(ideal - sizes), sizes > 0))
-    for i in order:
-        if sizes.sum() < n and sizes[i] < counts_[i]:
-            sizes[i] += 1
-    return sizes.tolist()
+    counts = np.asarray(counts)
+    n = min(n, counts.sum())
+    least = np.minimum(counts, 1) * (n >= np.count_nonzero(counts))
+    rest = counts - least
+    ideal = rest * (n - least.sum()) / max(rest.sum(), 1)
+    sizes = least + np.floor(ideal).astype(int)
+    order = np.argsort(np.floor(ideal) - ideal, kind="stable")
+    sizes[order[: n - sizes.sum()]] += 1
+    return sizes
 
 
 def _from_strata(
@@ -71,18 +73,26 @@ def _from_strata(
     kinds, counts = np.unique(label, return_counts=True)
     taken = [
         rng.choice(samples[label == kind], k, replace=False)
-        for kind, k in zip(kinds, _proportional(counts.tolist(), size), strict=True)
+        for kind, k in zip(kinds, _proportional(counts, size), strict=True)
     ]
     return np.concatenate(taken) if taken else samples[:0]
 
 
 def _whole_groups(
-    samples: np.ndarray, groups: np.ndarray, size: int, rng: np.random.Generator
+    samples: np.ndarray, label: np.ndarray, groups: np.ndarray, size: int, rng: np.random.Generator
 ) -> np.ndarray:
-    names, member, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    keep, total = np.zeros(len(names), dtype=bool), 0
-    for i in rng.permutation(len(names)):
-        if total + counts[i] <= size:
-            keep[i] = True
-            total += counts[i]
+    kinds, kind = np.unique(label, return_inverse=True)
+    names, member = np.unique(groups, return_inverse=True)
+    members = np.zeros((len(names), len(kinds)), dtype=int)
+    np.add.at(members, (member, kind), 1)
+    share = np.ceil(members.sum(axis=0) * size / max(len(samples), 1))
+    keep, held = np.zeros(len(names), dtype=bool), np.zeros(len(kinds), dtype=int)
+    order = rng.permutation(len(names))
+    for limit in (share, np.inf):
+        for i in order:
+            more = held + members[i]
+            if not keep[i] and more.sum() <= size and (more <= limit).all():
+                keep[i], held = True, more
+    if size and not keep.any():
+        keep[members.sum(axis=1).argmin()] = True
     return samples[keep[member]]
