@@ -188,10 +188,6 @@ def _train_stage(
             stage.on_start(len(data.train))
         if stage.on_validation:
             stage.on_validation(_Reiterable(data.val, epoch=0))
-    if stage.on_validation:
-        method.eval()
-        with torch.no_grad():
-            stage.on_validation(_Reiterable(data.val, epoch=0))
     for epoch in range(values["epochs"]):
         method.eval()
         for module in stage.modules:
