@@ -510,6 +510,27 @@ def test_an_error_is_told_with_its_place(judge):
     only(judge(Crashes, RUNS, "seeds"), RUNS, "KeyError: 'm7' (test_conformance.py:")
 
 
+class Flattens(Pool):
+    """Outputs (B,) where (B, 1) is wanted."""
+
+    def predictor(self, m):
+        return nn.Sequential(self.nets[m], nn.Flatten(0))
+
+
+class HidesOne(Pool):
+    """Serves only one of the modalities."""
+
+    @property
+    def deployed(self):
+        return ("m1",)
+
+
+def test_deployments_that_are_not_what_the_harness_serves_are_noticed(judge):
+    only(judge(HidesOne, RUNS), RUNS, "deploys m1 instead of m1, m2")
+    faults = judge(Flattens, RUNS, combination=COVER[3])
+    assert faults and "differ" in faults[0]
+
+
 # --- The command, and a method that lives outside the repository --------------------------------
 
 

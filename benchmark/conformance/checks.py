@@ -12,6 +12,7 @@ from benchmark.conformance import leaks, training
 from benchmark.conformance.case import Case, described
 from benchmark.conformance.hyperparameters import without_effect
 from benchmark.conformance.problem import COMBINATIONS, Combination
+from benchmark.errors import UserError
 from methods.common.registry import Entry
 
 
@@ -42,7 +43,7 @@ CHECKS: dict[str, Check] = {
     "state": training.state,
     "learns": training.learns,
 }
-"""The checks of a method on a combination; `RUNS` and `HYPERPARAMETERS` come on top."""
+"""The checks of a method on a combination where it `training.runs` at all."""
 
 RUNS = "runs"
 HYPERPARAMETERS = "hyper-parameters"
@@ -52,10 +53,19 @@ COLUMNS = (RUNS, *CHECKS, HYPERPARAMETERS)
 def applicable(
     entry: Entry, combinations: Iterable[Combination] = COMBINATIONS
 ) -> tuple[list[Combination], dict[Combination, str]]:
-    """The combinations that a method claims, and the reason for each that it does not."""
+    """The combinations that a method claims, and the reason for each that it does not.
+
+    Raises `UserError` if the method's own ``applicable`` fails.
+    """
     claimed, reasons = [], {}
     for combination in combinations:
-        reason = entry.applicable(combination.modalities, combination.problem)
+        try:
+            reason = entry.applicable(combination.modalities, combination.problem)
+        except Exception as error:  # any error of a method is a fault of it
+            raise UserError(
+                f"{entry.key}: `applicable` fails on {combination}: {described(error)}; it must "
+                "return a reason or None"
+            ) from error
         if reason is None:
             claimed.append(combination)
         else:
@@ -80,7 +90,7 @@ def check(
     with tempfile.TemporaryDirectory() as folder:
         for number, combination in enumerate(combinations):
             case = Case(entry, combination, Path(folder, str(number)), fresh, plugins)
-            faults = _faults(lambda case: [] if case.short else None, case)
+            faults = _faults(training.runs, case)
             if RUNS in checks:
                 verdicts.append(Verdict(RUNS, str(combination), faults))
             if faults:
@@ -90,8 +100,11 @@ def check(
                 if name in checks:
                     verdicts.append(Verdict(name, str(combination), _faults(function, case)))
         if HYPERPARAMETERS in checks and sound:
-            for name, fault in without_effect(sound):
-                verdicts.append(Verdict(HYPERPARAMETERS, name, (fault,) if fault else ()))
+            try:
+                for name, fault in without_effect(sound):
+                    verdicts.append(Verdict(HYPERPARAMETERS, name, (fault,) if fault else ()))
+            except Exception as error:  # as in `_faults`
+                verdicts.append(Verdict(HYPERPARAMETERS, "all", (described(error),)))
     return verdicts
 
 

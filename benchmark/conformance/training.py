@@ -22,6 +22,27 @@ from benchmark.conformance.problem import easy, protocol_values, spec_of
 from benchmark.data import FoldData
 from benchmark.fit import TrainingError, build
 from benchmark.problem import TaskSpec
+from methods.common.contract import ALL
+
+
+def runs(case: Case) -> list[str]:
+    """It can be trained, and every modality gets a predictor with outputs of the task's shape."""
+    predictors = case.short.trained.predictors
+    method = case.short.own.method
+    expected = {ALL} if method.sees_all else set(case.combination.modalities)
+    if set(predictors) != expected:
+        return [
+            f"it deploys {', '.join(predictors)} instead of {', '.join(sorted(expected))}: leave "
+            "`deployed` as it is, and set sees_all for a bound alone"
+        ]
+    shape = (len(case.data.test), case.data.task.outputs)
+    found = {m: outputs(predictors[m], inputs(case.data, m)) for m in predictors}
+    return [
+        f"the outputs for {m} have shape {tuple(output.shape)} or are not finite: it must return "
+        f"finite logits or values of shape {shape}"
+        for m, output in found.items()
+        if output.shape != shape or not output.isfinite().all()
+    ]
 
 
 def seeds(case: Case) -> list[str]:
