@@ -13,6 +13,9 @@ What differs from the released code, and why:
 - The modality head that the release creates and never uses is left out.
 - L_con is a mean over the unordered pairs of modalities; with ``w_con=2`` and two modalities this
   equals the release's sum over ordered pairs.
+
+Two ablations are options of the release's first revision that were deleted later: features without
+split, and learnt weights, of which there are four here instead of six for four losses.
 """
 
 from __future__ import annotations
@@ -20,58 +23,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import Batch, EncoderFactory, Method, Stage
-from methods.common.losses import nt_xent
+from methods.common.disentangle import DisentangledNet, Disentangler
+from methods.common.losses import modality_loss, nt_xent, reverse_gradient
 from methods.common.registry import Entry, Publication, register
 
 
-class Features(NamedTuple):
-    """The three parts of a modality's features, each (B, D/2)."""
+class SpecificNet(nn.Module):
+    """A(z_m^spe), without the common encoder: x_m → (B, outputs)."""
 
-    spe: Tensor
-    unu: Tensor
-    sha: Tensor
-
-
-class Disentangler(nn.Module):
-    """U_m and K_m: x_m → z_m^spe, z_m^unu, z_m^sha."""
-
-    def __init__(self, spec: ModalitySpec, encoder: EncoderFactory) -> None:
+    def __init__(self, unique: nn.Module, A: nn.Linear) -> None:
         super().__init__()
-        half = encoder.dim // 2
-        self.unique = encoder(spec)
-        self.common = encoder(spec)
-        self.project = nn.Sequential(nn.Linear(encoder.dim, half), nn.BatchNorm1d(half), nn.ReLU())
-
-    def forward(self, x: Tensor) -> Features:
-        spe, unu = self.unique(x).chunk(2, dim=1)
-        return Features(spe, unu, self.project(self.common(x)))
-
-
-class MainPredictor(nn.Module):
-    """P_m([z_m^spe; z_m^sha]): what is deployed for modality m."""
-
-    def __init__(self, disentangle: Disentangler, head: nn.Module) -> None:
-        super().__init__()
-        self.disentangle = disentangle
-        self.head = head
+        self.unique = unique
+        self.A = A
 
     def forward(self, x: Tensor) -> Tensor:
-        z = self.disentangle(x)
-        return self.head(torch.cat([z.spe, z.sha], dim=1))
-
-
-def modality_loss(head: nn.Module, z: list[Tensor]) -> Tensor:
-    """(1/M) Σ_m CE(head(z_m), m): how well a head tells the modalities apart."""
-    m = torch.arange(len(z), device=z[0].device).repeat_interleave(len(z[0]))
-    return F.cross_entropy(head(torch.cat(z)), m)
+        return self.A(self.unique(x)[:, : self.A.in_features])
 
 
 class MDiCo(Method):
@@ -82,6 +56,15 @@ class MDiCo(Method):
     L_con  = mean over pairs i < j of NTXent(z_i^sha, z_j^sha; τ)
     L_mod  = (1/M) Σ_m ½[CE(D_inf(z_m^spe), m) + CE(D_irr(r_m), m)], r_m = z_m^unu
              (``mod_on="unused"``, the figure) or z_m^sha (``mod_on="shared"``, the release)
+
+    For ablations:
+
+    w_adv: weight of L_adv = (1/M) Σ_m CE(D_adv(z_m^sha), m), reversed before z_m^sha.
+    split: False for z^spe = u_m and z^sha = k_m as the encoders give them; there is no z^unu then,
+        and L_mod has its first part alone.
+    weighting: "uncertainty" for Σ_k e^(-a_k) L_k + a_k, the a_k learnt, over the weighted terms.
+    deploy: whether m is served by P_m, or by A on z_m^spe or z_m^sha alone. Training is the same,
+        but for the epoch that validation chooses.
     """
 
     def __init__(
@@ -94,25 +77,49 @@ class MDiCo(Method):
         w_aux: float = 1.0,
         w_con: float = 2.0,
         w_mod: float = 1.0,
+        w_adv: float = 0.0,
         tau: float = 0.1,
         mod_on: Literal["unused", "shared"] = "unused",
+        split: bool = True,
+        weighting: Literal["fixed", "uncertainty"] = "fixed",
+        deploy: Literal["main", "specific", "shared"] = "main",
     ) -> None:
         super().__init__(modalities, task, encoder)
+        weights = {"main": w_main, "aux": w_aux, "con": w_con, "mod": w_mod, "adv": w_adv}
+        if min(weights.values()) < 0 or not tau > 0:
+            raise UserError(
+                f"mdico: weights must not be negative and tau above 0: {weights}, {tau}"
+            )
+        if not weights["main" if deploy == "main" else "aux"]:
+            raise UserError(
+                f"mdico: deploy='{deploy}' serves what no loss trains with weights {weights}"
+            )
         self.w_main, self.w_aux, self.w_con, self.w_mod = w_main, w_aux, w_con, w_mod
+        self.w_adv = w_adv
         self.tau = tau
         self.mod_on = mod_on
-        half = encoder.dim // 2
+        self.split = split
+        self.deploy = deploy
+        width = encoder.dim // 2 if split else encoder.dim
+        M = len(modalities)
         self.disentangle = nn.ModuleDict(
-            {m: Disentangler(spec, encoder) for m, spec in modalities.items()}
+            {m: Disentangler(spec, encoder, split=split) for m, spec in modalities.items()}
         )
-        self.P = nn.ModuleDict({m: nn.Linear(2 * half, task.outputs) for m in modalities})
-        self.A = nn.Linear(half, task.outputs)
-        self.D_inf = nn.Linear(half, len(modalities))
-        self.D_irr = nn.Linear(half, len(modalities))
+        self.P = nn.ModuleDict({m: nn.Linear(2 * width, task.outputs) for m in modalities})
+        self.A = nn.Linear(width, task.outputs)
+        self.D_inf = nn.Linear(width, M)
+        if split:
+            self.D_irr = nn.Linear(width, M)
+        if w_adv:
+            self.D_adv = nn.Linear(width, M)
+        self.a = nn.ParameterDict()
+        if weighting == "uncertainty":
+            self.a.update({k: nn.Parameter(torch.ones(())) for k, w in weights.items() if w})
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         ell, M = self.task.loss, len(self.modalities)
         z = {m: self.disentangle[m](batch.x[m]) for m in self.modalities}
+        spe, unu, sha = zip(*z.values(), strict=True)
         terms: dict[str, Tensor] = {}
         if self.w_main:
             main = [ell(self.P[m](torch.cat([z[m].spe, z[m].sha], dim=1)), batch.y) for m in z]
@@ -121,24 +128,37 @@ class MDiCo(Method):
             aux = [ell(self.A(z_m), batch.y) for m in z for z_m in (z[m].spe, z[m].sha)]
             terms["aux"] = self.w_aux * sum(aux) / (2 * M)
         if self.w_con:
-            pairs = list(combinations([z[m].sha for m in z], 2))
+            pairs = list(combinations(sha, 2))
             terms["con"] = self.w_con * sum(nt_xent(a, b, self.tau) for a, b in pairs) / len(pairs)
         if self.w_mod:
-            spe = [z[m].spe for m in z]
-            r = [z[m].unu if self.mod_on == "unused" else z[m].sha for m in z]
-            mod = modality_loss(self.D_inf, spe) + modality_loss(self.D_irr, r)
-            terms["mod"] = self.w_mod * mod / 2
-        return terms
+            mod = [modality_loss(self.D_inf, spe)]
+            if self.split:
+                mod.append(modality_loss(self.D_irr, unu if self.mod_on == "unused" else sha))
+            terms["mod"] = self.w_mod * sum(mod) / len(mod)
+        if self.w_adv:
+            adv = modality_loss(self.D_adv, [reverse_gradient(z_m) for z_m in sha])
+            terms["adv"] = self.w_adv * adv
+        return {k: (-self.a[k]).exp() * L + self.a[k] if self.a else L for k, L in terms.items()}
 
     def stages(self) -> list[Stage]:
         return [Stage("joint", [self], self.losses, predictors=self.deployed)]
 
     def predictor(self, m: str) -> nn.Module:
-        return MainPredictor(self.disentangle[m], self.P[m])
+        part = self.disentangle[m]
+        if self.deploy == "specific":
+            return SpecificNet(part.unique, self.A)
+        if self.deploy == "shared":
+            return nn.Sequential(part.common, part.project, self.A)
+        return DisentangledNet(part, self.P[m])
 
 
 UNUSED = ("disentangle.*.unique.1.*[half:]",)
-"""The rows of the unique encoders' projections that give z^unu."""
+"""The rows of the unique encoders' projections that give z^unu.
+
+Exact for encoders without LayerNorm. With it (the protocols' choice on LFMC) the rows get a
+gradient all the same, as z^unu has a share in the mean and the variance that z^spe is normalised
+with; what stays untrained is then the second half of the LayerNorm's own parameters.
+"""
 
 MDICO = register(
     Entry(
@@ -197,4 +217,30 @@ ablation(
     w_aux=0.0,
     w_con=0.0,
     w_mod=0.0,
+)
+ablation(
+    "mdico_no_split",
+    "MDiCo without unused features and projectors: all that the encoders give is used.",
+    split=False,
+)
+ablation(
+    "mdico_auto_weight",
+    "MDiCo with loss weights that are learnt as uncertainties.",
+    weighting="uncertainty",
+)
+ablation(
+    "mdico_specific_only",
+    "MDiCo deployed with the auxiliary head on the specific features alone.",
+    deploy="specific",
+)
+ablation(
+    "mdico_shared_only",
+    "MDiCo deployed with the auxiliary head on the shared features alone.",
+    deploy="shared",
+)
+ablation(
+    "mdico_adv",
+    "MDiCo with an adversary in place of the contrastive loss, as in DisCoM-KD.",
+    w_con=0.0,
+    w_adv=1.0,
 )

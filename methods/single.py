@@ -1,10 +1,16 @@
-"""Supervised training on one modality: the reference that co-learning has to beat."""
+"""Supervised training on one modality: the reference that co-learning has to beat.
+
+Two more controls say what a gain over it may be owed to: chance (`single_again`) or size
+(`single_wide`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from benchmark.problem import ModalitySpec, TaskSpec
@@ -46,7 +52,63 @@ class Single(Method):
         return self.net if len(self.modalities) == 1 else self.given[m][m]
 
 
-register(
+class SingleAgain(Method):
+    """The nets of `single`, from another initialisation and in another order of batches."""
+
+    @classmethod
+    def artefacts(cls, modalities: tuple[str, ...], **hyperparameters: Any) -> dict[str, Artefact]:
+        return {m: Artefact("single", (m,), stream="again") for m in modalities}
+
+    def stages(self) -> list[Stage]:
+        return []
+
+    def predictor(self, m: str) -> nn.Module:
+        return self.given[m][m]
+
+
+class WideNet(nn.Module):
+    """h([E(x); ReLU(BN(W E'(x)))]), two encoders of the same modality: (B, *shape) → (B, outputs).
+
+    What MDiCo deploys, but that all features of E are used: D/2 more weights for each output.
+    """
+
+    def __init__(self, spec: ModalitySpec, outputs: int, encoder: EncoderFactory) -> None:
+        super().__init__()
+        half = encoder.dim // 2
+        self.first = encoder(spec)
+        self.second = nn.Sequential(
+            encoder(spec), nn.Linear(encoder.dim, half), nn.BatchNorm1d(half), nn.ReLU()
+        )
+        self.head = nn.Linear(encoder.dim + half, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.cat([self.first(x), self.second(x)], dim=1))
+
+
+class SingleWide(Method):
+    """Σ_m ℓ(wide net of m, y): no parameter is shared, so that each is trained as if alone."""
+
+    def __init__(
+        self, modalities: Mapping[str, ModalitySpec], task: TaskSpec, encoder: EncoderFactory
+    ) -> None:
+        super().__init__(modalities, task, encoder)
+        self.nets = nn.ModuleDict(
+            {m: WideNet(spec, task.outputs, encoder) for m, spec in modalities.items()}
+        )
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        return {
+            f"task_{m}": self.task.loss(net(batch.x[m]), batch.y) for m, net in self.nets.items()
+        }
+
+    def stages(self) -> list[Stage]:
+        return [Stage("supervised", [self.nets], self.losses, predictors=self.deployed)]
+
+    def predictor(self, m: str) -> nn.Module:
+        return self.nets[m]
+
+
+SINGLE = register(
     Entry(
         key="single",
         method=Single,
@@ -57,5 +119,24 @@ register(
         publication=None,
         defaults_from="this benchmark",
         per_modality=True,
+    )
+)
+register(
+    replace(
+        SINGLE,
+        key="single_again",
+        method=SingleAgain,
+        family="control",
+        summary="The nets of single from another initialisation: how much is chance.",
+    )
+)
+register(
+    replace(
+        SINGLE,
+        key="single_wide",
+        method=SingleWide,
+        family="control",
+        summary="Supervised on one modality with two encoders, as large as what MDiCo deploys.",
+        losses="ℓ(h_m([E_m(x_m); ReLU(BN(W E'_m(x_m)))]), y)",
     )
 )

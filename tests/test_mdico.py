@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec
 from methods.common.contract import Batch
 from methods.common.encoders import Encoders
-from methods.common.losses import nt_xent
+from methods.common.losses import modality_loss, nt_xent
 from methods.common.registry import REGISTRY
-from methods.mdico import modality_loss
-from tests import problems
+from tests import problems, sines
 from tests.by_hand import build
 
 TASKS = ["binary", "multiclass", "multilabel", "regression"]
@@ -150,6 +151,24 @@ def test_released_mode_gives_the_second_head_the_shared_features():
     assert all(torch.equal(terms[name], figure[name]) for name in ("main", "aux", "con"))
 
 
+RELEASED = {
+    "multiclass": {"main": 1.608740, "aux": 1.527553, "con": 20.153843, "mod": 0.589435},
+    "multilabel": {"main": 0.942885, "aux": 1.064993, "con": 20.153843, "mod": 0.589435},
+    "regression": {"main": 5.804118, "aux": 6.682033, "con": 20.153843, "mod": 0.589435},
+}
+"""What the released code (fmenat/MDiCo, f1630aa) gives on these weights and this batch."""
+
+
+@pytest.mark.parametrize("kind", RELEASED)
+def test_terms_are_those_of_the_released_code(kind):
+    specs, task = problems.modalities(), problems.task(kind)
+    if kind == "multiclass":
+        task = replace(task, class_weights=(0.5, 1.0, 2.0, 0.8))
+    method = sines.filled(build("mdico_released", specs, task))
+    terms = method.losses(sines.batch(specs, task))
+    assert {k: v.item() for k, v in terms.items()} == pytest.approx(RELEASED[kind], abs=1e-5)
+
+
 # --- The main loss alone: no co-learning --------------------------------------------------------
 
 
@@ -187,7 +206,7 @@ def test_gradients_of_a_modality_and_the_other_inputs(key, isolated, kind):
 
 def declared_rows(patterns, name, parameter):
     """Which rows of a parameter the patterns of `Entry.never_trained` name."""
-    rows = torch.zeros(len(parameter), dtype=torch.bool)
+    rows = torch.zeros(torch.atleast_1d(parameter).shape[:1], dtype=torch.bool)
     for pattern in patterns:
         if fnmatchcase(name, pattern.removesuffix("[half:]")):
             rows[len(rows) // 2 if pattern.endswith("[half:]") else 0 :] = True
@@ -211,7 +230,7 @@ def test_exactly_what_an_entry_declares_is_never_trained(key, kind, kinds):
     patterns = REGISTRY[key].never_trained
     for name, p in method.named_parameters():
         declared = declared_rows(patterns, name, p)
-        moved = p.detach() != before[name]
+        moved = torch.atleast_1d(p.detach() != before[name])
         assert not moved[declared].any(), f"{name} is declared as never trained"
         assert declared.all() or moved[~declared].any(), f"{name} is not trained, nor declared so"
         if ".unique.1." in name:
@@ -236,7 +255,7 @@ def test_unused_rows_get_gradients_from_the_figures_loss_and_none_from_the_relea
 
 def test_modality_loss_pulls_the_common_encoders_in_released_mode_only():
     for key, pulled in (("mdico", False), ("mdico_released", True)):
-        method, batch = ready(key, w_main=0.0, w_aux=0.0, w_con=0.0)
+        method, batch = ready(key)
         method.losses(batch)["mod"].backward()
         for part in method.disentangle.values():
             gradients = [p.grad for p in part.common.parameters()]
@@ -247,6 +266,135 @@ def test_unique_and_common_encoders_start_differently():
     method, _ = ready()
     for part in method.disentangle.values():
         assert not torch.equal(part.unique[1].weight, part.common[1].weight)
+
+
+def test_layer_norm_gives_the_unused_rows_a_gradient_and_leaves_its_own_half_untrained():
+    """Why the declaration is for encoders without it."""
+    specs, task = problems.modalities(), problems.task("multiclass")
+    entry = REGISTRY["mdico_released"]
+    encoders = problems.encoders(layer_norm=True)
+    method = entry.method(specs, task, encoders, **entry.hyperparameters).eval()
+    sum(method.losses(problems.batch(specs, task)).values()).backward()
+    for part in method.disentangle.values():
+        _, projection, norm = part.unique
+        half = projection.out_features // 2
+        assert projection.weight.grad[half:].any(dim=1).all()
+        for p in norm.parameters():
+            assert p.grad[:half].all() and not p.grad[half:].any()
+
+
+# --- Ablations of the architecture, the weights and the deployment --------------------------------
+
+
+@pytest.mark.parametrize("kinds", KINDS)
+@pytest.mark.parametrize("kind", TASKS)
+def test_without_split_all_features_are_used_as_the_encoders_give_them(kind, kinds):
+    method, batch = ready("mdico_no_split", kind, kinds)
+    ell, M = method.task.loss, len(kinds)
+    u = [method.disentangle[m].unique(x) for m, x in batch.x.items()]
+    k = [method.disentangle[m].common(x) for m, x in batch.x.items()]
+    assert u[0].shape == k[0].shape == (8, 16)
+    both = zip(method.P.values(), u, k, strict=True)
+    outputs = [P_m(torch.cat(pair, dim=1)) for P_m, *pair in both]
+    pairs = [(k[i], k[j]) for i in range(M) for j in range(i)]
+    expected = {
+        "main": sum(ell(output, batch.y) for output in outputs) / M,
+        "aux": sum(ell(method.A(z), batch.y) for z in (*u, *k)) / (2 * M),
+        "con": 2 * sum(nt_xent(a, b, 0.1) for a, b in pairs) / len(pairs),
+        "mod": modality_loss(method.D_inf, u),
+    }
+    terms = method.losses(batch)
+    assert set(terms) == set(expected)
+    for name, value in expected.items():
+        assert torch.allclose(terms[name], value, atol=1e-5), name
+    for m, output in zip(method.modalities, outputs, strict=True):
+        assert torch.equal(method.predictor(m)(batch.x[m]), output)
+
+
+def test_learnt_weights_are_uncertainties():
+    """e^(-a) L + a, which is least at a = log L."""
+    (method, batch), (fixed, _) = ready("mdico_auto_weight"), ready()
+    plain = fixed.losses(batch)
+    assert set(method.a) == set(plain)
+    for a in method.a.values():
+        assert a.item() == 1
+    for name, term in method.losses(batch).items():
+        assert torch.allclose(term, plain[name] / math.e + 1)
+    for name, a in method.a.items():
+        a.data.fill_(math.log(plain[name]))
+    terms = method.losses(batch)
+    sum(terms.values()).backward()
+    for name, a in method.a.items():
+        assert terms[name].item() == pytest.approx(1 + math.log(plain[name]), abs=1e-5)
+        assert a.grad.item() == pytest.approx(0, abs=1e-5)
+
+
+def test_learnt_weights_are_not_deployed():
+    method, _ = ready("mdico_auto_weight")
+    assert not any(p is a for a in method.a.values() for p in method.predictor("m1").parameters())
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_deployments_of_one_part_share_their_training_with_the_whole(kind):
+    data = problems.dataset(kind, samples=60, groups=None)
+    whole, specific, shared = (
+        problems.train(problems.run_spec(key, data), data).stages[0].losses
+        for key in ("mdico", "mdico_specific_only", "mdico_shared_only")
+    )
+    # The streams of a run do not depend on its method.
+    assert whole == specific == shared
+
+
+@pytest.mark.parametrize("kinds", KINDS)
+@pytest.mark.parametrize(
+    ("key", "part"), [("mdico_specific_only", "spe"), ("mdico_shared_only", "sha")]
+)
+def test_a_deployment_of_one_part_has_one_encoder_and_the_auxiliary_head(key, part, kinds):
+    method, batch = ready(key, kinds=kinds)
+    full, _ = ready(kinds=kinds)
+    z = features(method, batch)
+    for m, z_m in zip(method.modalities, z, strict=True):
+        predictor = method.predictor(m)
+        assert torch.equal(predictor(batch.x[m]), method.A(getattr(z_m, part)))
+        sizes = [sum(p.numel() for p in f.predictor(m).parameters()) for f in (method, full)]
+        encoder = sum(p.numel() for p in method.disentangle[m].unique.parameters())
+        assert sizes[0] < sizes[1] - encoder
+
+
+def test_the_adversary_learns_what_the_common_encoders_unlearn():
+    method, batch = ready("mdico_adv")
+    terms = method.losses(batch)
+    assert set(terms) == {"main", "aux", "mod", "adv"}
+    sha = [z.sha.detach().requires_grad_() for z in features(method, batch)]
+    loss = modality_loss(method.D_adv, sha)
+    assert torch.allclose(terms["adv"], loss)
+    loss.backward()
+    expected = method.D_adv.weight.grad.clone()
+    method.zero_grad()
+    terms["adv"].backward()
+    assert torch.allclose(method.D_adv.weight.grad, expected, atol=1e-7)
+    reversed_gradients = torch.autograd.grad(
+        [z.sha for z in features(method, batch)],
+        [part.common[1].weight for part in method.disentangle.values()],
+        [-z.grad for z in sha],
+    )
+    for part, g in zip(method.disentangle.values(), reversed_gradients, strict=True):
+        assert g.any() and torch.allclose(part.common[1].weight.grad, g, atol=1e-7)
+        assert part.unique[1].weight.grad is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"w_con": -1.0},
+        {"tau": 0.0},
+        {"w_main": 0.0},
+        {"deploy": "shared", "w_aux": 0.0},
+    ],
+)
+def test_impossible_hyperparameters_are_refused(changes):
+    with pytest.raises(UserError, match="mdico: "):
+        build("mdico", problems.modalities(), problems.task("binary"), **changes)
 
 
 # --- Sizes and deployment -----------------------------------------------------------------------

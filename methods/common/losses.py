@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
@@ -20,3 +23,33 @@ def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     similarity.fill_diagonal_(float("-inf"))
     positive = torch.arange(2 * n, device=z.device).roll(n)
     return F.cross_entropy(similarity, positive)
+
+
+def modality_loss(
+    head: nn.Module, z: Sequence[Tensor], numbers: Sequence[int] | None = None
+) -> Tensor:
+    """Mean over m of CE(head(z_m), m): how well a head tells the modalities apart.
+
+    z: features (B, d) of each modality. numbers: which modalities they are, 0, 1, ... by default.
+    """
+    m = torch.tensor(numbers or range(len(z)), device=z[0].device).repeat_interleave(len(z[0]))
+    return F.cross_entropy(head(torch.cat([*z])), m)
+
+
+class _ReverseGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: Tensor) -> Tensor:
+        return z.view_as(z)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return -gradient
+
+
+def reverse_gradient(z: Tensor) -> Tensor:
+    """z as it is; on the way back its gradient changes sign.
+
+    What comes after learns to lower a loss and what comes before to raise it.
+    Source: Ganin, Lempitsky 2015, arXiv 1409.7495.
+    """
+    return _ReverseGradient.apply(z)
