@@ -20,9 +20,11 @@ from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
 from datasets.common.contract import Adapter, Catalogue, MissingFilesError, View, register
 from datasets.common.simulation import (
+    CLOUD,
     Latents,
     Structure,
     autoregressive,
+    clouds,
     normalised_difference,
     reflectance,
     speckle_db,
@@ -185,7 +187,7 @@ def _modality(path: Path, table: pd.DataFrame, m: str) -> tuple[ModalitySpec, np
     return spec, array.astype(np.float32)
 
 
-STRUCTURE = Structure(shared=0.30, specific={"S1": 0.22, "S2": 0.38})
+STRUCTURE = Structure(shared=0.25, specific={"S1": 0.20, "S2": 0.30})
 FIRST_MONTH = "2015-06-30"
 MONTHS = 44
 DUPLICATES = 30
@@ -244,9 +246,11 @@ def _signals(rng: np.random.Generator, latents: Latents) -> dict[str, np.ndarray
     sources = {"swir": "swir1"}
     bands = {}
     brightness = np.exp(rng.normal(0, 0.05, c.shape))
+    cloud = clouds(rng, c.shape, often=0.03)
     for name in names:
         clean = reflectance(sources.get(name, name), cover, 1.2 * optical)
-        bands[name] = 1e4 * clean * brightness * np.exp(rng.normal(0, 0.03, c.shape))
+        clean = clean * brightness * np.exp(rng.normal(0, 0.03, c.shape))
+        bands[name] = 1e4 * ((1 - cloud) * clean + cloud * CLOUD)
     bands["ndvi"] = normalised_difference(bands["nir"], bands["red"])
     bands["ndwi"] = normalised_difference(bands["nir"], bands["swir"])
     bands["nirv"] = bands["ndvi"] * bands["nir"]

@@ -283,10 +283,10 @@ def _shrink(image: np.ndarray, px: int | None) -> np.ndarray:
     return np.einsum("yi,xj,ijc->yxc", weights, weights, image, optimize=True).astype(np.float32)
 
 
-STRUCTURE = Structure(shared=0.40, specific={"aerial": 0.14, "S2": 0.34})
+STRUCTURE = Structure(shared=0.28, specific={"aerial": 0.24, "S2": 0.44})
 """The aerial image is the weaker of the default pair; radar sees the shared part alone."""
 
-TRAITS = 4
+TRAITS = 3
 YEARS = (2017, 2018, 2019, 2020)
 MINOR_EVERY = 130
 """One tile in so many has no genus above `MIN_AREA`, as happens in the published labels."""
@@ -408,11 +408,11 @@ def _days(rng: np.random.Generator, low: int, high: int) -> np.ndarray:
 
 
 def _cover(day: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Green cover by day; the shared traits move winter green, leaf-out, leaf fall and closure."""
+    """Green cover by day; the shared traits move winter green, season and closure."""
     winter = 0.38 + 0.20 * np.tanh(0.7 * c[0])
-    summer = 0.78 + 0.14 * np.tanh(0.7 * c[3])
+    summer = 0.78 + 0.14 * np.tanh(0.7 * c[2])
     leaf_out = 1 / (1 + np.exp(-(day - 118 - 20 * c[1]) / 8))
-    leaf_fall = 1 / (1 + np.exp((day - 288 - 22 * c[2]) / 10))
+    leaf_fall = 1 / (1 + np.exp((day - 288 - 22 * c[1]) / 10))
     return winter + (summer - winter) * leaf_out * leaf_fall
 
 
@@ -423,10 +423,9 @@ def _optical(
     shape = (len(day), WINDOW, WINDOW)
     cover = _cover(day, c)[:, None, None] + rng.normal(0, 0.03, (1, WINDOW, WINDOW))
     cover = np.clip(cover + rng.normal(0, 0.02, shape), 0, 1)
-    # Optics alone sees water, pigments of the red edge, leaf structure and visible brightness.
-    own = dict.fromkeys(("edge1", "edge2", "edge3"), 0.22 * s[1])
-    own |= dict.fromkeys(("nir", "narrow_nir"), 0.18 * s[2])
-    own |= dict.fromkeys(("green", "red"), 0.25 * s[3])
+    # Optics alone sees water, pigments of the red edge and leaf structure.
+    own = dict.fromkeys(("edge1", "edge2", "edge3"), 0.25 * s[1])
+    own |= dict.fromkeys(("nir", "narrow_nir"), 0.2 * s[2])
     clean = [reflectance(b, cover, 1.5 * s[0]) * np.exp(own.get(b, 0.0)) for b in BAND_NAMES]
     bands = np.stack(clean, axis=1) * np.exp(rng.normal(0, 0.03, (len(day), 10, 1, 1)))
     bright = rng.uniform(0.25, 0.8, (len(day), 1, 1))
@@ -452,7 +451,7 @@ def _radar(rng: np.random.Generator, day: np.ndarray, c: np.ndarray) -> np.ndarr
     speckle = speckle_db(rng, (len(day), 2, WINDOW, WINDOW), looks=5)
     season = _cover(day, c)
     vv = -9.5 + 0.6 * c[0] - 2.0 * season
-    vh = -16.0 + 0.6 * c[3] + 2.0 * season
+    vh = -16.0 + 0.6 * c[2] + 2.0 * season
     power = 10 ** ((np.stack([vv, vh], axis=1)[..., None, None] + speckle) / 10)
     return power.astype(np.float32)
 
@@ -466,9 +465,11 @@ def _image(rng: np.random.Generator, c: np.ndarray, s: np.ndarray) -> np.ndarray
     size = 28 * np.exp(0.3 * s[0])
     crowns = _texture(rng, size)
     understorey = _texture(rng, 60.0)
-    colour = AERIAL_MEAN * np.exp(0.08 * c + rng.normal(0, 0.06, 4))
-    nir, visible, red = 0.3 * s[1], 0.3 * s[2], 0.3 * s[3]
-    contrast = AERIAL_CONTRAST * np.exp(np.array([nir, visible, visible, visible + red]))
+    colour = AERIAL_MEAN * np.exp(
+        0.08 * np.array([c[0], c[1], c[2], c[1]]) + rng.normal(0, 0.06, 4)
+    )
+    red, nir, visible = 0.45 * s
+    contrast = AERIAL_CONTRAST * np.exp(np.array([nir, visible, visible, red]))
     field = crowns + 0.4 * understorey
     image = colour + contrast * field[..., None]
     image = image + rng.integers(-2, 3, image.shape)
@@ -490,7 +491,13 @@ def _write_image(path: Path, image: np.ndarray, corner: np.ndarray) -> None:
     from rasterio.transform import from_origin
 
     profile = {"driver": "GTiff", "dtype": "uint8", "count": 4, "height": AERIAL_PX}
-    profile |= {"width": AERIAL_PX, "crs": "EPSG:25832", "compress": "deflate", "zlevel": 1, "predictor": 2}
+    profile |= {
+        "width": AERIAL_PX,
+        "crs": "EPSG:25832",
+        "compress": "deflate",
+        "zlevel": 1,
+        "predictor": 2,
+    }
     with rasterio.open(path, "w", transform=from_origin(*corner, 0.2, 0.2), **profile) as file:
         file.write(np.moveaxis(image, -1, 0))
 

@@ -79,6 +79,14 @@ def speckle_db(rng: np.random.Generator, shape: tuple[int, ...], looks: float) -
     return 10 * np.log10(rng.gamma(looks, 1 / looks, size=shape))
 
 
+def clouds(rng: np.random.Generator, shape: tuple[int, ...], often: float) -> np.ndarray:
+    """How much of an observation is cloud: 0 mostly, and ``often`` (a share) 0.1 to 0.5."""
+    return np.where(rng.random(shape) < often, rng.uniform(0.1, 0.5, shape), 0.0)
+
+
+CLOUD = 0.6
+"""Reflectance of a thick cloud, in all bands."""
+
 SOIL = {
     "blue": 0.08, "green": 0.11, "red": 0.15, "edge1": 0.18, "edge2": 0.20, "edge3": 0.22,
     "nir": 0.24, "narrow_nir": 0.25, "vapour": 0.26, "swir1": 0.34, "swir2": 0.28,

@@ -1,0 +1,312 @@
+"""CropHarvest (binary and multi-class): monthly radar and optical series of points in the world.
+
+Tseng, Zvonkov, Nakalembe, Kerner 2021, "CropHarvest: a global dataset for crop-type
+classification", NeurIPS Datasets and Benchmarks.
+
+Points lie in clusters, so that folds keep blocks of 1° of latitude and longitude whole.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.errors import UserError
+from benchmark.problem import ModalitySpec, TaskSpec
+from datasets.common.contract import Adapter, Catalogue, MissingFilesError, View, register
+from datasets.common.simulation import (
+    CLOUD,
+    Latents,
+    Structure,
+    clouds,
+    independent_latents,
+    normalised_difference,
+    reflectance,
+    speckle_db,
+)
+from datasets.common.subsample import subsample
+
+log = logging.getLogger(__name__)
+
+LABELS = "labels.geojson"
+ARRAYS = Path("features") / "arrays"
+MONTHS = 12
+OPTICAL = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12")
+BANDS = (
+    *("VV", "VH", *OPTICAL),
+    *("temperature_2m", "total_precipitation", "elevation", "slope", "NDVI"),
+)
+"""Channels of the published arrays, in their order."""
+
+MODALITIES = {
+    "S1": ("series", ("VV", "VH"), "dB, Sentinel-1"),
+    "S2": ("series", (*OPTICAL, "NDVI"), "reflectance × 10⁴ and NDVI, Sentinel-2"),
+    "weather": ("series", ("temperature_2m", "total_precipitation"), "K, m"),
+    "dem": ("vector", ("elevation", "slope"), "m, degrees"),
+}
+NEEDED = ("index", "dataset", "lat", "lon", "is_test")
+"""Properties of a label that every reader needs, besides the target's own."""
+
+
+class CropHarvest(Adapter):
+    """What the two tasks share: files, modalities, groups, and rows left out."""
+
+    folder = "cropharvest"
+    citation = "Tseng et al. 2021, doi 10.5281/zenodo.5021762"
+    licence = "CC BY-SA 4.0"
+    url = "https://github.com/nasaharvest/cropharvest"
+    layout = f"cropharvest/\n  {LABELS}\n  {ARRAYS}/{{index}}_{{dataset}}.h5"
+    modalities = tuple(MODALITIES)
+    default_modalities = ("S1", "S2")
+    group_kind = "1° block"
+    generated_samples = 1_500
+    target: str
+    """The property that holds the target."""
+
+    def source_files(self, root: Path) -> list[Path]:
+        labels, arrays = root / LABELS, root / ARRAYS
+        if not labels.is_file():
+            raise MissingFilesError(f"{root} lacks {LABELS}")
+        files = [labels]
+        if arrays.is_dir():
+            files += (arrays / name for name in sorted(os.listdir(arrays)) if name.endswith(".h5"))
+        if len(files) == 1:
+            raise MissingFilesError(f"{root} has no .h5 files in {ARRAYS}")
+        return files
+
+    def open(self, root: Path, modalities: tuple[str, ...], view: View) -> Catalogue:
+        labels, *files = self.source_files(root)
+        rows = self._rows(labels, {path.name for path in files})
+        y, task = self._targets(labels, rows)
+        groups = np.array([f"{math.floor(r['lat'])},{math.floor(r['lon'])}" for r in rows])
+        chosen = subsample(task, y, groups, None, view.samples)
+        names = [f"{rows[i]['index']}_{rows[i]['dataset']}" for i in chosen]
+        specs = {m: _spec(m) for m in modalities}
+
+        def read(i: int) -> dict[str, np.ndarray]:
+            array = _read_array(root / ARRAYS / f"{names[i]}.h5")
+            return {m: _select(array, spec) for m, spec in specs.items()}
+
+        return Catalogue(
+            modalities=specs,
+            task=task,
+            y=y[chosen],
+            ids=np.array(names),
+            groups=groups[chosen],
+            split=None,
+            dtypes=dict.fromkeys(specs, np.dtype(np.float32)),
+            read=read,
+        )
+
+    def _rows(self, path: Path, files: set[str]) -> list[dict[str, Any]]:
+        """Properties of the labels that have a target and features and are not for testing."""
+        rows, absent = [], 0
+        for number, properties in enumerate(_features(path)):
+            for key in (*NEEDED, self.target):
+                if key not in properties:
+                    raise UserError(f"{path}: feature {number} lacks the property '{key}'")
+            if properties["is_test"] or properties[self.target] is None:
+                continue
+            if f"{properties['index']}_{properties['dataset']}.h5" not in files:
+                absent += 1
+                continue
+            if not all(isinstance(properties[k], (int, float)) for k in ("lat", "lon")):
+                raise UserError(f"{path}: feature {number} has no numbers as 'lat' and 'lon'")
+            rows.append(properties)
+        if absent:
+            log.info("%s: %d labels without a features file are left out", path, absent)
+        if not rows:
+            raise UserError(f"{path}: no label has both a '{self.target}' and a features file")
+        return rows
+
+    def _targets(self, path: Path, rows: list[dict[str, Any]]) -> tuple[np.ndarray, TaskSpec]:
+        raise NotImplementedError
+
+    def generate(self, root: Path, *, seed: int, samples: int, **structure: Any) -> None:
+        _generate(root, seed, samples, STRUCTURE.changed(**structure))
+
+
+class CropHarvestBinary(CropHarvest):
+    """Crop against everything else (property ``is_crop``)."""
+
+    name = "cropharvest_binary"
+    title = "Crop or not, for points in the whole world."
+    target = "is_crop"
+
+    def _targets(self, path: Path, rows: list[dict[str, Any]]) -> tuple[np.ndarray, TaskSpec]:
+        values = [row["is_crop"] for row in rows]
+        foreign = [value for value in values if value not in (0, 1)]
+        if foreign:
+            raise UserError(f"{path}: 'is_crop' must be 0 or 1, not {foreign[0]!r}")
+        names = ("non-crop", "crop")
+        return np.array(values, dtype=np.int64), TaskSpec("binary", 2, class_names=names)
+
+
+class CropHarvestMulti(CropHarvest):
+    """Kind of crop (property ``classification_label``, where there is one)."""
+
+    name = "cropharvest_multi"
+    title = "Kind of crop, for points in the whole world."
+    target = "classification_label"
+
+    def _targets(self, path: Path, rows: list[dict[str, Any]]) -> tuple[np.ndarray, TaskSpec]:
+        # The class index is the order of first appearance, as published.
+        number: dict[str, int] = {}
+        y = np.array([number.setdefault(str(row[self.target]), len(number)) for row in rows])
+        if len(number) < 2:
+            raise UserError(f"{path}: fewer than two different 'classification_label's")
+        return y, TaskSpec("multiclass", len(number), class_names=tuple(number))
+
+
+def _features(path: Path) -> list[dict[str, Any]]:
+    """The properties of every feature of a GeoJSON file."""
+    try:
+        features = json.loads(path.read_bytes())["features"]
+        properties = [feature["properties"] for feature in features]
+        if not all(isinstance(p, dict) for p in properties):
+            raise TypeError("a feature without properties")
+        return properties
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{path}: not a whole GeoJSON feature collection ({error})") from error
+
+
+def _read_array(path: Path) -> np.ndarray:
+    """The (12, 18) array of one point."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            array = file["array"][()]
+    except (OSError, KeyError, AttributeError) as error:
+        raise UserError(f"{path}: no dataset 'array' can be read ({error})") from error
+    if np.shape(array) != (MONTHS, len(BANDS)) or array.dtype.kind not in "fiu":
+        raise UserError(
+            f"{path}: 'array' is {np.shape(array)}, expected numbers ({MONTHS}, {len(BANDS)})"
+        )
+    return array
+
+
+def _spec(m: str) -> ModalitySpec:
+    kind, channels, units = MODALITIES[m]
+    shape = (MONTHS, len(channels)) if kind == "series" else (len(channels),)
+    return ModalitySpec(m, kind, shape, channels, units)
+
+
+def _select(array: np.ndarray, spec: ModalitySpec) -> np.ndarray:
+    """The channels of a modality; static ones are the same in every month."""
+    columns = [BANDS.index(channel) for channel in spec.channels]
+    return array[:, columns] if spec.kind == "series" else array[0, columns]
+
+
+STRUCTURE = Structure(shared=0.30, specific={"S1": 0.24, "S2": 0.40})
+SCORES = 3
+"""Latent scores of a point: is it a crop, and the two that tell the kinds of crop apart."""
+
+REGIONS = (
+    ("generated-sahel", 12.0, 2.0),
+    ("generated-rift", -1.0, 36.0),
+    ("generated-plains", 47.0, 3.0),
+)
+CROPS = ("cereals", "oilseeds", "leguminous", "root_tuber")
+BAND_NAMES = {
+    "B2": "blue", "B3": "green", "B4": "red", "B5": "edge1", "B6": "edge2", "B7": "edge3",
+    "B8": "nir", "B8A": "narrow_nir", "B9": "vapour", "B11": "swir1", "B12": "swir2",
+}  # fmt: skip
+
+
+def _generate(root: Path, seed: int, samples: int, structure: Structure) -> None:
+    """Write labels.geojson and one .h5 a point, some labels without features and some for tests."""
+    import h5py
+
+    rng = np.random.default_rng(seed)
+    latents = independent_latents(rng, ("S1", "S2"), (samples, SCORES))
+    scores = structure.target(latents, rng)
+    region = rng.integers(len(REGIONS), size=samples)
+    block = np.array([(lat, lon) for _, lat, lon in REGIONS])[region]
+    block = block + rng.integers(0, 4, (samples, 2))
+    place = block + rng.uniform(0, 1, (samples, 2))
+    arrays = _arrays(rng, latents, np.unique(block, axis=0, return_inverse=True)[1].ravel())
+    (root / ARRAYS).mkdir(parents=True)
+    features = []
+    for i in range(samples):
+        name = REGIONS[region[i]][0]
+        features.append(_label(rng, i, name, place[i], scores[i]))
+        if rng.random() > 0.02:
+            with h5py.File(root / ARRAYS / f"{i}_{name}.h5", "w") as file:
+                file["array"] = arrays[i]
+    collection = {"type": "FeatureCollection", "features": features}
+    (root / LABELS).write_text(json.dumps(collection))
+
+
+def _label(
+    rng: np.random.Generator, index: int, dataset: str, place: np.ndarray, score: np.ndarray
+) -> dict[str, Any]:
+    is_crop = bool(score[0] > -0.2)
+    kind = CROPS[2 * int(score[1] > 0.2) + int(score[2] > 0)] if is_crop else "non_crop"
+    # Most contributors only tell crops from the rest.
+    kind = kind if rng.random() < 0.8 else None
+    lat, lon = (round(float(v), 6) for v in place)
+    properties = {
+        "index": index,
+        "is_crop": int(is_crop),
+        "lat": lat,
+        "lon": lon,
+        "dataset": dataset,
+        "collection_date": "2020-10-01T00:00:00",
+        "export_end_date": "2021-02-01T00:00:00",
+        "is_test": bool(rng.random() < 0.03),
+        "label": kind,
+        "classification_label": kind,
+        "harvest_date": None,
+        "planting_date": None,
+    }
+    geometry = {"type": "Point", "coordinates": [lon, lat]}
+    return {"type": "Feature", "properties": properties, "geometry": geometry}
+
+
+def _arrays(rng: np.random.Generator, latents: Latents, block: np.ndarray) -> np.ndarray:
+    """(n, 12, 18) arrays: a growing season seen by radar and optics, weather and terrain."""
+    c, radar, optical = (z.T[..., None] for z in (latents.shared, *latents.specific.values()))
+    n, month = c.shape[1], np.arange(MONTHS)
+    # The growing season is what both sensors see: its height, its peak and its length.
+    season = np.exp(-(((month - 6.5 - 0.9 * c[1]) / (2.2 + 0.5 * np.tanh(c[2]))) ** 2))
+    cover = np.clip(0.15 + (0.5 + 0.14 * c[0]) * season + rng.normal(0, 0.03, (n, MONTHS)), 0, 1)
+    # Radar alone sees roughness, canopy structure and the drop after tillage.
+    vv = -13.5 + 5 * cover + 1.2 * radar[0] + speckle_db(rng, (n, MONTHS), looks=20)
+    vv = vv - (1.0 + 1.5 * radar[2]) * (month >= 9)
+    cross = -9 + 5 * cover + 1.2 * radar[1] + speckle_db(rng, (n, MONTHS), looks=20)
+    # Optics alone sees water, pigments and the brightness of the canopy.
+    cloud = clouds(rng, (n, MONTHS), often=0.12)
+    soil = rng.normal(0, 0.08, block.max() + 1)[block, None]
+    bands = {}
+    for band, name in BAND_NAMES.items():
+        clean = reflectance(name, cover, optical[0])
+        if name in ("edge1", "edge2"):
+            clean = clean * np.exp(0.14 * optical[1])
+        if name in ("nir", "narrow_nir", "vapour"):
+            clean = clean * np.exp(0.12 * optical[2])
+        noisy = clean * np.exp(soil + rng.normal(0, 0.03, (n, MONTHS)))
+        bands[band] = 1e4 * ((1 - cloud) * noisy + cloud * CLOUD)
+    warm = 288 + 9 * np.cos(2 * np.pi * (month - 6) / 12) + rng.normal(0, 3, (n, 1))
+    static = [np.repeat(rng.gamma(2, scale, (n, 1)), MONTHS, axis=1) for scale in (300, 2)]
+    columns = {
+        "VV": vv,
+        "VH": vv + cross,
+        **bands,
+        "temperature_2m": warm + rng.normal(0, 1, (n, MONTHS)),
+        "total_precipitation": rng.gamma(1.5, 0.04, (n, MONTHS)),
+        "elevation": static[0],
+        "slope": static[1],
+        "NDVI": normalised_difference(bands["B8"], bands["B4"]),
+    }
+    return np.stack([columns[band] for band in BANDS], axis=-1)
+
+
+register(CropHarvestBinary())
+register(CropHarvestMulti())
