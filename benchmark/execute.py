@@ -160,6 +160,7 @@ def _cost(trained: Trained, test: Part) -> dict[str, Any]:
     return {
         "seconds": sum(stage.seconds for stage in trained.stages),
         "steps": sum(stage.steps for stage in trained.stages),
+        "training_flops": _training_flops(trained),
         "training_parameters": trained.training_parameters,
         "inference_parameters": {
             m: sum(p.numel() for p in predictor.parameters())
@@ -167,6 +168,12 @@ def _cost(trained: Trained, test: Part) -> dict[str, Any]:
         },
         "inference_flops": {m: _flops(p, m, test) for m, p in trained.predictors.items()},
     }
+
+
+def _training_flops(trained: Trained) -> int | None:
+    """Of all stages; None if an artefact does not state its own."""
+    counts = [stage.flops for stage in trained.stages]
+    return None if None in counts else sum(counts)
 
 
 def _flops(predictor: nn.Module, m: str, test: Part) -> int:

@@ -6,12 +6,14 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.data import FoldData, Part
 from benchmark.problem import ModalitySpec, TaskSpec
@@ -33,7 +35,8 @@ class StageLog:
     """What happened in one stage; `losses` are means over the steps of each epoch.
 
     validation and best_epoch are by deployment, or under "objective" where a stage is watched as a
-    whole. stopped: "patience" or "cap".
+    whole. stopped: "patience" or "cap". flops: of all steps, forward and backward, each counted as
+    the first, without validation; None if it was not counted.
     """
 
     stage: str
@@ -43,6 +46,7 @@ class StageLog:
     epochs: int = 0
     steps: int = 0
     seconds: float = 0.0
+    flops: int | None = None
     stopped: str = "cap"
     losses: dict[str, list[float]] = field(default_factory=dict)
     validation: dict[str, list[float]] = field(default_factory=dict)
@@ -206,6 +210,7 @@ def _train_stage(
             log.stopped = "patience"
             break
     log.seconds = time.perf_counter() - started
+    log.flops = (log.flops or 0) * log.steps
     return watch.best_states()
 
 
@@ -222,9 +227,13 @@ def _train_epoch(
     totals: dict[str, Tensor] = {}
     steps = 0
     for batch in _batches(stage, train, size, order, epoch):
-        terms = stage.losses(batch)
-        optimiser.zero_grad(set_to_none=True)
-        sum(terms.values()).backward()
+        first = not log.steps and not steps
+        with FlopCounterMode(display=False) if first else nullcontext() as counter:
+            terms = stage.losses(batch)
+            optimiser.zero_grad(set_to_none=True)
+            sum(terms.values()).backward()
+        if first:
+            log.flops = counter.get_total_flops()  # of one step, until all are known
         optimiser.step()
         if stage.after_step:
             stage.after_step(batch)

@@ -41,8 +41,8 @@ class Record:
     unit), samples, groups (their number or None), group_kind, and train, val, test: the sizes of
     this fold's parts. metrics: deployment → metric → value (a number, a list or None where it is
     undefined). stages: of this run and of the artefacts it used, as `benchmark.fit.StageLog`
-    tells. cost: seconds, steps, training_parameters; inference_parameters and inference_flops
-    by deployment.
+    tells. cost: seconds, steps, training_flops, training_parameters; inference_parameters and
+    inference_flops by deployment.
     environment: versions, git revision, device: where it ran, never part of the id.
     predictions_sha256: digest of the ``.npz`` beside the record.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -184,3 +185,28 @@ def test_frozen_teacher_is_untouched(tmp_path):
     fit(spec, data.modalities, ready, obtain)
     after = kept["teacher"].state_dict()
     assert all(torch.equal(after[k], v) for k, v in kept["before"].items())
+
+
+def test_training_flops_are_those_of_all_steps():
+    data = dataset(samples=90)
+    (stage,) = train(run_spec("fusion_concat", data), data).stages
+    n = len(folds(data, protocol_values())[0].train)
+    assert stage.steps == 2 * -(-n // 16)
+    assert stage.flops > 0 and stage.flops % stage.steps == 0
+    twice = replace(run_spec("fusion_concat", data), protocol=protocol_values(epochs=4))
+    assert train(twice, data).stages[0].flops == 2 * stage.flops
+
+
+@pytest.mark.parametrize("method", ["mdico", "mmanet", "isensd"])
+def test_counting_changes_no_number(method, monkeypatch):
+    class NotCounting(nullcontext):
+        def __init__(self, display: bool) -> None:
+            super().__init__(self)
+
+        def get_total_flops(self) -> int:
+            return 0
+
+    data = dataset()
+    counted = train(run_spec(method, data), data)
+    monkeypatch.setattr("benchmark.fit.FlopCounterMode", NotCounting)
+    assert same(states(counted), states(train(run_spec(method, data), data)))
