@@ -1,0 +1,46 @@
+# make benchmark   fresh clone → environment → `python -m benchmark run --all`
+# make test        fresh clone → environment → the test suite
+# make lint        ruff
+# make perf        speed, measured against a bare loop and against Lightning (not part of the tests)
+# make soak        the long tests of crashes, kills and full disks (under 15 minutes)
+#
+# PYTHON names the interpreter (3.11 or newer); ARGS goes to the command: make benchmark ARGS="--data-root DIR"
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+# One thread a process: the benchmark runs in parallel processes, and idle threads that spin would
+# slow them down many times on busy cores.
+export OMP_NUM_THREADS := 1
+export OMP_WAIT_POLICY := PASSIVE
+
+.PHONY: benchmark test lint perf soak clean
+
+benchmark: $(READY)
+	$(RUN) -m benchmark run --all $(ARGS)
+
+test: $(READY)
+	$(RUN) -m pytest -q $(ARGS)
+
+lint: $(READY)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+perf: $(READY)
+	$(RUN) -m pytest -q -s -m perf $(ARGS)
+
+soak: $(READY)
+	$(RUN) -m pytest -q -m soak $(ARGS)
+
+# Made anew when what is to be installed has changed.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is older than Python 3.11; name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,dask,slurm]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis .benchmarks
