@@ -19,7 +19,7 @@ from benchmark.data import FoldData, Part
 from benchmark.problem import ModalitySpec, TaskSpec
 from benchmark.seeds import stream
 from benchmark.spec import RunSpec
-from methods.common.contract import ALL, Batch, Method, Stage
+from methods.common.contract import ALL, Batch, FitStage, Method, Stage
 from methods.common.encoders import Encoders
 from methods.common.registry import REGISTRY, Entry
 
@@ -35,8 +35,9 @@ class StageLog:
     """What happened in one stage; `losses` are means over the steps of each epoch.
 
     validation and best_epoch are by deployment, or under "objective" where a stage is watched as a
-    whole. stopped: "patience" or "cap". flops: of all steps, forward and backward, each counted as
-    the first, without validation; None if it was not counted.
+    whole. stopped: "patience", "cap", or "fitted" for a stage without gradients. flops: of all
+    steps, forward and backward, each counted as the first, without validation; None if it was not
+    counted.
     """
 
     stage: str
@@ -61,7 +62,7 @@ class StageLog:
 class Trained:
     """The predictors of a method at their best state, by deployment, and the log of all stages.
 
-    training_parameters counts what was optimised, artefacts included.
+    training_parameters counts what was optimised or fitted, artefacts included.
     """
 
     predictors: dict[str, nn.Module]
@@ -145,17 +146,18 @@ def fit(
         parameters += trained.training_parameters
     method.to(device)
     stages = method.stages()
-    parameters += sum(p.numel() for p in _parameters(*(m for s in stages for m in s.modules)))
     own = data.only(spec.modalities)
     best: dict[str, nn.Module] = {}
     for number, stage in enumerate(stages):
         log = StageLog(stage.name, spec.method, list(spec.modalities), artefact=False)
-        states = _train_stage(spec, method, stage, number, own, log)
+        train_stage = _fit_stage if isinstance(stage, FitStage) else _train_stage
+        states = train_stage(spec, method, stage, number, own, log)
         logs.append(log)
         for m in stage.predictors:
             predictor = method.predictor(m)
             predictor.load_state_dict(states[m])
             best[m] = copy.deepcopy(predictor)
+    parameters += sum(p.numel() for p in _parameters(*(m for s in stages for m in s.modules)))
     predictors = {m: best[m] if m in best else method.predictor(m) for m in method.deployed}
     for predictor in predictors.values():
         predictor.requires_grad_(False).eval()
@@ -212,6 +214,23 @@ def _train_stage(
     log.seconds = time.perf_counter() - started
     log.flops = (log.flops or 0) * log.steps
     return watch.best_states()
+
+
+def _fit_stage(
+    spec: RunSpec, method: Method, stage: FitStage, number: int, data: FoldData, log: StageLog
+) -> dict[str, State]:
+    """Let a stage without gradients see the training part; its predictors' states."""
+    torch.manual_seed(stream(spec.stream, spec.seed, spec.fold, "noise", number))
+    started = time.perf_counter()
+    method.eval()
+    with torch.no_grad():
+        stage.fit(_Reiterable(data.train, epoch=0))
+        for m in stage.predictors:
+            loss = method.task.loss(outputs(method.predictor(m), m, data.val), data.val.y)
+            log.validation[m] = [float(loss)]
+    log.stopped = "fitted"
+    log.seconds = time.perf_counter() - started
+    return {m: method.predictor(m).state_dict() for m in stage.predictors}
 
 
 def _train_epoch(
@@ -278,7 +297,7 @@ def _check_finite(stage: Stage, epoch: int, means: Mapping[str, float]) -> None:
 
 @dataclass(frozen=True)
 class _Reiterable:
-    """The validation batches, as often as a hook wants to go through them."""
+    """The batches of a part in order, as often as a hook wants to go through them."""
 
     part: Part
     epoch: int

@@ -94,6 +94,27 @@ class TaskSpec:
             y = (y[:, None] - self.target_mean) / self.target_std
         return torch.as_tensor(y, dtype=torch.float32)
 
+    def numbers(self, y: Tensor) -> Tensor:
+        """Targets as numbers (B, outputs): one-hot classes, zeros and ones, standardised values.
+
+        Their mean over samples is the best prediction that is the same for all: see `output`.
+        """
+        import torch.nn.functional as F
+
+        return F.one_hot(y, self.outputs).float() if self.is_classification else y
+
+    def output(self, mean: Tensor) -> Tensor:
+        """The output (B, outputs) that predicts a ``mean`` (B, outputs) of `numbers`.
+
+        It is finite: probabilities of 0 and 1 are moved by a rounding error.
+        """
+        import torch
+
+        eps = torch.finfo(mean.dtype).eps
+        if self.is_classification:
+            return mean.clamp_min(eps).log()
+        return mean.logit(eps) if self.kind == "multilabel" else mean
+
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
         """Supervised loss ℓ(output, y), a scalar.
 

@@ -60,7 +60,7 @@ register(
     Entry(
         key="esensi",
         method=ESensI,
-        family="shared-specific",
+        family="dropout fusion",
         summary="One head shared by all sensors, told by a learned vector which one it reads.",
         losses="Σ_m ℓ(h(z_m + ρ_m), y)",
         publication=Publication(

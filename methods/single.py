@@ -112,7 +112,7 @@ SINGLE = register(
     Entry(
         key="single",
         method=Single,
-        family="bound",
+        family="control",
         role="control",
         summary="Supervised on one modality alone: the reference that co-learning has to beat.",
         losses="ℓ(h_m(E_m(x_m)), y)",
@@ -126,7 +126,6 @@ register(
         SINGLE,
         key="single_again",
         method=SingleAgain,
-        family="control",
         summary="The nets of single from another initialisation: how much is chance.",
     )
 )
@@ -135,7 +134,6 @@ register(
         SINGLE,
         key="single_wide",
         method=SingleWide,
-        family="control",
         summary="Supervised on one modality with two encoders, as large as what MDiCo deploys.",
         losses="ℓ(h_m([E_m(x_m); ReLU(BN(W E'_m(x_m)))]), y)",
     )

@@ -19,7 +19,7 @@ from benchmark.spec import RunSpec
 OUTPUTS = {"binary": 2, "multiclass": 4, "multilabel": 3, "regression": 1}
 MODALITIES = ("S1", "S2")
 ENTRIES = {
-    "single": ("bound", "control"),
+    "single": ("control", "control"),
     "fusion_concat": ("bound", "bound"),
     "kd": ("distillation", "method"),
     "mdico": ("proposed", "method"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ from benchmark.fit import Obtain, Trained, TrainingError, fit
 from benchmark.spec import RunSpec
 from benchmark.split import folds
 from datasets.common.contract import EODataset
-from methods.common.contract import ALL, Method, Stage
+from methods.common.contract import ALL, Batch, FitStage, Method, Stage
 from methods.common.registry import REGISTRY, Entry
 
 SHORT = protocol_values(epochs=2)
@@ -36,7 +36,8 @@ class Observed:
     """What was seen of one method while it was trained.
 
     gradients: parameter → sum over all steps of |gradient|, (rows,): one value for each index of
-        the first axis. thawed: what changed although it belonged to no trained module, in words.
+        the first axis; without parameters that a `FitStage` sets. thawed: what changed although it
+        belonged to no trained module, in words.
     """
 
     method: Method
@@ -63,12 +64,22 @@ def observation(entry: Entry) -> Iterator[list[Observed]]:
     seen: list[Observed] = []
 
     class Watched(entry.method):
-        def stages(self) -> list[Stage]:
+        def stages(self) -> list[Stage | FitStage]:
             stages = super().stages()
-            rows = {name: _rows(p.detach() * 0) for name, p in self.named_parameters()}
+            fitted = _inside(s for s in stages if isinstance(s, FitStage))
+            rows = {
+                name: _rows(p.detach() * 0)
+                for name, p in self.named_parameters()
+                if id(p) not in fitted
+            }
             observed = Observed(self, rows)
             seen.append(observed)
-            return [_watched(stage, observed) for stage in stages]
+            return [
+                _watched_fit(stage, observed)
+                if isinstance(stage, FitStage)
+                else _watched(stage, observed)
+                for stage in stages
+            ]
 
     REGISTRY[entry.key] = replace(entry, method=Watched)
     try:
@@ -84,7 +95,9 @@ def _rows(gradient: Tensor) -> Tensor:
 def _watched(stage: Stage, observed: Observed) -> Stage:
     """The same stage; its hooks also note gradients, and what moves that should not."""
     frozen: dict[str, Tensor] = {}
-    parameters = dict(observed.method.named_parameters())
+    parameters = {
+        name: p for name, p in observed.method.named_parameters() if name in observed.gradients
+    }
     given = {
         name: [module for p in predictors.values() for module in p.modules()]
         for name, predictors in observed.method.given.items()
@@ -108,12 +121,28 @@ def _watched(stage: Stage, observed: Observed) -> Stage:
     def epoch(number: int, validation: Any) -> None:
         if stage.after_epoch:
             stage.after_epoch(number, validation)
-        now = _outside(stage, observed.method)
-        for name, before in frozen.items():
-            if name not in now or not torch.equal(before, now[name]):
-                _note(observed, f"{name} changed in stage '{stage.name}'")
+        _compare(stage, observed, frozen)
 
     return replace(stage, on_start=start, after_step=step, after_epoch=epoch)
+
+
+def _watched_fit(stage: FitStage, observed: Observed) -> FitStage:
+    """The same stage, which also notes what it changes and should not."""
+
+    def fit(batches: Iterable[Batch]) -> None:
+        frozen = {k: v.clone() for k, v in _outside(stage, observed.method).items()}
+        stage.fit(batches)
+        _compare(stage, observed, frozen)
+
+    return replace(stage, fit=fit)
+
+
+def _compare(stage: Stage | FitStage, observed: Observed, frozen: Mapping[str, Tensor]) -> None:
+    """Note what of ``frozen`` is not there any more, or is not what it was."""
+    now = _outside(stage, observed.method)
+    for name, before in frozen.items():
+        if name not in now or not torch.equal(before, now[name]):
+            _note(observed, f"{name} changed in stage '{stage.name}'")
 
 
 def _note(observed: Observed, what: str) -> None:
@@ -121,9 +150,14 @@ def _note(observed: Observed, what: str) -> None:
         observed.thawed.append(what)
 
 
-def _outside(stage: Stage, method: Method) -> dict[str, Tensor]:
+def _inside(stages: Iterable[Stage | FitStage]) -> set[int]:
+    """The tensors that stages train, or set."""
+    return {id(t) for s in stages for module in s.modules for t in _tensors(module).values()}
+
+
+def _outside(stage: Stage | FitStage, method: Method) -> dict[str, Tensor]:
     """What the stage must not change: all that is not of its modules, and all that is given."""
-    inside = {id(t) for module in stage.modules for t in _tensors(module).values()}
+    inside = _inside([stage])
     own = {name: t for name, t in _tensors(method).items() if id(t) not in inside}
     given = {
         f"given['{name}']['{m}'].{key}": t

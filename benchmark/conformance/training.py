@@ -19,9 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from benchmark.conformance.case import LONG, Case, Run, difference, inputs, outputs, ready
 from benchmark.conformance.problem import easy, protocol_values, spec_of
-from benchmark.data import FoldData
 from benchmark.fit import TrainingError, build
-from benchmark.problem import TaskSpec
 from methods.common.contract import ALL
 
 
@@ -224,7 +222,7 @@ def state(case: Case) -> list[str]:
 
 
 CONSTANT = "constant"
-"""The method that is the bar of `learns`."""
+"""The method that is the bar of `learns`, key of its entry."""
 
 BAR = 0.9
 """Share of the constant's loss. Chance alone does not get below 1."""
@@ -237,7 +235,8 @@ def learns(case: Case) -> list[str] | None:
     # Unweighted: a prior is the best constant then.
     task = replace(case.data.task, class_weights=None)
     y = case.data.test.y
-    bar = BAR * float(task.loss(constant(task, case.data).expand(len(y), -1), y))
+    constant = task.output(task.numbers(case.data.train.y).mean(dim=0))
+    bar = BAR * float(task.loss(constant.expand(len(y), -1), y))
     faults = []
     for m, predictor in case.long.trained.predictors.items():
         reached = float(task.loss(outputs(predictor, inputs(case.data, m)), y))
@@ -249,12 +248,3 @@ def learns(case: Case) -> list[str] | None:
                 f"{bar:.2f}; see that y reaches this predictor, and that its terms are in balance"
             )
     return faults
-
-
-def constant(task: TaskSpec, data: FoldData) -> Tensor:
-    """The output (1, outputs) that is best without any input: prior or mean."""
-    y = data.train.y
-    if task.is_classification:
-        return (y.bincount(minlength=task.outputs) / len(y)).log()[None]
-    mean = y.mean(dim=0, keepdim=True)
-    return mean.logit() if task.kind == "multilabel" else mean

@@ -83,6 +83,23 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class FitStage:
+    """A stage that learns without gradients, from all of the training part at once.
+
+    modules: what it sets; everything else of the method stays as it is.
+    fit: called once with the training batches (re-iterable, in order), in eval mode without
+        gradients. It leaves what it has learnt in parameters and buffers of ``modules``. Their
+        shapes may depend on the data, as long as a fresh instance loads their state_dict.
+    predictors: the deployments that are ready then.
+    """
+
+    name: str
+    modules: Sequence[nn.Module]
+    fit: Callable[[Iterable[Batch]], None]
+    predictors: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Artefact:
     """Trained predictors of another method that a method builds on (a teacher, say).
 
@@ -122,7 +139,7 @@ class Method(nn.Module):
         """Artefacts that this method needs on these modalities, by a name of its choice."""
         return {}
 
-    def stages(self) -> list[Stage]:
+    def stages(self) -> list[Stage | FitStage]:
         """The training stages in order; empty if all is in the artefacts."""
         raise NotImplementedError
 
