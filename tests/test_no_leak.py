@@ -218,10 +218,10 @@ def test_scores_do_not_depend_on_the_other_modalities(key, kind):
 
 @pytest.mark.parametrize(("key", "kind"), CASES)
 def test_a_deployment_depends_on_its_own_modality(key, kind):
-    """A predictor of constants would pass all tests above."""
+    """A predictor of constants, one of the controls, passes all tests above."""
     data, _, ready, trained = clean(key, kind)
     for m, predictor in trained.predictors.items():
         x = ready.test.batch(torch.arange(8)).x
         output = predictor(x if m == "all" else x[m])
         assert output.shape == (8, data.task.outputs)
-        assert (output != output[:1]).any()
+        assert (output != output[:1]).any() == (key != "constant")
