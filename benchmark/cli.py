@@ -67,6 +67,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where records and reports go (default: %(default)s)",
     )
+    folders.add_argument(
+        "--cache",
+        type=Path,
+        default=Path(os.environ.get("EO_COLEARN_CACHE", "results/cache")),
+        metavar="DIR",
+        help="prepared and generated data (default: $EO_COLEARN_CACHE or results/cache)",
+    )
     plugins = argparse.ArgumentParser(add_help=False)
     plugins.add_argument(
         "--plugin",
@@ -104,13 +111,6 @@ def parser() -> argparse.ArgumentParser:
         default=os.environ.get("EO_COLEARN_DATA"),
         metavar="DIR",
         help="real data, one folder a dataset (default: $EO_COLEARN_DATA); else it is generated",
-    )
-    run.add_argument(
-        "--cache",
-        type=Path,
-        default=Path(os.environ.get("EO_COLEARN_CACHE", "results/cache")),
-        metavar="DIR",
-        help="prepared and generated data (default: $EO_COLEARN_CACHE or results/cache)",
     )
     run.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     run.add_argument("--executor", choices=("processes", "serial"), help="how runs are executed")

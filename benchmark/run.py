@@ -77,6 +77,7 @@ def report(options: argparse.Namespace) -> int:
         datasets=options.datasets,
         methods=options.methods,
         protocol=options.protocol,
+        cache=options.cache,
     )
     print(summary_text(written))
     return 0

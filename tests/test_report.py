@@ -17,10 +17,10 @@ from benchmark.errors import UserError
 from benchmark.report import summary_text, write_report
 from benchmark.report.frame import FAMILIES, collect
 from benchmark.report.summary import summarise
-from benchmark.report.tables import slug
 from benchmark.report.text import decimals_for, latex, markdown, number
+from benchmark.report.wording import slug
 from methods.common import registry
-from tests.made_up import OUTPUTS, USUAL, run, runs, write
+from tests.made_up import OUTPUTS, USUAL, official, run, runs, write
 
 HOSTILE = "a|<script>_%$#&{}~^\\`*[x](y)"
 
@@ -272,11 +272,15 @@ def test_all_runs_failed(tmp_path):
     assert "3 failed" in summary_text(written)
 
 
-def test_damaged_predictions_do_not_matter_where_they_are_not_read(tmp_path):
-    path = write_one(run("single", 0), tmp_path)
-    path.with_suffix(".npz").write_bytes(b"not what the record vouches for")
+def test_predictions_that_a_record_does_not_vouch_for_exclude_it(tmp_path):
+    official(tmp_path, {"single": 1.0})
+    path = next((tmp_path / "records").rglob("*.npz"))
+    path.write_bytes(path.read_bytes() + b" ")
     written = write_report(tmp_path, tmp_path / "out", figures=False)
-    assert written.results.shown == 1
+    (exclusion,) = written.results.exclusions
+    assert exclusion.what == path.with_suffix(".json").relative_to(tmp_path).as_posix()
+    assert "sha256" in exclusion.reason
+    assert written.results.shown == 4
 
 
 @pytest.mark.parametrize(

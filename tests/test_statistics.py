@@ -9,16 +9,31 @@ import pytest
 import scikit_posthocs as sp
 from scipy import stats
 
+from benchmark import metrics
+from benchmark.metrics import primary
 from benchmark.report import write_report
 from benchmark.report.across import across
+from benchmark.report.evidence import resampled_scores
 from benchmark.report.statistics import (
     best_set,
     corrected_t_test,
+    fold_draws,
     friedman_nemenyi,
     hierarchical_interval,
     holm,
+    nested_test,
 )
-from tests.made_up import USUAL, run, runs, write
+from tests.made_up import (
+    OUTPUTS,
+    USUAL,
+    official,
+    prediction,
+    run,
+    runs,
+    target,
+    task,
+    write,
+)
 
 DEMSAR_TABLE_6 = np.array(
     [
@@ -137,6 +152,11 @@ def marked(error: np.ndarray, ratio: float) -> np.ndarray:
     return np.array(p) < 0.05
 
 
+def best(values: np.ndarray, ratio: float) -> np.ndarray:
+    """The best set of methods with values (methods, folds), higher is better."""
+    return best_set(values.mean(axis=1), fold_draws(values, ratio))
+
+
 @pytest.mark.parametrize(("repeats", "ratio"), [(None, 10 / 90), (15, 30 / 70)])
 def test_without_an_effect_at_most_5_percent_of_tables_have_a_mark(repeats, ratio):
     error = errors(300, 4, repeats=repeats)
@@ -153,21 +173,21 @@ def test_a_planted_effect_is_found_and_is_in_the_best_set():
     found = marked(error, 10 / 90)
     assert found[:, 0].mean() > 0.8
     assert found[:, 1:].mean() <= 0.05
-    sets = np.array([best_set(-error[1:, s], 10 / 90) for s in range(100)])
+    sets = np.array([best(-error[1:, s], 10 / 90) for s in range(100)])
     assert sets[:, 0].all()
     assert sets[:, 1:].mean() < 0.2
 
 
 def test_the_best_set_holds_the_best_in_95_percent_of_cases():
     error = errors(300, 4, repeats=None)  # all are the best
-    sets = np.array([best_set(-error[1:, s], 10 / 90) for s in range(300)])
+    sets = np.array([best(-error[1:, s], 10 / 90) for s in range(300)])
     assert sets.mean(axis=0).min() >= 0.95
 
 
 def test_the_best_set_of_clear_cases():
     folds = np.random.default_rng(0).normal(scale=0.01, size=(3, 10))
-    assert best_set(folds + [[0.5], [0.9], [0.9]], 0.1).tolist() == [False, True, True]
-    assert best_set(folds[:1], 0.1).tolist() == [True]
+    assert best(folds + [[0.5], [0.9], [0.9]], 0.1).tolist() == [False, True, True]
+    assert best(folds[:1], 0.1).tolist() == [True]
 
 
 def test_the_hierarchical_interval_covers_spread_between_and_within_datasets():
@@ -231,7 +251,7 @@ def test_hiding_methods_does_not_shrink_the_family(tmp_path):
     ("made_up", "sentence"),
     [
         (runs(USUAL, folds=1, **EVIDENCE), "takes at least two folds"),
-        ([run(m, 0, seed=s, **EVIDENCE) for m in USUAL for s in range(5)], "on one split"),
+        ([run(m, 0, seed=s, **EVIDENCE) for m in USUAL for s in range(5)], "not in the cache"),
         (runs({"single": 1.0}, folds=10, **EVIDENCE), "no other method"),
         (runs({"kd": 1.0}, folds=10, **EVIDENCE), "no other method and single"),
     ],
@@ -288,3 +308,83 @@ def test_sources_are_never_compared_across_together(tmp_path):
 def test_smoke_runs_are_not_compared_across(tmp_path):
     text = leaderboard(several(3), tmp_path)
     assert "Across datasets" not in text
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_resampled_scores_are_those_of_the_repeated_samples(kind):
+    rng = np.random.default_rng(0)
+    problem = task(kind)
+    y = target(problem, rng, 60)
+    guess = prediction(problem, y, 1.0, rng).round(1 if kind == "multilabel" else 6)  # with ties
+    weights = rng.integers(0, 3, size=(5, 60))
+    found = resampled_scores(kind, y, guess, weights)
+    name = primary(kind).name
+    expected = [
+        metrics.score(problem, np.repeat(y, w, axis=0), np.repeat(guess, w, axis=0))[name]
+        for w in weights
+    ]
+    assert found == pytest.approx(expected)
+
+
+def test_nested_variance_by_hand():
+    # Two seeds that differ by 2: s² / S = 1; draws of the mean are 1 and 3: variance 2.
+    found = nested_test(np.array([1.0, 3.0]), np.array([[0.0, 2.0], [2.0, 4.0]]), blocks=100)
+    df = 3**2 / (1**2 / 1 + 2**2 / 99)
+    assert found.mean == 2
+    assert found.p == pytest.approx(2 * stats.t.sf(2 / math.sqrt(3), df))
+
+
+def nested(simulations: int, methods: int, planted: float) -> np.ndarray:
+    """p-values (simulations, methods), Holm's, on one test part of 100 blocks, with five seeds."""
+    rng = np.random.default_rng(1)
+    found = []
+    for _ in range(simulations):
+        # What a seed does to a score, and what each sample's prediction is worth.
+        seed = rng.normal(0, 0.05, size=(methods + 1, 5, 1))
+        worth = rng.normal(0, 1, size=(methods + 1, 5, 100)) + rng.normal(0, 1, size=(1, 1, 100))
+        worth += rng.normal(0, 0.5, size=(methods + 1, 1, 100)) + seed
+        worth[1] += planted
+        counts = rng.multinomial(100, np.full(100, 0.01), size=200) / 100
+        difference = worth[1:] - worth[0]
+        tests = [nested_test(d.mean(axis=1), d @ counts.T, 100).p for d in difference]
+        found.append(holm(tests))
+    return np.array(found)
+
+
+def test_on_an_official_split_marks_are_as_rare_and_a_planted_effect_is_found():
+    assert (nested(300, 4, 0.0) < 0.05).any(axis=1).mean() <= 0.05 + 2 * math.sqrt(
+        0.05 * 0.95 / 300
+    )
+    found = nested(100, 4, 0.5) < 0.05
+    assert found[:, 0].mean() > 0.8
+    assert found[:, 1:].mean() <= 0.05
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_an_official_split_is_tested_over_blocks_and_seeds(kind, tmp_path):
+    cache = official(tmp_path, {"single": 1.0, "kd": 1.0, "zeta": 4.0}, kind)
+    written = write_report(tmp_path, tmp_path / "out", cache=cache, figures=False)
+    (summary,) = written.summaries
+    text = (tmp_path / "out/leaderboard.md").read_text()
+    assert "paired bootstrap over 30 sites of the test part, nested in 5 seeds" in text
+    rows = {row.method: row for row in summary.at("S1")}
+    assert (rows["zeta"].mark, rows["zeta"].best) == ("▲", True)
+    assert rows["kd"].comparison.mean == pytest.approx(rows["kd"].gain.mean)
+    assert not rows["kd"].best
+
+
+def test_a_method_without_its_predictions_is_not_compared_on_an_official_split(tmp_path):
+    cache = official(tmp_path, {"single": 1.0, "kd": 3.0, "zeta": 4.0})
+    next((tmp_path / "records/toy/kd").glob("*.npz")).unlink()
+    (summary,) = write_report(tmp_path, tmp_path / "out", cache=cache, figures=False).summaries
+    rows = {row.method: row for row in summary.at("S1")}
+    assert rows["kd"].comparison is None and rows["zeta"].comparison
+
+
+def test_without_targets_an_official_split_has_no_test_and_says_so(tmp_path):
+    official(tmp_path, {"single": 1.0, "kd": 1.0})
+    write_report(tmp_path, tmp_path / "out", cache=tmp_path / "elsewhere", figures=False)
+    assert (
+        "targets of the test samples are not in the cache"
+        in (tmp_path / "out/leaderboard.md").read_text()
+    )

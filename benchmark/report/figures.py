@@ -13,8 +13,8 @@ import pandas as pd
 from benchmark.report.across import MANY, Across
 from benchmark.report.frame import ALL, FAMILIES, Group, own_curves
 from benchmark.report.summary import REFERENCE, Row, Summary, in_order
-from benchmark.report.tables import UNTUNED, error_bars, file_name, heading, p_value, slug, title
 from benchmark.report.text import one_line, shortened
+from benchmark.report.wording import UNTUNED, error_bars, file_name, heading, p_value, slug, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,6 +6,7 @@ exclusions with the reason why they are not.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -231,9 +232,10 @@ def collect(
     for path in paths:
         try:
             record = records.read(path)
+            _check_predictions(record, path)
             # Curves of all loss terms of thousands of runs would fill the memory.
             read.append(replace(record, stages=_watched_only(record.stages)))
-        except UserError as error:
+        except (UserError, OSError) as error:
             where = path.relative_to(results).as_posix()
             reason = str(error).removeprefix(f"{path}: ")
             excluded.append(Exclusion(where, "unreadable", reason))
@@ -246,6 +248,18 @@ def collect(
     excluded += invalid + superseded
     excluded += [_exclusion(r, r.status, r.reason or "") for g in groups for r in g.absent]
     return Results(_choose(groups, datasets, methods, protocol), tuple(excluded), len(paths))
+
+
+def _check_predictions(record: Record, path: Path) -> None:
+    """Raise `UserError` if the predictions beside a record are not those that it was scored on.
+
+    They may be elsewhere: scores are in the record.
+    """
+    predictions = path.with_suffix(".npz")
+    if record.predictions_sha256 and predictions.exists():
+        found = hashlib.sha256(predictions.read_bytes()).hexdigest()
+        if found != record.predictions_sha256:
+            raise UserError(f"{predictions.name} is not the file that it vouches for by sha256")
 
 
 def _watched_only(stages: Any) -> list[dict[str, Any]]:

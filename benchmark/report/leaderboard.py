@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from benchmark.metrics import shown
 from benchmark.report.across import MANY, Across
+from benchmark.report.colearning import gap_sentences, gaps
 from benchmark.report.frame import ALL, Results
 from benchmark.report.summary import REFERENCE, Summary, in_order
-from benchmark.report.tables import (
-    ABSENT_HEADER,
+from benchmark.report.tables import ABSENT_HEADER, absent, exclusion_counts
+from benchmark.report.text import MISSING, markdown, markdown_table, number, shortened
+from benchmark.report.wording import (
     Formats,
-    absent,
     coverage,
-    exclusion_counts,
     facts,
     heading,
     no_test,
@@ -21,7 +21,6 @@ from benchmark.report.tables import (
     p_value,
     title,
 )
-from benchmark.report.text import MISSING, markdown, markdown_table, number, shortened
 
 LISTED = 30
 """Rows of exclusions on the page; a file has all of them."""
@@ -31,17 +30,19 @@ HOW_TO_READ = """\
 
 Every method is trained with all modalities of a dataset and then predicts from **one** of them:
 the column says which. `single` never saw another modality; it is the reference, chosen before any
-number was known. Bounds see all modalities also when they predict: they say what is lost, and do
-not compete. Real and generated data, protocols and sets of modalities never share a table.
+number was known. `single_again` (another seed), `single_wide` (as many parameters) and `forest`
+are yardsticks: what they gain needs no other sensor. Bounds see all modalities also when they
+predict: they say what is lost, and do not compete. Real and generated data, protocols and sets of
+modalities never share a table.
 """
 
 EVIDENCE = """
-▲ and ▼: better or worse than `single`, by a paired t-test over folds that is corrected for their
-overlapping training sets (Nadeau and Bengio 2003) and for the number of methods (Holm), at the 5 %
-level. n.s.: not significant, which is no proof of equality. Controls and ablations are not in the
-family and have no mark. Detectable: the gain that this test finds in 80 % of cases; a smaller one
-may be there and stay unseen. Bold: methods that cannot be told from the best one (bootstrap over
-folds, 95 %). Intervals, p-values and effect sizes are in the tables.
+▲ and ▼: better or worse than `single`, by the test that is named below each table, corrected for
+the number of methods (Holm), at the 5 % level. n.s.: not significant, which is no proof of
+equality. Controls and ablations are not in the family and have no mark. Detectable: the gain that
+this test finds in 80 % of cases; a smaller one may be there and stay unseen. Bold: methods that
+cannot be told from the best one (bootstrap, 95 %). Intervals, p-values, effect sizes and what it
+costs to train are in the tables.
 """
 
 
@@ -99,7 +100,11 @@ def _bounds(summary: Summary) -> list[str]:
         parts.append(f"{markdown(row.method)} {values}")
     if not parts:
         return []
-    return [f"Bounds, all modalities at inference, not ranked: {'; '.join(parts)}.  "]
+    lines = [f"Bounds, all modalities at inference, not ranked: {'; '.join(parts)}.  "]
+    sentences = gap_sentences(summary, gaps(summary))
+    if sentences:
+        lines += [f"Multi-modal gap (95 % interval): {markdown('; '.join(sentences))}.  "]
+    return lines
 
 
 def _test(summary: Summary) -> list[str]:
@@ -117,8 +122,8 @@ def _test(summary: Summary) -> list[str]:
             parts.append(f"{modality} {low}" + f" to {high}" * (low != high))
     if not parts:
         return []
-    size = f"test/training size {summary.ratio:.3f}"
-    return [f"Test over {summary.units} folds, {size}. Detectable gain: {', '.join(parts)}."]
+    test = summary.evidence.test
+    return [f"Test: {test}. Detectable gain: {', '.join(parts)}."]
 
 
 def _across(comparison: Across) -> list[str]:

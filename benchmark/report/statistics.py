@@ -20,7 +20,7 @@ DRAWS = 2000
 
 @dataclass(frozen=True)
 class Comparison:
-    """Paired differences of a method to the reference over n folds, positive is better.
+    """Paired differences of a method to another over n folds or seeds, positive is better.
 
     low, high: 95 % interval of the mean. p: two-sided. effect: Cohen's d of the differences, mean
     over sd; None if they do not vary. detectable: the mean difference that a test at the 5 % level
@@ -44,29 +44,50 @@ def corrected_t_test(differences: Sequence[float], ratio: float) -> Comparison |
     the folds for independent and finds far too much.
     Source: Nadeau & Bengio 2003, Machine Learning 52:239-281, doi 10.1023/A:1024068626366.
     """
-    from scipy import stats
 
     d = np.asarray(differences, dtype=np.float64)
     n = len(d)
     if n < 2:
         return None
-    mean, sd = math.fsum(d) / n, float(np.std(d, ddof=1))
-    error = math.sqrt(1 / n + ratio) * sd
+    return _t_test(d, math.sqrt(1 / n + ratio) * float(np.std(d, ddof=1)), n - 1)
+
+
+def _t_test(d: np.ndarray, error: float, df: float) -> Comparison:
+    """The mean of ``d`` against 0, given its standard error and the degrees of freedom of that."""
+    from scipy import stats
+
+    n, mean, sd = len(d), math.fsum(d) / len(d), float(np.std(d, ddof=1))
     # Equal differences leave a spread of rounding errors.
-    if sd <= 1e-12 * max(abs(mean), 1e-300):
+    if error <= 1e-12 * max(abs(mean), 1e-300):
         return Comparison(n, mean, mean, mean, 0.0 if mean else 1.0, None, 0.0)
-    t = mean / error
-    p = float(2 * stats.t.sf(abs(t), n - 1))
-    half = float(stats.t.ppf(1 - ALPHA / 2, n - 1)) * error
-    return Comparison(n, mean, mean - half, mean + half, p, mean / sd, _power_factor(n) * error)
+    p = float(2 * stats.t.sf(abs(mean / error), df))
+    half = float(stats.t.ppf(1 - ALPHA / 2, df)) * error
+    effect = mean / sd if sd else None
+    return Comparison(n, mean, mean - half, mean + half, p, effect, _power_factor(df) * error)
+
+
+def nested_test(scores: np.ndarray, resampled: np.ndarray, blocks: int) -> Comparison:
+    """Paired differences on one test part over S >= 2 seeds, as against other seeds and samples.
+
+    scores: (S,) differences. resampled: (S, draws), on bootstrap samples of the test part, the same
+    for every seed. blocks: number of units that were resampled.
+
+    The variance of the mean is V_samples + V_seeds: that over the draws of the mean over seeds, and
+    s²/S of the seeds; its degrees of freedom are Welch and Satterthwaite's.
+    """
+    S = len(scores)
+    by_samples = float(np.var(resampled.mean(axis=0), ddof=1))
+    by_seeds = float(np.var(scores, ddof=1)) / S
+    total = by_samples + by_seeds
+    rest = by_seeds**2 / (S - 1) + by_samples**2 / max(1, blocks - 1)
+    return _t_test(scores, math.sqrt(total), total**2 / rest if rest else S - 1)
 
 
 @cache
-def _power_factor(n: int) -> float:
-    """The true mean, in standard errors, that a t-test over n values finds with `POWER`."""
+def _power_factor(df: float) -> float:
+    """The true mean, in standard errors, that a t-test with ``df`` finds with `POWER`."""
     from scipy import optimize, stats
 
-    df = n - 1
     critical = stats.t.ppf(1 - ALPHA / 2, df)
     missing = lambda delta: stats.nct.sf(critical, df, delta) - POWER  # noqa: E731
     return float(optimize.brentq(missing, 0, 20 * critical))
@@ -96,25 +117,49 @@ def spread_out(values: np.ndarray, ratio: float) -> np.ndarray:
     return mean + (values - mean) * math.sqrt((1 / n + ratio) * n**2 / (n - 1))
 
 
-def best_set(values: np.ndarray, ratio: float) -> np.ndarray:
+def fold_draws(values: np.ndarray, ratio: float) -> np.ndarray:
+    """Bootstrap draws (methods, draws) of the means of ``values`` (methods, folds).
+
+    The same folds are drawn for all methods; `spread_out` makes up for overlapping training sets.
+    """
+    n = values.shape[-1]
+    drawn = np.random.default_rng(0).integers(n, size=(DRAWS, n))
+    counts = np.stack([(drawn == fold).sum(axis=1) for fold in range(n)], axis=1) / n
+    return spread_out(values, ratio) @ counts.T
+
+
+def nested_draws(scores: np.ndarray, resampled: np.ndarray) -> np.ndarray:
+    """Draws (methods, draws) of the mean over seeds, from samples and seeds that vary.
+
+    scores: (methods, S). resampled: (methods, S, draws), as in `nested_test`.
+    """
+    S, draws = resampled.shape[-2:]
+    drawn = np.random.default_rng(0).integers(S, size=(draws, S))
+    counts = np.stack([(drawn == seed).sum(axis=1) for seed in range(S)], axis=1) / S
+    seeds = spread_out(scores, 0.0) @ counts.T - scores.mean(axis=1, keepdims=True)
+    return resampled.mean(axis=1) + seeds
+
+
+def best_set(mean: np.ndarray, draws: np.ndarray) -> np.ndarray:
     """Which methods are not distinguishable from the best: (methods,) booleans.
 
-    values: (methods, folds), higher is better. A method stays in the set unless its distance to
-    the best mean exceeds the 95 % quantile of the distances that resampling the folds gives to a
-    method that is one of the best. So the truly best method is in the set in about 95 % of cases.
+    mean: (methods,), higher is better. draws: (methods, draws) of these means. A method stays in
+    the set unless its distance to the best mean exceeds the 95 % quantile of the distances that
+    resampling gives to a method that is one of the best. So the truly best method is in the set in
+    about 95 % of cases.
     """
-    methods, n = values.shape
-    if methods < 2 or n < 2:
-        return np.ones(methods, dtype=bool)
-    draws = np.random.default_rng(0).integers(n, size=(DRAWS, n))
-    counts = np.stack([(draws == fold).sum(axis=1) for fold in range(n)], axis=1) / n
-    mean = values.mean(axis=1)
-    noise = counts @ spread_out(values, ratio).T - mean
-    inside = np.empty(methods, dtype=bool)
-    for i in range(methods):
+    noise = (draws - draws.mean(axis=1, keepdims=True)).T
+    inside = np.empty(len(mean), dtype=bool)
+    for i in range(len(mean)):
         distances = (noise - noise[:, [i]]).max(axis=1)
         inside[i] = mean.max() - mean[i] <= np.quantile(distances, 1 - ALPHA) + 1e-12
     return inside
+
+
+def ratio_interval(part: np.ndarray, whole: np.ndarray) -> tuple[float, float]:
+    """95 % interval of mean(part) / mean(whole), from draws (draws,) of both means."""
+    low, high = np.quantile(part / whole, [ALPHA / 2, 1 - ALPHA / 2])
+    return float(low), float(high)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from benchmark.metrics import POOLED_R2, pooled_r2
+from benchmark.report.evidence import Evidence, OverFolds
 from benchmark.report.frame import ALL, Group
-from benchmark.report.statistics import ALPHA, Comparison, best_set, corrected_t_test, holm
+from benchmark.report.statistics import ALPHA, Comparison, best_set, holm
 
 REFERENCE = "single"
 """The one reference, declared before any number was seen."""
@@ -86,10 +87,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """The rows of a group, in the order in which they are shown."""
+    """The rows of a group, in the order in which they are shown.
+
+    evidence: what its comparisons rest on; None for a smoke run, and where ``why_not`` says why.
+    """
 
     group: Group
     rows: tuple[Row, ...]
+    evidence: Evidence | None = None
+    why_not: str = ""
 
     def at(self, deployment: str) -> list[Row]:
         """The rows that are shown for a deployment."""
@@ -121,22 +127,36 @@ class Summary:
         return math.fsum(ratios.values()) / len(ratios)
 
 
-def summarise(group: Group) -> Summary:
+def summarise(group: Group, official: Evidence | str = "no predictions were read") -> Summary:
     """Summarise one group. Seeds are averaged within a fold, unless they are the repetitions.
 
-    A smoke run is left as it is; otherwise there are tests over folds, and methods are in the
-    order of their means.
+    A smoke run is left as it is; otherwise methods are in the order of their means and are
+    compared: over folds, or, on an official split, by the evidence that is given; a text says why
+    there is none.
     """
     summary = Summary(group, _rows(group))
     if group.smoke:
         return summary
+    if group.unit == "seed":
+        evidence = official
+    elif summary.units < 2:
+        evidence = "it takes at least two folds"
+    else:
+        evidence = OverFolds(group.primary, summary.units, summary.ratio)
+    if isinstance(evidence, str):
+        summary = replace(summary, why_not=evidence)
+    else:
+        summary = replace(summary, evidence=evidence)
     rows: list[Row] = []
     for deployment in group.deployments:
         own = [row for row in summary.rows if row.deployment == deployment]
-        if deployment != ALL and group.unit == "fold" and summary.units > 1:
-            own = _with_evidence(summary, own)
+        if deployment != ALL and summary.evidence:
+            own = _with_evidence(summary, own, summary.evidence)
         rows += sorted(own, key=lambda row: _place(summary, [row]))
-    return replace(summary, rows=tuple(rows))
+    summary = replace(summary, rows=tuple(rows))
+    if summary.evidence and not summary.tested:
+        return replace(summary, why_not=f"no other method and {REFERENCE} have all runs")
+    return summary
 
 
 def in_order(summary: Summary) -> list[str]:
@@ -162,26 +182,29 @@ def _place(summary: Summary, rows: Sequence[Row]) -> tuple:
     return known, rows[0].method != REFERENCE, not complete, worst_first, rows[0].method
 
 
-def _with_evidence(summary: Summary, rows: Sequence[Row]) -> list[Row]:
-    """The rows of one deployment with what a test over folds says of them.
+def _with_evidence(summary: Summary, rows: Sequence[Row], evidence: Evidence) -> list[Row]:
+    """The rows of one deployment with what the evidence says of them.
 
-    Rows with missing runs are not tested. Only methods are a family and compete for the best;
+    Rows with missing runs are not compared. Only methods are a family and compete for the best;
     controls and ablations have an interval and no adjusted p-value.
     """
-    ratio, name = summary.ratio, summary.group.primary.name
-    comparisons = {
-        row.method: corrected_t_test(list(row.gain.values.values()), ratio)
-        for row in rows
-        if row.gain and summary.complete(row) and row.gain.n == summary.units
-    }
-    family = [r for r in rows if r.entry["role"] == "method" and r.method in comparisons]
+    whole = [row for row in rows if summary.complete(row)]
+    reference = next((row for row in whole if row.method == REFERENCE), None)
+    comparisons = {}
+    for row in whole:
+        if reference and row is not reference:
+            comparison = evidence.compare(row, reference)
+            if comparison:
+                comparisons[row.method] = comparison
+    family = [r for r in whole if r.entry["role"] == "method" and r.method in comparisons]
     adjusted = holm([comparisons[row.method].p for row in family])
     p_holm = dict(zip((row.method for row in family), adjusted, strict=True))
-    competing = [r for r in rows if r.entry["role"] == "method" and summary.complete(r)]
+    competing = [r for r in whole if r.entry["role"] == "method" and evidence.knows(r)]
     best: set[str] = set()
     if len(competing) > 1:
-        values = [list(row.metric(name).values.values()) for row in competing]
-        inside = best_set(summary.group.primary.gain(np.array(values), 0.0), ratio)
+        sign = summary.group.primary.gain(1.0, 0.0)
+        mean = np.array([row.metric(summary.group.primary.name).mean for row in competing])
+        inside = best_set(sign * mean, sign * evidence.draws(competing))
         best = {row.method for row, is_in in zip(competing, inside, strict=True) if is_in}
     return [
         replace(

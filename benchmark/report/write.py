@@ -11,21 +11,14 @@ from typing import TYPE_CHECKING
 from benchmark.errors import UserError
 from benchmark.records import atomic
 from benchmark.report.across import across
-from benchmark.report.frame import ALL, Exclusion, Results, collect
+from benchmark.report.classes import per_class_frame
+from benchmark.report.evidence import over_samples
+from benchmark.report.frame import ALL, Exclusion, Group, Results, collect
 from benchmark.report.leaderboard import leaderboard
 from benchmark.report.summary import Summary, in_order, summarise
-from benchmark.report.tables import (
-    Formats,
-    as_frame,
-    as_latex,
-    as_markdown,
-    error_bars,
-    exclusion_counts,
-    heading,
-    slug,
-    title,
-)
+from benchmark.report.tables import as_frame, as_latex, as_markdown, exclusion_counts
 from benchmark.report.text import one_line, plain_table
+from benchmark.report.wording import Formats, error_bars, heading, slug, title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,19 +46,24 @@ def write_report(
     datasets: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
     protocol: str | None = None,
+    cache: Path | None = None,
     figures: bool = True,
 ) -> Report:
     """Write leaderboard, tables, figures and scores below ``out``, from the records alone.
 
         <out>/leaderboard.md, scores.csv, exclusions.csv
-        <out>/tables/<group>.md, .csv, .tex       <out>/figures/<group>-<figure>.png, .svg
+        <out>/tables/<group>.md, .csv, .classes.csv, .tex
+        <out>/figures/<group>-<figure>.png, .svg
+
+    cache: where `run` prepares data; an official split is tested on its targets, which records do
+    not hold.
 
     Raises `UserError` if there are no records, none of what is asked for, or no way to write.
     """
     import pandas as pd
 
     found = collect(results, datasets=datasets, methods=methods, protocol=protocol)
-    summaries = tuple(summarise(group) for group in found.groups)
+    summaries = tuple(_summarised(group, results, cache) for group in found.groups)
     comparisons = across(summaries)
     files = _Files(out)
     files.text("leaderboard.md", leaderboard(summaries, comparisons, found))
@@ -75,6 +73,7 @@ def write_report(
         name = slug(summary.group)
         files.text(f"tables/{name}.md", as_markdown(summary))
         files.text(f"tables/{name}.csv", _csv(as_frame(summary)))
+        files.text(f"tables/{name}.classes.csv", _csv(per_class_frame(summary)))
         files.text(f"tables/{name}.tex", as_latex(summary))
     if figures:
         from benchmark.report.figures import draw_all
@@ -82,6 +81,11 @@ def write_report(
         draw_all(summaries, comparisons, files.binary)
     files.finish()
     return Report(found, summaries, out, tuple(files.paths))
+
+
+def _summarised(group: Group, results: Path, cache: Path | None) -> Summary:
+    official = group.unit == "seed" and not group.smoke
+    return summarise(group, over_samples(group, results, cache)) if official else summarise(group)
 
 
 def summary_text(report: Report) -> str:

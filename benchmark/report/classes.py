@@ -1,0 +1,100 @@
+"""Scores by class, genus or range of the target."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmark.metrics import LISTS, TARGET_RANGES
+from benchmark.report.frame import Group
+from benchmark.report.summary import Summary, in_order
+from benchmark.report.text import markdown, markdown_table, number
+from benchmark.report.wording import Formats, heading
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def per_class(summary: Summary, deployment: str, name: str) -> dict[str, list[float | None]]:
+    """Method → mean over its runs of a list metric, place by place; None where it never is."""
+    values: dict[str, list[list[float | None]]] = {}
+    for record in summary.group.runs:
+        own = record.metrics.get(deployment, {}).get(name)
+        if isinstance(own, list) and record.spec.method not in summary.group.hidden:
+            values.setdefault(record.spec.method, []).append(own)
+    means = {}
+    for method in in_order(summary):
+        if method in values:
+            places = zip(*values[method], strict=False)
+            kept = [[v for v in place if isinstance(v, int | float)] for place in places]
+            means[method] = [math.fsum(v) / len(v) if v else None for v in kept]
+    return means
+
+
+def class_names(group: Group) -> list[str]:
+    """What the places of a list metric are: classes, or ranges of the target."""
+    if group.kind == "regression":
+        return [f"fifth {i}" for i in range(1, TARGET_RANGES + 1)]
+    outputs = group.data["task"]["outputs"]
+    return list(group.data["task"].get("class_names") or ()) or [
+        f"class {c}" for c in range(outputs)
+    ]
+
+
+PER_CLASS = {
+    "binary": ("f1_per_class",),
+    "multiclass": ("f1_per_class",),
+    "multilabel": ("ap_per_class",),
+    "regression": ("rmse_by_range", "bias_by_range"),
+}
+"""What tables show by class or range; the CSV file has every list."""
+
+
+def per_class_lines(summary: Summary) -> list[str]:
+    """By class, genus or range of the target: a table for each deployment."""
+    group, lines = summary.group, []
+    for metric in LISTS[group.kind]:
+        if metric.name not in PER_CLASS[group.kind]:
+            continue
+        decimals = Formats(summary).decimals["rmse"] if metric.unit == "target" else 3
+        for deployment in (d for d in group.deployments if summary.at(d)):
+            means = per_class(summary, deployment, metric.name)
+            rows = [[m, *(number(v, decimals) for v in own)] for m, own in means.items()]
+            if rows:
+                lines += [f"## {markdown(heading(metric, group))} by class: {markdown(deployment)}"]
+                lines += ["", markdown_table(["method", *class_names(group)], rows, 1), ""]
+    what = "fifth of the target's distribution in each test part" if lines else ""
+    if lines and group.kind == "regression":
+        lines = [line.replace(" by class: ", " by range of the target: ") for line in lines]
+        lines += [f"Means over runs. Ranges: the lowest to the highest {what}.", ""]
+    elif lines:
+        lines += ["Means over runs. –: a class that no test part has.", ""]
+    return lines
+
+
+def per_class_frame(summary: Summary) -> pd.DataFrame:
+    """One row for each method, deployment, list metric and class or range; for CSV."""
+    import pandas as pd
+
+    group, rows = summary.group, []
+    for deployment in group.deployments:
+        for metric in LISTS[group.kind]:
+            if metric.name in ("confusion_matrix", "range_edges"):
+                continue
+            for method, own in per_class(summary, deployment, metric.name).items():
+                for name, value in zip(class_names(group), own, strict=False):
+                    rows.append((deployment, method, metric.name, name, value))
+    return pd.DataFrame(rows, columns=["deployment", "method", "metric", "class", "mean"])
+
+
+def confusion(summary: Summary, method: str, deployment: str) -> np.ndarray | None:
+    """Confusion matrix [true][predicted] of a method, summed over its runs."""
+    found = [
+        record.metrics.get(deployment, {}).get("confusion_matrix")
+        for record in summary.group.runs
+        if record.spec.method == method
+    ]
+    found = [np.array(matrix) for matrix in found if matrix]
+    return np.sum(found, axis=0) if found else None

@@ -1,0 +1,263 @@
+"""What a comparison of two methods rests on: folds, or the test samples of an official split."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from benchmark import records
+from benchmark.errors import UserError
+from benchmark.metrics import Metric
+from benchmark.report.statistics import (
+    Comparison,
+    corrected_t_test,
+    fold_draws,
+    nested_draws,
+    nested_test,
+)
+
+if TYPE_CHECKING:
+    from benchmark.problem import TaskKind
+    from benchmark.report.frame import Group
+    from benchmark.report.summary import Row
+
+SAMPLE_DRAWS = 300
+"""Bootstrap samples of a test part: a standard error to about 4 %."""
+
+
+class Evidence(Protocol):
+    """Compares rows of one deployment, or of a deployment and the bounds, by the primary metric.
+
+    test: how, in words. units: what was resampled or tested over, in words.
+    """
+
+    test: str
+    units: str
+
+    def knows(self, row: Row) -> bool:
+        """Whether a row has all that `draws` takes."""
+        ...
+
+    def compare(self, own: Row, other: Row) -> Comparison | None:
+        """How much better ``own`` is than ``other``; None if they have too little in common."""
+        ...
+
+    def draws(self, rows: Sequence[Row]) -> np.ndarray:
+        """Bootstrap draws (rows, draws) of the mean of the primary metric, in its own direction."""
+        ...
+
+
+@dataclass(frozen=True)
+class OverFolds:
+    """Folds whose training sets overlap; ratio: size of a test part over that of its training."""
+
+    metric: Metric
+    folds: int
+    ratio: float
+
+    @property
+    def test(self) -> str:
+        return (
+            f"paired t-test over {self.folds} folds, corrected for overlapping training sets "
+            f"(Nadeau and Bengio 2003; test/training size {self.ratio:.3f})"
+        )
+
+    @property
+    def units(self) -> str:
+        return "folds"
+
+    def knows(self, row: Row) -> bool:
+        return row.metric(self.metric.name).n == self.folds
+
+    def compare(self, own: Row, other: Row) -> Comparison | None:
+        if not (self.knows(own) and self.knows(other)):
+            return None
+        a, b = (row.metric(self.metric.name).values for row in (own, other))
+        differences = [self.metric.gain(value, b[fold]) for fold, value in a.items()]
+        return corrected_t_test(differences, self.ratio)
+
+    def draws(self, rows: Sequence[Row]) -> np.ndarray:
+        values = [list(row.metric(self.metric.name).values.values()) for row in rows]
+        return fold_draws(np.array(values), self.ratio)
+
+
+@dataclass(frozen=True)
+class OverSamples:
+    """Test samples of one official split, nested in the seeds of the training.
+
+    scores: (method, deployment) → (seeds,) scores; resampled: → (seeds, draws) scores of the same
+    bootstrap samples for all. blocks: number of units that were resampled, of ``kind``.
+    """
+
+    metric: Metric
+    scores: Mapping[tuple[str, str], np.ndarray]
+    resampled: Mapping[tuple[str, str], np.ndarray]
+    blocks: int
+    kind: str
+
+    @property
+    def test(self) -> str:
+        seeds = len(next(iter(self.scores.values())))
+        return (
+            f"paired bootstrap over {self.units}, nested in {seeds} seeds: Student's t on its "
+            "standard error, to which the seeds add theirs"
+        )
+
+    @property
+    def units(self) -> str:
+        return f"{self.blocks} {self.kind}s of the test part"
+
+    def knows(self, row: Row) -> bool:
+        return (row.method, row.deployment) in self.scores
+
+    def compare(self, own: Row, other: Row) -> Comparison | None:
+        if not (self.knows(own) and self.knows(other)):
+            return None
+        a, b = ((row.method, row.deployment) for row in (own, other))
+        sign = self.metric.gain(1.0, 0.0)
+        return nested_test(
+            sign * (self.scores[a] - self.scores[b]),
+            sign * (self.resampled[a] - self.resampled[b]),
+            self.blocks,
+        )
+
+    def draws(self, rows: Sequence[Row]) -> np.ndarray:
+        places = [(row.method, row.deployment) for row in rows]
+        return nested_draws(
+            np.stack([self.scores[place] for place in places]),
+            np.stack([self.resampled[place] for place in places]),
+        )
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Targets of a prepared dataset by sample id, and the groups that its samples are in."""
+
+    y: np.ndarray
+    ids: np.ndarray
+    groups: np.ndarray | None
+
+    def places(self, ids: np.ndarray) -> np.ndarray:
+        """Where ``ids`` stand here; KeyError if one is unknown."""
+        order = np.argsort(self.ids)
+        found = order[np.minimum(np.searchsorted(self.ids, ids, sorter=order), len(order) - 1)]
+        if not np.array_equal(self.ids[found], ids):
+            raise KeyError("sample ids that the prepared data do not have")
+        return found
+
+
+def truth(cache: Path | None, fingerprint: str) -> Truth | None:
+    """The targets of the data with a fingerprint, if they lie prepared in a cache.
+
+    Records hold no targets: licences of datasets differ.
+    """
+    from datasets.common.prepared import reopen
+
+    for meta in sorted((cache / "prepared").glob("*/meta.json")) if cache else ():
+        try:
+            if f'"fingerprint": "{fingerprint}"' in meta.read_text():
+                found = reopen(meta.parent)
+                return Truth(found.y, found.ids, found.groups)
+        except (UserError, OSError, UnicodeDecodeError):
+            continue
+    return None
+
+
+def over_samples(group: Group, results: Path, cache: Path | None) -> OverSamples | str:
+    """Evidence from the predictions on an official split, or why there is none."""
+    seeds = sorted({seed for _, seed in group.planned})
+    if len(seeds) < 2:
+        return "seeds repeat the training, and there is one"
+    known = truth(cache, group.spec.fingerprint)
+    if known is None:
+        return "the targets of the test samples are not in the cache (--cache names its folder)"
+    first_ids = None
+    scores: dict[tuple[str, str], dict[int, float]] = {}
+    drawn: dict[tuple[str, str], dict[int, np.ndarray]] = {}
+    for record in group.runs:
+        try:
+            ids, predictions = records.read_predictions(record, results)
+            if first_ids is None:
+                places = known.places(ids)
+                y, first_ids = known.y[places], ids
+                groups = None if known.groups is None else known.groups[places]
+                weights, blocks = _weights(len(ids), groups)
+                weights = np.vstack([np.ones(len(ids), np.float32), weights])  # the sample itself
+            elif not np.array_equal(ids, first_ids):
+                raise ValueError("other test samples than the others")
+        except (UserError, KeyError, ValueError):
+            continue  # a method without all its predictions is not compared
+        for deployment, prediction in predictions.items():
+            place = record.spec.method, deployment
+            both = resampled_scores(
+                group.kind, y, prediction, np.vstack([np.ones(len(y)), weights])
+            )
+            scores.setdefault(place, {})[record.spec.seed] = both[0]
+            drawn.setdefault(place, {})[record.spec.seed] = both[1:]
+    complete = [place for place, by_seed in scores.items() if set(by_seed) == set(seeds)]
+    if not complete:
+        return "no method has the predictions of all seeds"
+    kind = "sample" if groups is None else group.data.get("group_kind") or "group"
+    return OverSamples(
+        group.primary,
+        {place: np.array([scores[place][seed] for seed in seeds]) for place in complete},
+        {place: np.array([drawn[place][seed] for seed in seeds]) for place in complete},
+        blocks,
+        kind,
+    )
+
+
+def _weights(n: int, groups: np.ndarray | None) -> tuple[np.ndarray, int]:
+    """How often each sample is in each bootstrap sample (draws, n); whole groups are drawn."""
+    rng = np.random.default_rng(0)
+    _, block = np.unique(np.arange(n) if groups is None else groups, return_inverse=True)
+    blocks = int(block.max()) + 1
+    counts = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=SAMPLE_DRAWS)
+    return counts[:, block].astype(np.float32), blocks
+
+
+def resampled_scores(
+    kind: TaskKind, y: np.ndarray, prediction: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """The primary metric (draws,) with each sample counted as often as ``weights`` (draws, n) say.
+
+    y, prediction: as `benchmark.metrics.score` takes them. Macro means are over the classes that
+    a draw has.
+    """
+    if kind == "regression":
+        error = (np.asarray(prediction, np.float64) - y) ** 2
+        return np.sqrt(weights @ error / weights.sum(axis=1))
+    if kind == "multilabel":
+        per_class = [
+            _average_precision(y[:, c], prediction[:, c], weights) for c in range(y.shape[1])
+        ]
+    else:
+        label = prediction.argmax(axis=1)
+        per_class = [_f1(y == c, label == c, weights) for c in range(prediction.shape[1])]
+    with np.errstate(all="ignore"):
+        return np.nanmean(np.stack(per_class), axis=0)
+
+
+def _f1(true: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    both = np.stack([true & predicted, true, predicted], axis=1).astype(np.float64)
+    hit, support, called = (weights @ both).T
+    return np.where(support > 0, 2 * hit / np.maximum(support + called, 1), np.nan)
+
+
+def _average_precision(true: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Σ_k (R_k - R_k-1) P_k over the distinct scores; NaN for a draw without a positive sample."""
+    order = np.argsort(-score, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)
+    w = weights[:, order]
+    called = np.cumsum(w, axis=1, dtype=np.float64)[:, ends]
+    hit = np.cumsum(w * true[order].astype(w.dtype), axis=1, dtype=np.float64)[:, ends]
+    gained = np.diff(hit, axis=1, prepend=0.0)
+    total = hit[:, -1]
+    with np.errstate(all="ignore"):
+        ap = (gained * hit / np.maximum(called, 1)).sum(axis=1) / total
+    return np.where(total > 0, ap, math.nan)

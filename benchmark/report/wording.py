@@ -1,0 +1,241 @@
+"""How groups, metrics and evidence are named and written, the same in every table and figure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+from benchmark.metrics import POOLED_R2, SCALARS, Metric, shown
+from benchmark.report.frame import ALL, Group
+from benchmark.report.summary import REFERENCE, Row, Spread, Summary
+from benchmark.report.text import MISSING, Strong, decimals_for, number
+
+UNTUNED = "Published defaults, untuned: no method was tuned with an equal budget."
+
+
+def slug(group: Group) -> str:
+    """Name of a group's files."""
+    return file_name(group.dataset, group.source, group.protocol["name"], *group.modalities)
+
+
+def file_name(*parts: str) -> str:
+    """Parts that make a file name; what cannot stand in one is told apart by a digest."""
+    name = "-".join(re.sub(r"[^A-Za-z0-9_+.]", "_", part) for part in parts).lstrip(".")[:120]
+    if any(part not in name.split("-") for part in parts):
+        name += "-" + hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
+    return name
+
+
+def title(group: Group) -> str:
+    """The group in one line."""
+    modalities = " + ".join(group.modalities)
+    data = "real data" if group.source == "real" else f"{group.source.upper()} data"
+    smoke = " (smoke run)" if group.smoke else ""
+    return f"{group.dataset}, {data}, trained on {modalities}, protocol {_name(group)}{smoke}"
+
+
+def _name(group: Group) -> str:
+    return group.protocol["name"]
+
+
+def facts(group: Group) -> list[tuple[str, str]]:
+    """What has to be known to read a group's numbers, for above its tables."""
+    task = group.data["task"]
+    what = f"{group.kind}, {len(task.get('class_names') or ()) or task.get('outputs')} classes"
+    present = group.scores.loc[group.scores["metric"] == "classes_present", "value"]
+    if group.kind == "regression":
+        what = f"regression of a value in {task.get('unit') or 'its own unit'}"
+    elif len(present):
+        what += f" ({_range(present.astype(int))} of them present in a test part)"
+    data = "real" if group.source == "real" else f"{group.source.upper()}: simulated stand-in files"
+    return [
+        ("Data", f"{data}; {_samples(group)}; fingerprint {group.spec.fingerprint[:12]}"),
+        ("Task", what),
+        ("Modalities", ", ".join(group.modalities)),
+        ("Protocol", "; ".join([_name(group), *_flags(group), _folds(group), _sizes(group)])),
+        ("Error bars", error_bars(group)),
+    ]
+
+
+def error_bars(group: Group) -> str:
+    """What the ± is over."""
+    folds, seeds = (len({pair[i] for pair in group.planned}) for i in (0, 1))
+    if group.unit == "seed":
+        return f"± is the standard deviation over {seeds} seeds on one split"
+    if folds == 1:
+        return "one fold and one seed: no spread is known"
+    averaged = f", {seeds} seeds averaged within each" if seeds > 1 else ""
+    return f"± is the standard deviation over {folds} folds{averaged}"
+
+
+def _samples(group: Group) -> str:
+    data = group.data
+    text = f"{data.get('samples', 'unknown number of')} samples"
+    if data.get("groups"):
+        kind = f" ({data['group_kind']})" if data.get("group_kind") else ""
+        text += f" in {data['groups']} groups{kind}"
+    return text
+
+
+def _flags(group: Group) -> list[str]:
+    """What a reader has to hold against a protocol, from the values that were in force."""
+    values, flags = group.protocol, []
+    if group.smoke:
+        flags.append("SMOKE RUN: shows that everything works, is no evidence")
+    if values.get("split") != "grouped" and group.data.get("groups"):
+        flags.append("FLAG: groups stand on both sides of a split")
+    if values.get("validation") == "test":
+        flags.append("FLAG: validation is the test fold")
+    if values.get("statistics") == "all":
+        flags.append("FLAG: statistics over all samples, test included")
+    return flags
+
+
+def _folds(group: Group) -> str:
+    folds = len({fold for fold, _ in group.planned})
+    if group.unit == "seed":
+        return "one split"
+    return (
+        f"{folds} of {group.protocol.get('folds', folds)} {group.protocol.get('split', '')} folds"
+    )
+
+
+def _sizes(group: Group) -> str:
+    parts = ((part, [r.data.get(part) for r in group.records]) for part in ("train", "val", "test"))
+    return ", ".join(f"{_range(sizes)} {part}" for part, sizes in parts if None not in sizes)
+
+
+def _range(values: Iterable[int]) -> str:
+    low, high = min(values), max(values)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+class Formats:
+    """Fixed decimals for each metric of a group."""
+
+    def __init__(self, summary: Summary) -> None:
+        self.decimals = {}
+        for metric in columns(summary.group):
+            means = [row.metric(metric.name).mean for row in summary.rows]
+            self.decimals[metric.name] = decimals_for(means) if metric.unit == "target" else 3
+
+    def spread(self, metric: Metric, spread: Spread, n: int) -> str:
+        """mean ± sd, and the number of values if it is not ``n``."""
+        decimals = self.decimals[metric.name]
+        if metric.name in COUNTS and spread.n and float(spread.mean).is_integer():
+            decimals = 0
+        text = number(spread.mean, decimals)
+        if spread.sd is not None:
+            text += f" ± {number(spread.sd, decimals)}"
+        return text if spread.n in (n, 0) else f"{text} (n = {spread.n})"
+
+    def main(self, group: Group, row: Row) -> list[str]:
+        """The metrics that every table shows; the primary one is bold if it is in the best set."""
+        n = row.metric(group.primary.name).n
+        cells = [self.spread(m, row.metric(m.name), n) for m in shown(group.kind)]
+        return [Strong(cells[0]) if row.best else cells[0], *cells[1:]]
+
+    def gain(self, metric: Metric, row: Row) -> str:
+        """The gain with its mark."""
+        mean = row.gain.mean if row.gain else None
+        text = number(mean, self.decimals[metric.name], signed=True)
+        return f"{text} {row.mark}".rstrip()
+
+    def evidence(self, metric: Metric, row: Row) -> list[str]:
+        """What `EVIDENCE` names, of one row."""
+        c, decimals = row.comparison, self.decimals[metric.name]
+        if c is None:
+            return [MISSING] * len(EVIDENCE)
+        return [
+            f"{number(c.low, decimals, signed=True)} to {number(c.high, decimals, signed=True)}",
+            MISSING if row.p_holm is None else p_value(row.p_holm),
+            number(c.effect, 2, signed=True),
+            number(c.detectable, decimals),
+        ]
+
+
+EVIDENCE = ("95 % interval", "p (Holm)", "d", "detectable")
+
+
+def p_value(p: float, equals: str = "") -> str:
+    """ "< 0.001", or three decimals after ``equals``."""
+    return "< 0.001" if p < 0.001 else f"{equals}{p:.3f}"
+
+
+COUNTS = ("samples", "classes_present")
+
+
+def columns(group: Group) -> tuple[Metric, ...]:
+    """All metrics that are one number, those over all folds at once included."""
+    pooled = (POOLED_R2,) if group.kind == "regression" else ()
+    return SCALARS[group.kind] + pooled
+
+
+def heading(metric: Metric, group: Group) -> str:
+    """A metric's label with its unit and an arrow for what is better."""
+    unit = group.data["task"].get("unit") if metric.unit == "target" else ""
+    arrow = {"higher": " ↑", "lower": " ↓", None: ""}[metric.direction]
+    return f"{metric.label}{f' ({unit})' if unit else ''}{arrow}"
+
+
+def coverage(summary: Summary, row: Row) -> str:
+    """Number of folds, or seeds; "2 of 3" where some are missing."""
+    group, n = summary.group, row.metric(summary.group.primary.name).n
+    if n < summary.units:
+        return f"{n} of {summary.units}"
+    if not summary.complete(row):
+        return f"{n} ({row.runs} of {len(group.planned)} runs)"
+    return str(n)
+
+
+def worse_in(row: Row) -> str:
+    """Negative transfer: in how many folds, or seeds, a row is worse than the reference."""
+    return f"{row.worse} of {row.gain.n}" if row.gain and row.gain.n else MISSING
+
+
+def deployment_title(deployment: str) -> str:
+    if deployment == ALL:
+        return "Bounds: all modalities at inference, not to be ranked with the others"
+    return f"Inference on {deployment} alone"
+
+
+def notes(summary: Summary) -> list[str]:
+    """Footnotes of every table of a group."""
+    group = summary.group
+    lines = [UNTUNED]
+    if summary.has_reference:
+        lines.append(
+            f"Gain over {REFERENCE}: mean over {group.unit}s of the paired difference in "
+            f"{group.primary.label}; positive is better. Worse in: {group.unit}s with a negative "
+            "gain (negative transfer)."
+        )
+    if any(0 < row.runs < len(group.planned) for row in summary.rows):
+        lines.append(f"A row with missing {group.unit}s is not comparable with the others.")
+    return lines
+
+
+def no_test(summary: Summary) -> list[str]:
+    """Why a group that should have a test has none."""
+    return [f"No test: {summary.why_not}."] if summary.why_not else []
+
+
+def evidence_notes(summary: Summary) -> list[str]:
+    """How to read the evidence in a group's tables, each of which may stand alone."""
+    group, lines = summary.group, no_test(summary)
+    if summary.tested:
+        families = {d: [r for r in summary.rows if r.deployment == d] for d in group.modalities}
+        sizes = [sum(r.p_holm is not None for r in rows) for rows in families.values()]
+        lines.append(
+            f"▲ better, ▼ worse than {REFERENCE}, n.s. not significant (no proof of equality): "
+            f"{summary.evidence.test}; Holm over the {_range(sizes)} methods of a modality, 5 % "
+            "level. Controls and ablations are in no "
+            "family and have no mark. Interval: not adjusted. d: mean over sd of the paired "
+            "differences. Detectable: the gain that this test finds in 80 % of cases, not adjusted."
+        )
+    if any(row.best for row in summary.rows):
+        lines.append(
+            "Bold: methods not distinguishable from the best one (bootstrap over "
+            f"{summary.evidence.units}, 95 %, corrected likewise)."
+        )
+    return lines
