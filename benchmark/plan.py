@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.execute import Job
@@ -13,7 +15,10 @@ from benchmark.protocol import Protocol
 from benchmark.spec import RunSpec
 from benchmark.split import folds
 from datasets.common.contract import EODataset
+from methods.common.encoders import pretrained_problem
 from methods.common.registry import Entry
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,14 @@ def plan(
     for dataset, prepared in datasets:
         try:
             numbers = _chosen(dataset, protocol, chosen_folds)
+            encoders = _encoders(dataset, protocol)
         except UserError as error:
             problems.append(str(error))
             continue
         official = dataset.split is not None
         repetitions = seeds or (range(protocol.repetitions) if official else (0,))
         for entry in methods:
-            spec = _spec(dataset, entry, protocol)
+            spec = _spec(dataset, entry, protocol, encoders)
             reason = _reason(entry, dataset, protocol)
             for fold in numbers:
                 for seed in repetitions:
@@ -82,9 +88,24 @@ def _reason(entry: Entry, dataset: EODataset, protocol: Protocol) -> str | None:
     return entry.applicable(dataset.modalities, dataset.task)
 
 
-def _spec(dataset: EODataset, entry: Entry, protocol: Protocol) -> RunSpec:
-    modalities = tuple(dataset.modalities)
+def _encoders(dataset: EODataset, protocol: Protocol) -> dict[str, Any]:
+    """The protocol's encoders; pretrained weights that cannot be had are turned off, and said so.
+
+    The spec, and with it the id, the record and the heading of every table, states what was used.
+    """
     kinds = {spec.kind for spec in dataset.modalities.values()}
+    encoders = protocol.encoders_for(dataset.name, kinds)
+    image = encoders["options"].get("image", {})
+    if image.get("pretrained") and (problem := pretrained_problem(image["model"])):
+        log.warning("%s: images are encoded from random weights: %s", dataset.name, problem)
+        image["pretrained"] = False
+    return encoders
+
+
+def _spec(
+    dataset: EODataset, entry: Entry, protocol: Protocol, encoders: dict[str, Any]
+) -> RunSpec:
+    modalities = tuple(dataset.modalities)
     return RunSpec(
         dataset=dataset.name,
         source=dataset.source,
@@ -94,7 +115,7 @@ def _spec(dataset: EODataset, entry: Entry, protocol: Protocol) -> RunSpec:
         version=entry.version,
         hyperparameters=entry.hyperparameters,
         artefacts=resolve_artefacts(entry, modalities, entry.hyperparameters),
-        encoders=protocol.encoders_for(dataset.name, kinds),
+        encoders=encoders,
         precision="float32",
         protocol=protocol.values_for(dataset.name),
         fold=0,

@@ -88,7 +88,7 @@ def run(
         version=version,
         hyperparameters={},
         artefacts={},
-        encoders={"dim": 8},
+        encoders={"dim": 8, "layer_norm": False, "options": {"series": {"width": 4}}},
         precision="float32",
         protocol=protocols.load(protocol).values_for(dataset),
         fold=fold,

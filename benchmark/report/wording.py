@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from benchmark.metrics import POOLED_R2, SCALARS, Metric, shown
 from benchmark.report.frame import ALL, Group
@@ -54,8 +55,20 @@ def facts(group: Group) -> list[tuple[str, str]]:
         ("Task", what),
         ("Modalities", ", ".join(group.modalities)),
         ("Protocol", "; ".join([_name(group), *_flags(group), _folds(group), _sizes(group)])),
+        ("Encoders", _encoders(group.spec.encoders)),
         ("Error bars", error_bars(group)),
     ]
+
+
+def _encoders(values: Mapping[str, Any]) -> str:
+    """The size of the features, and for each kind of modality the settings of its encoder."""
+    parts = [f"D = {values['dim']}{', LayerNorm' if values['layer_norm'] else ''}"]
+    for kind, options in values["options"].items():
+        options = dict(options)
+        if "pretrained" in options:
+            options["weights"] = "pretrained" if options.pop("pretrained") else "random"
+        parts.append(f"{kind}: " + ", ".join(f"{k} {v}" for k, v in options.items()))
+    return "; ".join(parts)
 
 
 def error_bars(group: Group) -> str:
