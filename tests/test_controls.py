@@ -1,4 +1,4 @@
-"""The controls that do not train by gradients: a constant and a forest."""
+"""The controls: a constant, a forest, and single nets again and wide."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from benchmark.data import fold_data
 from benchmark.errors import UserError
 from benchmark.split import folds
+from methods.common.encoders import Encoders
+from methods.common.registry import REGISTRY
 from methods.forest import Flatten, Forest
 from tests import problems
 from tests.by_hand import build
 
 TASKS = ["binary", "multiclass", "multilabel", "regression"]
+PUBLISHED = Encoders(dim=128, layer_norm=False, options={})
 
 
 def fold(data):
@@ -156,3 +159,52 @@ def test_a_forest_is_loaded_from_its_state_alone(kind):
 def test_impossible_forests_are_refused(changes):
     with pytest.raises(UserError, match="forest: "):
         build("forest", problems.modalities(), problems.task("binary"), **changes)
+
+
+# Networks
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_single_wide_has_the_size_of_what_mdico_deploys(kind):
+    specs, task = problems.modalities(), problems.task(kind)
+    with torch.device("meta"):
+        wide, mdico = (
+            REGISTRY[key].method(specs, task, PUBLISHED) for key in ("single_wide", "mdico")
+        )
+    for m in specs:
+        sizes = [sum(p.numel() for p in f.predictor(m).parameters()) for f in (wide, mdico)]
+        assert sizes[0] == pytest.approx(sizes[1], rel=0.02)
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_single_wide_trains_each_net_as_if_alone(kind):
+    specs, task = problems.modalities(), problems.task(kind)
+    method, batch = build("single_wide", specs, task).eval(), problems.batch(specs, task)
+    terms = method.losses(batch)
+    for m in specs:
+        own = task.loss(method.predictor(m)(batch.x[m]), batch.y)
+        assert torch.equal(terms[f"task_{m}"], own)
+    terms["task_m1"].backward()
+    assert all(p.grad is not None for p in method.nets["m1"].parameters())
+    assert all(p.grad is None for p in method.nets["m2"].parameters())
+
+
+def test_single_again_is_single_from_another_start():
+    data = problems.dataset(samples=60, groups=None)
+    single, again = (
+        problems.train(problems.run_spec(key, data), data) for key in ("single", "single_again")
+    )
+    for m, predictor in single.predictors.items():
+        states = predictor.state_dict(), again.predictors[m].state_dict()
+        assert {k: v.shape for k, v in states[0].items()} == {
+            k: v.shape for k, v in states[1].items()
+        }
+        assert not torch.equal(*(s["head.weight"] for s in states))
+
+
+def test_single_on_one_modality_is_not_moved_by_the_other():
+    data = problems.dataset(samples=60, groups=None)
+    other = replace(data, x={**data.x, "m2": -data.x["m2"]})
+    first, second = (problems.train(problems.run_spec("single", d), d) for d in (data, other))
+    states = [t.predictors["m1"].state_dict() for t in (first, second)]
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from methods.common.contract import ALL
 from methods.common.nets import MeanNet
 from methods.common.registry import REGISTRY
 from methods.common.subsets import SensorDropout, non_empty_subsets
-from tests import problems
+from tests import problems, sines
 from tests.by_hand import build
 
 DROPOUT = ["isensd", "fsensd", "dsensd", "dsensd_plus"]
@@ -293,6 +294,31 @@ def test_dsensd_averages_the_decisions_of_the_subset(subset, monkeypatch):
     assert torch.allclose(terms["main"], expected, atol=1e-6)
 
 
+RELEASED = {
+    "multiclass": {"main": 1.521631847, "full": 1.532839672, "ind": 1.557403868, "sd": 0.005422516},
+    "multilabel": {"main": 0.636326886, "full": 0.698086673, "ind": 0.729848792, "sd": 0.166777466},
+}
+"""What the released code (fmenat/DSensDp, 9d8c2ba) gives for S = {m1} on the weights and inputs of
+`tests.sines`, in double precision."""
+
+
+@pytest.mark.parametrize("kind", RELEASED)
+def test_dsensd_plus_terms_are_those_of_the_released_code(kind, monkeypatch):
+    specs, task = problems.modalities(), problems.task(kind)
+    if kind == "multiclass":
+        task = replace(task, class_weights=(0.5, 1.0, 2.0, 0.8))
+    method = sines.filled(build("dsensd_plus", specs, task))
+    batch = sines.batch(specs, task)
+    always(monkeypatch, "m1")
+    terms = {k: v.item() for k, v in method.losses(batch).items()}
+    if kind == "multilabel":
+        # The release has the cross-entropy with soft labels: the entropy of these on top.
+        s = [method.predictor(m)(x) for m, x in batch.x.items()]
+        p = (sum(s) / 2 / 0.5).sigmoid()
+        terms["sd"] += 0.25 * nn.functional.binary_cross_entropy(p, p).item()
+    assert terms == pytest.approx(RELEASED[kind], abs=1e-5)
+
+
 def test_dsensd_plus_without_its_weights_is_dsensd(monkeypatch):
     specs, task = problems.modalities(), problems.task("multiclass")
     batch = problems.batch(specs, task)
@@ -398,6 +424,25 @@ def test_com_is_the_mean_loss_of_all_subsets(key, kind):
     assert len(rows) == 7 * 8
     repeated = batch.y.repeat(7, *[1] * (batch.y.ndim - 1))
     assert torch.allclose(method.losses(batch)["task"], task.loss(rows, repeated), atol=1e-6)
+
+
+RELEASED_COM = {
+    ("com_avg", 2): 3.224642590,
+    ("com_gated", 2): 3.245082984,
+    ("com_avg", 3): 3.595612324,
+    ("com_gated", 3): 3.590875447,
+}
+"""What the released code (fmenat/CoM-views, eb4d1e4) gives on the weights and inputs of
+`tests.sines` for M modalities, in double precision."""
+
+
+@pytest.mark.parametrize(("key", "M"), RELEASED_COM)
+def test_com_is_that_of_the_released_code(key, M):
+    specs = problems.modalities({2: ("series", "series"), 3: STACKABLE[1]}[M])
+    task = replace(problems.task("multiclass"), class_weights=(0.5, 1.0, 2.0, 0.8))
+    method = sines.filled(build(key, specs, task))
+    loss = method.losses(sines.batch(specs, task))["task"]
+    assert loss.item() == pytest.approx(RELEASED_COM[key, M], abs=1e-5)
 
 
 @pytest.mark.parametrize("key", COM)
