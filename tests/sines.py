@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import Batch
+from methods.common.encoders import TempCNN
 
 
 def sines(*shape: int, phase: float = 0.0) -> Tensor:
@@ -18,11 +19,19 @@ def sines(*shape: int, phase: float = 0.0) -> Tensor:
 
 
 def filled(module: nn.Module) -> nn.Module:
-    """The module in eval mode, each parameter filled with sines over the root of its rows' size."""
+    """The module in eval mode, each parameter filled with sines over the root of its rows' size.
+
+    The dense layer of a `TempCNN` gets them channel by channel, as releases order its inputs.
+    """
     with torch.no_grad():
         for i, (_, p) in enumerate(sorted(module.named_parameters())):
             fan_in = p[0].numel() if p.dim() > 1 else 4
             p.copy_(sines(*p.shape, phase=i) * 2 / fan_in**0.5)
+        for net in module.modules():
+            if isinstance(net, TempCNN):
+                weight = net.dense[1].weight
+                by_channel = weight.unflatten(1, (net.convolutions[0].out_channels, -1))
+                weight.copy_(by_channel.transpose(1, 2).flatten(1))
     return module.eval()
 
 

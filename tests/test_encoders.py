@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 from huggingface_hub import constants
 from torch import nn
 
@@ -16,6 +17,7 @@ from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec
 from methods.common.encoders import (
     BACKBONES,
+    Dropout,
     Encoder,
     Encoders,
     TempCNN,
@@ -61,6 +63,46 @@ def test_a_series_of_windows_is_flattened_at_each_time_step():
     swapped = windows.clone()
     swapped[:, [0, 1]] = windows[:, [1, 0]]
     assert not torch.allclose(net(windows), net(swapped))
+
+
+def test_temporal_layers_are_those_of_one_dimension():
+    torch.manual_seed(0)
+    net = TempCNN((6, 3), width=8, dense=16, dropout=0.0)
+    x = torch.randn(20, 6, 3)
+    z = x.transpose(1, 2)
+    for convolution, norm in zip(net.convolutions[::4], net.convolutions[1::4], strict=True):
+        z = F.conv1d(z, convolution.weight.squeeze(2), convolution.bias, padding=2)
+        z = F.batch_norm(z, None, None, norm.weight, norm.bias, training=True).relu()
+    z = F.linear(z.transpose(1, 2).flatten(1), net.dense[1].weight, net.dense[1].bias)
+    norm = net.dense[2]
+    z = F.batch_norm(z, None, None, norm.weight, norm.bias, training=True).relu()
+    torch.testing.assert_close(net.train()(x), z)
+
+
+@pytest.mark.parametrize("shape", [(40, 30, 1, 7), (333, 5)])
+def test_dropout_drops_its_share_and_keeps_the_mean(shape):
+    torch.manual_seed(0)
+    layer = Dropout(0.2)
+    x = torch.ones(shape)
+    if x.dim() == 4:
+        x = x.to(memory_format=torch.channels_last)
+    x.requires_grad_()
+    out = layer(x)
+    kept = out != 0
+    assert kept.float().mean().item() == pytest.approx(0.8, abs=4 * (0.16 / x.numel()) ** 0.5)
+    assert torch.allclose(out[kept], torch.tensor(1 / 0.8), rtol=1e-4)
+    out.sum().backward()
+    assert torch.equal(x.grad, out)
+    assert not torch.equal(layer(x), out)
+    torch.manual_seed(0)
+    assert torch.equal(layer(x), out)
+    assert torch.equal(layer.eval()(x), x)
+
+
+def test_dropout_of_nothing_and_of_all():
+    x = torch.randn(7, 3)
+    assert torch.equal(Dropout(0.0)(x), x)
+    assert torch.equal(Dropout(1.0)(x), torch.zeros(7, 3))
 
 
 def test_time_is_not_pooled_away():

@@ -12,12 +12,35 @@ from benchmark.errors import UserError, unknown
 from benchmark.problem import ModalitySpec
 
 
+class Dropout(nn.Dropout):
+    """Dropout with 16 random bits an element: p to within 2^-17, its scale exact for that p.
+
+    torch draws one number of its generator for each element, which on a CPU costs as much as a
+    convolution; here one draw serves four. x must be dense in memory.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x, or in training mode x with about p of its elements 0 and the others scaled up."""
+        if not self.training or self.p in (0, 1):
+            return super().forward(x)
+        n = x.numel()
+        draws = torch.empty(-(-n // 4), dtype=torch.int64, device=x.device)
+        draws.random_(-(2**63), None)
+        uniform = draws.view(torch.int16)[:n].as_strided(x.size(), x.stride())
+        dropped = round(self.p * 2**16)
+        return x * ((uniform >= dropped - 2**15) * (2**16 / (2**16 - dropped)))
+
+
 class TempCNN(nn.Module):
     """Temporal convolutions without pooling over time: (B, T, ...) → (B, dense).
 
     Source: Pelletier, Webb, Petitjean 2019, Remote Sensing 11(5):523. Three convolutional blocks
     as in the releases of Mena et al.: their configurations say ``n_layers: 2``, a value that never
     reaches the network. A series of windows (B, T, H, W, C) is flattened at each time step.
+
+    To torch a series is an image one pixel high with its channels last in memory, as the input
+    comes, and the dense layer takes it in that order: a step needs four fifths of the time that
+    one-dimensional layers need, and nothing is ever transposed.
     """
 
     def __init__(
@@ -35,25 +58,26 @@ class TempCNN(nn.Module):
         layers: list[nn.Module] = []
         for _ in range(blocks):
             layers += [
-                nn.Conv1d(channels, width, kernel, padding=kernel // 2),
-                nn.BatchNorm1d(width),
+                nn.Conv2d(channels, width, (1, kernel), padding=(0, kernel // 2)),
+                nn.BatchNorm2d(width),
                 nn.ReLU(),
-                nn.Dropout(dropout),
+                Dropout(dropout),
             ]
             channels = width
-        self.convolutions = nn.Sequential(*layers)
+        self.convolutions = nn.Sequential(*layers).to(memory_format=torch.channels_last)
         self.dense = nn.Sequential(
             nn.Flatten(),
             nn.Linear(width * steps, dense),
             nn.BatchNorm1d(dense),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
         )
         self.out_features = dense
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) or (B, T, H, W, C) → (B, dense)."""
-        return self.dense(self.convolutions(x.flatten(2).transpose(1, 2)))
+        z = self.convolutions(x.flatten(2).transpose(1, 2).unsqueeze(2))
+        return self.dense(z.squeeze(2).transpose(1, 2))
 
 
 class VectorMLP(nn.Sequential):
