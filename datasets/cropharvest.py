@@ -204,7 +204,7 @@ def _select(array: np.ndarray, spec: ModalitySpec) -> np.ndarray:
     return array[:, columns] if spec.kind == "series" else array[0, columns]
 
 
-STRUCTURE = Structure(shared=0.30, specific={"S1": 0.24, "S2": 0.40})
+STRUCTURE = Structure(shared=0.28, specific={"S1": 0.30, "S2": 0.40})
 SCORES = 3
 """Latent scores of a point: is it a crop, and the two that tell the kinds of crop apart."""
 
@@ -277,10 +277,10 @@ def _arrays(rng: np.random.Generator, latents: Latents, block: np.ndarray) -> np
     # The growing season is what both sensors see: its height, its peak and its length.
     season = np.exp(-(((month - 6.5 - 0.9 * c[1]) / (2.2 + 0.5 * np.tanh(c[2]))) ** 2))
     cover = np.clip(0.15 + (0.5 + 0.14 * c[0]) * season + rng.normal(0, 0.03, (n, MONTHS)), 0, 1)
-    # Radar alone sees roughness, canopy structure and the drop after tillage.
-    vv = -13.5 + 5 * cover + 1.2 * radar[0] + speckle_db(rng, (n, MONTHS), looks=20)
-    vv = vv - (1.0 + 1.5 * radar[2]) * (month >= 9)
-    cross = -9 + 5 * cover + 1.2 * radar[1] + speckle_db(rng, (n, MONTHS), looks=20)
+    # Radar alone sees roughness (VV), canopy structure (VH) and the drop of both after tillage.
+    drop = (1.0 + 2.0 * radar[2]) * (month >= 9)
+    vv = -13.5 + 5 * cover + 1.2 * radar[0] + speckle_db(rng, (n, MONTHS), looks=20) - drop
+    vh = -22.5 + 10 * cover + 1.8 * radar[1] + speckle_db(rng, (n, MONTHS), looks=20) - drop
     # Optics alone sees water, pigments and the brightness of the canopy.
     cloud = clouds(rng, (n, MONTHS), often=0.12)
     soil = rng.normal(0, 0.08, block.max() + 1)[block, None]
@@ -297,7 +297,7 @@ def _arrays(rng: np.random.Generator, latents: Latents, block: np.ndarray) -> np
     static = [np.repeat(rng.gamma(2, scale, (n, 1)), MONTHS, axis=1) for scale in (300, 2)]
     columns = {
         "VV": vv,
-        "VH": vv + cross,
+        "VH": vh,
         **bands,
         "temperature_2m": warm + rng.normal(0, 1, (n, MONTHS)),
         "total_precipitation": rng.gamma(1.5, 0.04, (n, MONTHS)),

@@ -245,7 +245,8 @@ def _signals(rng: np.random.Generator, latents: Latents) -> dict[str, np.ndarray
     names = ("red", "green", "blue", "swir", "nir")
     sources = {"swir": "swir1"}
     bands = {}
-    brightness = np.exp(rng.normal(0, 0.05, c.shape))
+    # Open, shaded canopies are darker than a closed one.
+    brightness = 0.8 * np.exp(rng.normal(0, 0.05, c.shape))
     cloud = clouds(rng, c.shape, often=0.03)
     for name in names:
         clean = reflectance(sources.get(name, name), cover, 1.2 * optical)
