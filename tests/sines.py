@@ -21,7 +21,7 @@ def sines(*shape: int, phase: float = 0.0) -> Tensor:
 def filled(module: nn.Module) -> nn.Module:
     """The module in eval mode, each parameter filled with sines over the root of its rows' size.
 
-    The dense layer of a `TempCNN` gets them channel by channel, as releases order its inputs.
+    Within a `TempCNN` they run channel by channel and then over time, as releases order weights.
     """
     with torch.no_grad():
         for i, (_, p) in enumerate(sorted(module.named_parameters())):
@@ -29,9 +29,12 @@ def filled(module: nn.Module) -> nn.Module:
             p.copy_(sines(*p.shape, phase=i) * 2 / fan_in**0.5)
         for net in module.modules():
             if isinstance(net, TempCNN):
-                weight = net.dense[1].weight
-                by_channel = weight.unflatten(1, (net.convolutions[0].out_channels, -1))
-                weight.copy_(by_channel.transpose(1, 2).flatten(1))
+                convolutions = net.convolutions[::4]
+                channels = [c.in_channels for c in convolutions] + [convolutions[0].out_channels]
+                layers = [*convolutions, net.dense[1]]
+                for layer, size in zip(layers, channels, strict=True):
+                    by_channel = layer.weight.clone().reshape(len(layer.weight), size, -1)
+                    layer.weight.copy_(by_channel.transpose(1, 2).reshape(layer.weight.shape))
     return module.eval()
 
 

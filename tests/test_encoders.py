@@ -71,7 +71,8 @@ def test_temporal_layers_are_those_of_one_dimension():
     x = torch.randn(20, 6, 3)
     z = x.transpose(1, 2)
     for convolution, norm in zip(net.convolutions[::4], net.convolutions[1::4], strict=True):
-        z = F.conv1d(z, convolution.weight.squeeze(2), convolution.bias, padding=2)
+        weight = convolution.weight.squeeze(1).transpose(1, 2)
+        z = F.conv1d(z, weight, convolution.bias, padding=2)
         z = F.batch_norm(z, None, None, norm.weight, norm.bias, training=True).relu()
     z = F.linear(z.transpose(1, 2).flatten(1), net.dense[1].weight, net.dense[1].bias)
     norm = net.dense[2]

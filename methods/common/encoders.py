@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.errors import UserError, unknown
@@ -31,6 +32,22 @@ class Dropout(nn.Dropout):
         return x * ((uniform >= dropped - 2**15) * (2**16 / (2**16 - dropped)))
 
 
+class TemporalConvolution(nn.Conv2d):
+    """Convolution over time of series as images one pixel high: (B, C, 1, T) → (B, width, 1, T).
+
+    Its weights are (width, 1, kernel, C), so that they lie in memory with the channels last, where
+    the convolution wants them, and are contiguous all the same, as the optimiser wants them.
+    """
+
+    def __init__(self, channels: int, width: int, kernel: int) -> None:
+        super().__init__(channels, width, (1, kernel), padding=(0, kernel // 2))
+        self.weight = nn.Parameter(self.weight.detach().permute(0, 2, 3, 1).contiguous())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, 1, T) → (B, width, 1, T), best with the channels of x last in memory."""
+        return F.conv2d(x, self.weight.permute(0, 3, 1, 2), self.bias, padding=self.padding)
+
+
 class TempCNN(nn.Module):
     """Temporal convolutions without pooling over time: (B, T, ...) → (B, dense).
 
@@ -39,7 +56,7 @@ class TempCNN(nn.Module):
     reaches the network. A series of windows (B, T, H, W, C) is flattened at each time step.
 
     To torch a series is an image one pixel high with its channels last in memory, as the input
-    comes, and the dense layer takes it in that order: a step needs four fifths of the time that
+    comes, and the dense layer takes it in that order: a step needs three quarters of the time that
     one-dimensional layers need, and nothing is ever transposed.
     """
 
@@ -58,13 +75,13 @@ class TempCNN(nn.Module):
         layers: list[nn.Module] = []
         for _ in range(blocks):
             layers += [
-                nn.Conv2d(channels, width, (1, kernel), padding=(0, kernel // 2)),
+                TemporalConvolution(channels, width, kernel),
                 nn.BatchNorm2d(width),
                 nn.ReLU(),
                 Dropout(dropout),
             ]
             channels = width
-        self.convolutions = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+        self.convolutions = nn.Sequential(*layers)
         self.dense = nn.Sequential(
             nn.Flatten(),
             nn.Linear(width * steps, dense),
