@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -9,7 +10,13 @@ def main() -> int:
     """Run the command line; returns the exit code."""
     from benchmark.cli import main as cli
 
-    return cli()
+    try:
+        code = cli()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads, `head` perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import sys
 import textwrap
+from pathlib import Path
 
 from tabulate import tabulate
 
@@ -16,7 +18,11 @@ def show(options: argparse.Namespace) -> int:
     """Print a table of the methods, datasets or protocols."""
     tables = {"methods": _methods, "datasets": _datasets, "protocols": _protocols}
     rows = tables[options.what](options)
-    print(tabulate(rows, headers="keys", tablefmt="simple", maxcolwidths=[None, None, 70]))
+    print(
+        tabulate(
+            rows, headers="keys", tablefmt="simple", maxcolwidths=[*[None] * (len(rows[0]) - 1), 70]
+        )
+    )
     return 0
 
 
@@ -30,7 +36,12 @@ def _methods(options: argparse.Namespace) -> list[dict[str, str]]:
         methods.load(options.plugin).values(), key=lambda e: (FAMILIES.index(e.family), e.key)
     )
     return [
-        {"method": entry.key, "family": entry.family, "what it is": entry.summary}
+        {
+            "method": entry.key,
+            "family": entry.family,
+            "defaults from": entry.defaults_from,
+            "what it is": entry.summary,
+        }
         for entry in entries
         if options.family in (None, entry.family)
     ]
@@ -57,7 +68,7 @@ def _protocols(options: argparse.Namespace) -> list[dict[str, str]]:
 
 
 def describe(options: argparse.Namespace) -> int:
-    """Print one method's entry with its losses and hyper-parameters."""
+    """Print one method's entry with its losses, hyper-parameters and what its file says of it."""
     import methods
 
     registry = methods.load(options.plugin)
@@ -70,16 +81,22 @@ def describe(options: argparse.Namespace) -> int:
         "publication": entry.publication or "none",
         "loss": entry.losses,
         "hyper-parameters": ", ".join(f"{k}={v!r}" for k, v in entry.hyperparameters.items()),
-        "defaults from": " ".join(filter(None, [entry.defaults_from, f"({entry.defaults_note})"]))
-        if entry.defaults_note
-        else entry.defaults_from,
+        "defaults from": "; ".join(filter(None, [entry.defaults_from, entry.defaults_note])),
         "runs": "one student per modality" if entry.per_modality else "one model for all",
         "never trained": ", ".join(entry.never_trained) or "nothing",
         "version": entry.version,
-        "file": f"methods/{entry.method.__module__.rsplit('.', 1)[-1]}.py",
+        "file": _source(entry.method),
     }
     print(f"{entry.key}: {entry.summary}\n")
     for name, value in facts.items():
         print(textwrap.fill(f"{name}: {value or 'none'}", 100, subsequent_indent="    "))
-    print("\n" + inspect.getdoc(entry.method))
+    for text in (entry.method.__doc__, sys.modules[entry.method.__module__].__doc__):
+        if text:
+            print("\n" + inspect.cleandoc(text))
     return 0
+
+
+def _source(method: type) -> str:
+    """Path of a method's file, from the project's root where it lies in there."""
+    path, root = Path(inspect.getfile(method)), Path(__file__).parents[1]
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)

@@ -1,0 +1,63 @@
+"""The example of CONTRIBUTING.md and README.md, executed as printed in a copy of the project."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+METHOD_FILE = "methods/align.py"
+
+
+def example(document: str) -> tuple[str, str]:
+    """The method file and the commands after it, as printed."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```\n\n```sh\n(.*?)```", text, re.DOTALL)
+    if document == "README.md" and not blocks:
+        pytest.skip("README.md does not print the example")
+    ((code, commands),) = blocks
+    assert METHOD_FILE in text
+    return code, commands
+
+
+def test_the_example_is_short():
+    code, _ = example("CONTRIBUTING.md")
+    assert len(code.splitlines()) <= 40
+    assert max(map(len, code.splitlines())) <= 100
+
+
+def test_both_documents_print_the_same_example():
+    assert example("README.md") == example("CONTRIBUTING.md")
+
+
+def test_the_example_works_as_printed(tmp_path):
+    """Written, checked, run and seen in the leaderboard, without touching any other file."""
+    for package in ("benchmark", "datasets", "methods"):
+        shutil.copytree(
+            ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    code, commands = example("CONTRIBUTING.md")
+    (tmp_path / METHOD_FILE).write_text(code, encoding="utf-8")
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("EO_COLEARN")}
+    environment["PATH"] = f"{python.parent}{os.pathsep}{environment['PATH']}"
+    outputs = []
+    for command in commands.splitlines():
+        done = subprocess.run(
+            command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        outputs.append(done.stdout)
+    check, run, leaderboard = outputs
+    assert "1 of 1 methods conform" in check
+    assert "6 runs: 6 done" in run
+    assert leaderboard.startswith("| align")
