@@ -15,8 +15,8 @@ from benchmark.split import Fold
 from datasets.common.contract import EODataset
 from methods.common.contract import Batch
 
-IN_MEMORY = 1 << 30
-"""A modality of at most this many bytes is kept as one standardised tensor."""
+ON_DEVICE = 1 << 30
+"""A modality of at most this many bytes is held by the accelerator that trains on it."""
 
 CHUNK = 256
 """Samples that are read at once where a pass over a whole modality is needed."""
@@ -52,33 +52,45 @@ def _chunks(array: np.ndarray, samples: np.ndarray) -> Iterator[np.ndarray]:
         yield part.reshape(-1, array.shape[-1]).astype(np.float64)
 
 
+Values = np.ndarray | Tensor
+"""A modality's values (N, *shape) as they were prepared: a memory map, or a tensor on a device."""
+
+
+def shared_values(dataset: EODataset, device: torch.device) -> dict[str, Values]:
+    """What all folds of a dataset read from, by modality.
+
+    On the CPU that is the memory maps, whose pages all processes share. An accelerator holds the
+    modalities of at most `ON_DEVICE` bytes.
+    """
+
+    def place(array: np.ndarray) -> Values:
+        if device.type == "cpu" or array.nbytes > ON_DEVICE:
+            return np.asarray(array)
+        return torch.from_numpy(np.array(array)).to(device)
+
+    return {m: place(array) for m, array in dataset.x.items()}
+
+
 class StandardisedModality:
-    """x_m as standardised float32, missing values 0 (the channel's mean); indexed by samples."""
+    """x_m as standardised float32, missing values 0 (the channel's mean); indexed by samples.
+
+    Nothing is kept but the channels' statistics: a batch is gathered, then standardised.
+    """
 
     def __init__(
-        self, array: np.ndarray, mean: np.ndarray, std: np.ndarray, device: torch.device
+        self, values: Values, mean: np.ndarray, std: np.ndarray, device: torch.device
     ) -> None:
-        self._array = array
+        self._values = values
         self._mean = torch.as_tensor(mean, dtype=torch.float32, device=device)
         self._std = torch.as_tensor(std, dtype=torch.float32, device=device)
-        self._device = device
-        self._tensor: Tensor | None = None
-        if array.size * 4 <= IN_MEMORY:
-            parts = [
-                self._standardise(array[start : start + CHUNK])
-                for start in range(0, len(array), CHUNK)
-            ]
-            self._tensor = torch.cat(parts)
-
-    def _standardise(self, part: np.ndarray) -> Tensor:
-        x = torch.from_numpy(np.array(part)).to(self._device, torch.float32)
-        return ((x - self._mean) / self._std).nan_to_num_(nan=0.0)
 
     def __getitem__(self, samples: Tensor) -> Tensor:
         """(B, *shape) for sample numbers (B,)."""
-        if self._tensor is not None:
-            return self._tensor[samples]
-        return self._standardise(self._array[samples.cpu().numpy()])
+        if isinstance(self._values, Tensor):
+            x = self._values[samples]
+        else:
+            x = torch.from_numpy(self._values[samples.cpu().numpy()]).to(self._mean.device)
+        return ((x.float() - self._mean) / self._std).nan_to_num_(nan=0.0)
 
 
 @dataclass(frozen=True)
@@ -127,9 +139,15 @@ class FoldData:
 
 
 def fold_data(
-    dataset: EODataset, fold: Fold, statistics: Statistics, device: torch.device
+    dataset: EODataset,
+    fold: Fold,
+    statistics: Statistics,
+    device: torch.device,
+    shared: Mapping[str, Values] | None = None,
 ) -> FoldData:
     """Standardise a fold with the statistics of its training part, or of all samples.
+
+    A fold is indices and statistics; shared: `shared_values`, given where several folds use them.
 
     Nothing of the test part enters: with ``statistics="training"`` neither its inputs nor its
     targets can move a mean, a class weight or the target scale.
@@ -138,10 +156,11 @@ def fold_data(
     task = dataset.task.fitted(dataset.y[fold.train])
     if statistics == "all" and task.kind == "regression":
         task = dataset.task.fitted(dataset.y)
-    x = {}
-    for m, array in dataset.x.items():
-        mean, std = channel_statistics(array, samples)
-        x[m] = StandardisedModality(array, mean, std, device)
+    shared = shared or shared_values(dataset, device)
+    x = {
+        m: StandardisedModality(shared[m], *channel_statistics(array, samples), device)
+        for m, array in dataset.x.items()
+    }
 
     def part(numbers: np.ndarray) -> Part:
         y = task.targets(dataset.y[numbers]).to(device)

@@ -21,7 +21,7 @@ from torch import nn
 
 from benchmark import metrics
 from benchmark.artefacts import ArtefactStore
-from benchmark.data import FoldData, Part, fold_data
+from benchmark.data import FoldData, Part, Values, fold_data, shared_values
 from benchmark.fit import Trained, TrainingError, fit, outputs
 from benchmark.records import Record, write
 from benchmark.spec import RunSpec
@@ -113,10 +113,16 @@ def _folds(prepared: Path, protocol: str) -> list[Fold]:
 
 @lru_cache(maxsize=2)
 def _fold_data(prepared: Path, protocol: str, fold: int, device: str) -> FoldData:
-    """Consecutive runs on a fold share its tensors."""
+    """Consecutive runs on a fold share its statistics."""
     statistics = json.loads(protocol)["statistics"]
     numbers = _folds(prepared, protocol)[fold]
-    return fold_data(reopen(prepared), numbers, statistics, torch.device(device))
+    shared = _shared_values(prepared, device)
+    return fold_data(reopen(prepared), numbers, statistics, torch.device(device), shared)
+
+
+@lru_cache(maxsize=1)
+def _shared_values(prepared: Path, device: str) -> dict[str, Values]:
+    return shared_values(reopen(prepared), torch.device(device))
 
 
 def _describe(error: Exception) -> str:

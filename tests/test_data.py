@@ -60,14 +60,24 @@ def test_a_constant_channel_is_centred_and_not_divided_by_zero():
     assert torch.all(x.abs() < 1e-6)
 
 
-def test_a_modality_too_large_for_memory_gives_the_same_batches(monkeypatch):
+def test_a_fold_reads_the_arrays_of_the_dataset_and_copies_none():
+    data = dataset("binary", ("image", "series"))
+    for fold in folds(data, protocol_values()):
+        ready = fold_data(data, fold, "training", CPU)
+        for m, x in ready.train.x.items():
+            assert ready.test.x[m] is x
+            kept = [v for v in vars(x).values() if len(v) == len(data)]
+            assert kept and all(np.shares_memory(v, data.x[m]) for v in kept)
+
+
+def test_values_on_a_device_give_the_same_batches():
     data = dataset("binary", ("image", "series"))
     fold = folds(data, protocol_values())[0]
-    kept = fold_data(data, fold, "training", CPU)
-    monkeypatch.setattr(data_module, "IN_MEMORY", 0)
-    streamed = fold_data(data, fold, "training", CPU)
+    placed = {m: torch.from_numpy(array) for m, array in data.x.items()}
+    mapped = fold_data(data, fold, "training", CPU)
+    on_device = fold_data(data, fold, "training", CPU, placed)
     index = torch.tensor([5, 0, 3])
-    a, b = kept.train.batch(index), streamed.train.batch(index)
+    a, b = mapped.train.batch(index), on_device.train.batch(index)
     assert all(torch.equal(a.x[m], b.x[m]) for m in a.x)
 
 
