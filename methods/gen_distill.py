@@ -26,6 +26,9 @@ from methods.common.registry import Entry, Publication, register
 class GeneralizedDistillation(Method):
     """L = Σ_m (1 - λ) ℓ(s_m, y) + λ KD_T(s_m, t_m), t_m from the modalities other than m.
 
+    With two modalities this is `kd_cross` with this publication's T and λ: the teacher is the
+    single net of the other modality.
+
     The students share no parameter, so that training them side by side is training each alone.
     """
 
@@ -86,7 +89,8 @@ register(
         key="gen_distill",
         method=GeneralizedDistillation,
         family="privileged information",
-        summary="Each student imitates a teacher that sees only the other modalities.",
+        summary="Each student imitates a teacher that sees only the other modalities; with two, as "
+        "kd_cross.",
         losses="(1 - λ) ℓ(s_m, y) + λ KD_T(s_m, t_m), t_m from x_j, j ≠ m",
         publication=Publication(
             "Lopez-Paz, Bottou, Schölkopf, Vapnik",

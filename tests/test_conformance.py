@@ -21,7 +21,7 @@ from benchmark.conformance.hyperparameters import variants
 from benchmark.conformance.problem import COMBINATIONS, MIXTURES, TASKS, Combination
 from benchmark.data import fold_data
 from benchmark.split import folds
-from methods.common.contract import Artefact, Method, Stage
+from methods.common.contract import Artefact, FitStage, Method, Stage
 from methods.common.nets import UnimodalNet
 from methods.common.registry import REGISTRY, Entry
 from methods.fusion import FusionConcat
@@ -420,6 +420,40 @@ def test_frozen_parts_that_move_are_noticed(judge):
     assert any("given['teacher'] was in training mode in stage 'pool'" in f for f in faults)
     assert all("keep what is not trained frozen and in eval mode" in fault for fault in faults)
     only(judge(MovesWhatIsFrozen, "frozen"), "frozen", "nets.m2.head.bias changed in stage 'first'")
+
+
+class Fitted(nn.Module):
+    def __init__(self, outputs):
+        super().__init__()
+        self.mean = nn.Parameter(torch.zeros(outputs), requires_grad=False)
+
+    def forward(self, x):
+        return self.mean.expand(len(x), -1)
+
+
+class FitsMore(Method):
+    """A stage without gradients sets what it does not name."""
+
+    def __init__(self, modalities, task, encoder):
+        super().__init__(modalities, task, encoder)
+        self.nets = nn.ModuleDict({m: Fitted(task.outputs) for m in modalities})
+
+    def fit(self, batches):
+        for batch in batches:
+            for net in self.nets.values():
+                net.mean.add_(self.task.numbers(batch.y).sum(dim=0))
+
+    def stages(self):
+        return [FitStage("fit", [self.nets["m1"]], self.fit, predictors=self.deployed)]
+
+    def predictor(self, m):
+        return self.nets[m]
+
+
+def test_a_stage_without_gradients_must_leave_the_rest_alone(judge):
+    (fault,) = judge(FitsMore, "frozen", deterministic=True)
+    assert "nets.m2.mean changed in stage 'fit'" in fault
+    assert judge(FitsMore, "seeds", "state", deterministic=True) == []
 
 
 class MarkedTeacher(FusionConcat):
