@@ -86,7 +86,7 @@ class CropHarvest(Adapter):
         y, task = self._targets(labels, rows)
         groups = np.array([f"{math.floor(r['lat'])},{math.floor(r['lon'])}" for r in rows])
         chosen = subsample(task, y, groups, None, view.samples)
-        names = [f"{rows[i]['index']}_{rows[i]['dataset']}" for i in chosen]
+        names = np.array([f"{rows[i]['index']}_{rows[i]['dataset']}" for i in chosen])
         specs = {m: _spec(m) for m in modalities}
 
         def read(i: int) -> dict[str, np.ndarray]:
@@ -97,7 +97,7 @@ class CropHarvest(Adapter):
             modalities=specs,
             task=task,
             y=y[chosen],
-            ids=np.array(names),
+            ids=names,
             groups=groups[chosen],
             split=None,
             dtypes=dict.fromkeys(specs, np.dtype(np.float32)),
@@ -116,8 +116,8 @@ class CropHarvest(Adapter):
             if f"{properties['index']}_{properties['dataset']}.h5" not in files:
                 absent += 1
                 continue
-            if not all(isinstance(properties[k], (int, float)) for k in ("lat", "lon")):
-                raise UserError(f"{path}: feature {number} has no numbers as 'lat' and 'lon'")
+            if not all(_is_angle(properties[key]) for key in ("lat", "lon")):
+                raise UserError(f"{path}: feature {number} has no degrees as 'lat' and 'lon'")
             rows.append(properties)
         if absent:
             log.info("%s: %d labels without a features file are left out", path, absent)
@@ -176,6 +176,10 @@ def _features(path: Path) -> list[dict[str, Any]]:
         raise UserError(f"{path}: not a whole GeoJSON feature collection ({error})") from error
 
 
+def _is_angle(value: Any) -> bool:
+    return isinstance(value, int | float) and -360 <= value <= 360
+
+
 def _read_array(path: Path) -> np.ndarray:
     """The (12, 18) array of one point."""
     import h5py
@@ -183,7 +187,7 @@ def _read_array(path: Path) -> np.ndarray:
     try:
         with h5py.File(path, "r") as file:
             array = file["array"][()]
-    except (OSError, KeyError, AttributeError) as error:
+    except (OSError, KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{path}: no dataset 'array' can be read ({error})") from error
     if np.shape(array) != (MONTHS, len(BANDS)) or array.dtype.kind not in "fiu":
         raise UserError(

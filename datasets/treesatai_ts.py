@@ -109,16 +109,19 @@ class TreeSatAITS(Adapter):
                 raise UserError(f"tile {tile} has no series {expected}")
         task = TaskSpec("multilabel", len(GENERA), class_names=GENERA)
         chosen = subsample(task, y, None, split, view.samples)
+        ids = np.array(tiles)[chosen]
         specs = {m: _spec(m, view) for m in modalities}
+        image_of, series_of = (
+            np.array([os.fspath(found.get(tile, "")) for tile in ids]) for found in (images, series)
+        )
 
         def read(i: int) -> Mapping[str, np.ndarray]:
-            tile = tiles[chosen[i]]
             arrays = {}
             for m, spec in specs.items():
                 if m == "aerial":
-                    arrays[m] = _shrink(_read_image(images[tile]), view.image_px)
+                    arrays[m] = _shrink(_read_image(Path(image_of[i])), view.image_px)
                 else:
-                    raw = _read_series(series[tile], m)
+                    raw = _read_series(Path(series_of[i]), m)
                     arrays[m] = _pad(_thin(raw, spec.shape[0], view), m, spec.shape)
             return arrays
 
@@ -126,12 +129,10 @@ class TreeSatAITS(Adapter):
             modalities=specs,
             task=task,
             y=y[chosen],
-            ids=np.array(tiles)[chosen],
+            ids=ids,
             groups=None,
             split=split[chosen],
-            dtypes={
-                m: np.dtype("u1" if m == "aerial" and not view.image_px else "f4") for m in specs
-            },
+            dtypes={m: _dtype(m, view) for m in specs},
             read=read,
         )
 
@@ -186,10 +187,12 @@ def _read_labels(path: Path) -> dict[str, np.ndarray]:
             row = np.zeros(len(GENERA), dtype=np.uint8)
             # A few tiles list a genus twice.
             for genus, area in fractions:
+                if not float(area) >= 0:
+                    raise ValueError(f"{area} is not an area fraction")
                 row[GENERA.index(genus)] |= float(area) > MIN_AREA
             rows[name.removesuffix(".tif")] = row
         return rows
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(
             f"{path}: not a whole table of tiles and [genus, area fraction] pairs ({error})"
         ) from error
@@ -203,6 +206,13 @@ def _spec(m: str, view: View) -> ModalitySpec:
     window = () if view.window == "mean" else (WINDOW, WINDOW)
     shape = (min(length, view.dates or length), *window, len(channels))
     return ModalitySpec(m, "series", shape, channels, units)
+
+
+def _dtype(m: str, view: View) -> np.dtype:
+    """The smallest that keeps what was published: counts, whole numbers, and radar power."""
+    if m == "aerial":
+        return np.dtype(np.float32 if view.image_px else np.uint8)
+    return np.dtype(np.uint16 if m == "S2" and view.window is None else np.float32)
 
 
 def _read_series(path: Path, m: str) -> np.ndarray:

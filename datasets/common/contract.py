@@ -38,9 +38,11 @@ class Catalogue:
     y: (N,) int64 class indices, (N, C) uint8 zeros and ones, or (N,) float64 target values.
     ids: (N,) unique strings. groups: (N,) strings that must stay in one part of a split, or None.
     split: (N,) "train", "val" or "test" for an official split, or None.
-    dtypes: modality → dtype of its array: float32 with NaN where a value is missing, or uint8.
+    dtypes: modality → dtype in which its array is kept: float32 with NaN where a value is missing,
+        uint8, or uint16 for whole numbers of which some may be missing (NaN when read).
     read: sample number → modality → array of ``spec.shape``. Raises
-        `benchmark.errors.UserError` naming the file if it is truncated or foreign.
+        `benchmark.errors.UserError` naming the file if it is truncated or foreign. Other
+        processes may be given it: it holds names rather than what is behind them.
     """
 
     modalities: Mapping[str, ModalitySpec]
@@ -60,7 +62,8 @@ class Catalogue:
 class EODataset:
     """A prepared dataset: specs, and arrays that are read-only memory maps.
 
-    x: modality → (N, *spec.shape). y, ids, groups, split: as in `Catalogue`.
+    x: modality → (N, *spec.shape), float32 or uint8 (`datasets.common.packed.Packed` is kept in
+        less and reads as float32). y, ids, groups, split: as in `Catalogue`.
     fingerprint: sha256 over x of the chosen modalities, y, ids, groups and split.
     source: whether the native files were the publisher's or generated ones.
     """

@@ -1,7 +1,8 @@
 """From native files to prepared arrays: read once, then memory-mapped.
 
-    <cache>/generated/<folder>-<key>/   native files of a generated dataset
-    <cache>/prepared/<name>-<key>/      one .npy an array, and meta.json
+    <cache>/generated/<folder>-<key>/       native files of a generated dataset
+    <cache>/prepared/<name>-<key>/          one .npy an array, and meta.json
+    <cache>/prepared/.<name>-<key>.part/    the same, still being filled
 
 A folder appears by a rename when it is complete. Its key says what it was made from, so that a
 changed source, reader or view gives another one.
@@ -13,6 +14,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
@@ -32,14 +34,10 @@ from datasets.common.contract import (
     Source,
     View,
 )
+from datasets.common.filling import NOTES, fill, not_writable, replace_with
+from datasets.common.packed import Packed
 
 log = logging.getLogger(__name__)
-
-SHOW_PROGRESS_FROM = 5_000
-"""A progress bar is shown when at least this many samples are read."""
-
-CHUNK = 256
-"""Samples that are checked at once."""
 
 
 def check_data_root(data_root: Path | None, adapters: Iterable[Adapter]) -> None:
@@ -99,9 +97,7 @@ def _appearing(folder: Path) -> Iterator[Path]:
     try:
         part.mkdir(parents=True)
     except OSError as error:
-        raise UserError(
-            f"{folder.parent}: cannot be written to ({error.strerror}); choose another --cache"
-        ) from error
+        raise not_writable(folder.parent, error) from error
     try:
         yield part
         try:
@@ -123,7 +119,8 @@ def prepare(
 ) -> tuple[EODataset, Path]:
     """The prepared dataset and its folder; native files are read only if they or the view changed.
 
-    Inputs go sample by sample into memory maps, so that a dataset may be larger than memory.
+    Inputs go piece by piece into memory maps, so that a dataset may be larger than memory, and
+    what a killed process has read is not read again.
     Raises `UserError` for anything in the files that cannot be trained on.
     """
     key = _key(adapter, native, source, modalities, view)
@@ -139,9 +136,27 @@ def prepare(
             reopen.cache_clear()
     catalogue = adapter.open(native, modalities, view)
     _check(adapter, native, catalogue)
-    with _appearing(folder) as part:
-        _fill(adapter, source, catalogue, part)
+    _make(adapter, source, catalogue, folder)
     return _load(folder), folder
+
+
+def _make(adapter: Adapter, source: Source, catalogue: Catalogue, folder: Path) -> None:
+    """Fill a partial folder and give it its name; another process may do the same meanwhile."""
+    part = folder.with_name(f".{folder.name}.part")
+    while not folder.is_dir():
+        try:
+            fill(adapter.name, catalogue, part)
+            _describe(adapter, source, catalogue, part)
+            part.rename(folder)
+        except UserError:  # what cannot be finished is not left behind
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        except OSError as error:
+            # Has another process finished? Then the partial folder is gone, or the name is taken.
+            if not folder.is_dir() and part.is_dir():
+                raise not_writable(folder.parent, error) from error
+    shutil.rmtree(folder / NOTES, ignore_errors=True)
+    shutil.rmtree(part, ignore_errors=True)
 
 
 def _key(
@@ -150,13 +165,14 @@ def _key(
     digest = hashlib.sha256()
     parts = [adapter.name, adapter.reader_version, source, modalities, dataclasses.astuple(view)]
     digest.update(repr(parts).encode())
-    for path in adapter.source_files(native):
+    above = len(os.fspath(native)) + 1
+    for path in map(os.fspath, adapter.source_files(native)):
         try:
-            stat = path.stat()
+            stat = os.stat(path)
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-        line = f"{path.relative_to(native)}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
-        digest.update(line.encode())
+        line = f"{path[above:]}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
+        digest.update(os.fsencode(line))
     return digest.hexdigest()[:16]
 
 
@@ -175,30 +191,8 @@ def _check(adapter: Adapter, native: Path, catalogue: Catalogue) -> None:
         raise UserError(f"{where}: sample id '{names[counts.argmax()]}' stands twice")
 
 
-def _fill(adapter: Adapter, source: Source, catalogue: Catalogue, folder: Path) -> None:
-    """Write all arrays and meta.json."""
-    from tqdm import tqdm
-
-    n = len(catalogue)
-    _check_space(catalogue, folder)
-    maps = {
-        m: np.lib.format.open_memmap(
-            folder / f"x-{m}.npy", mode="w+", dtype=catalogue.dtypes[m], shape=(n, *spec.shape)
-        )
-        for m, spec in catalogue.modalities.items()
-    }
-    for i in tqdm(range(n), desc=f"reading {adapter.name}", disable=n < SHOW_PROGRESS_FROM):
-        for m, array in catalogue.read(i).items():
-            if array.shape != catalogue.modalities[m].shape:
-                raise ValueError(f"{adapter.name} reads {m} of shape {array.shape}")
-            maps[m][i] = array
-    for m, spec in catalogue.modalities.items():
-        _check_values(adapter, spec, maps[m], catalogue.ids)
-        maps[m].flush()
-    for name in ("y", "ids", "groups", "split"):
-        array = getattr(catalogue, name)
-        if array is not None:
-            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+def _describe(adapter: Adapter, source: Source, catalogue: Catalogue, folder: Path) -> None:
+    """Write meta.json: all that is not an array, and what the arrays must be."""
     names = sorted(path.name for path in folder.glob("*.npy"))
     meta = {
         "name": adapter.name,
@@ -208,37 +202,7 @@ def _fill(adapter: Adapter, source: Source, catalogue: Catalogue, folder: Path) 
         "files": {name: (folder / name).stat().st_size for name in names},
         "fingerprint": _fingerprint([folder / name for name in names]),
     }
-    (folder / "meta.json").write_text(json.dumps(meta))
-
-
-def _check_space(catalogue: Catalogue, folder: Path) -> None:
-    sizes = [
-        np.prod(spec.shape) * np.dtype(catalogue.dtypes[m]).itemsize
-        for m, spec in catalogue.modalities.items()
-    ]
-    need, free = len(catalogue) * sum(sizes) / 1e9, shutil.disk_usage(folder).free / 1e9
-    if need > free:
-        raise UserError(
-            f"{folder.parent}: {need:.1f} GB are needed and {free:.1f} GB are free; "
-            "choose another --cache"
-        )
-
-
-def _check_values(adapter: Adapter, spec: ModalitySpec, array: np.ndarray, ids: np.ndarray) -> None:
-    """A value may be missing (NaN), but not infinite, and no channel may lack all of them."""
-    if array.dtype.kind != "f":
-        return
-    present = np.zeros(len(spec.channels), dtype=bool)
-    for start in range(0, len(array), CHUNK):
-        part = array[start : start + CHUNK]
-        infinite = np.isinf(part).reshape(len(part), -1).any(axis=1)
-        if infinite.any():
-            name = ids[start + infinite.argmax()]
-            raise UserError(f"{adapter.name}: sample '{name}' has an infinite value in {spec.name}")
-        present |= ~np.isnan(part).reshape(-1, len(spec.channels)).all(axis=0)
-    if not present.all():
-        empty = ", ".join(np.array(spec.channels)[~present])
-        raise UserError(f"{adapter.name}: {spec.name} has no value at all in channel {empty}")
+    replace_with(folder / "meta.json", json.dumps(meta), folder / NOTES)
 
 
 def _fingerprint(files: list[Path]) -> str:
@@ -275,12 +239,16 @@ def _load(folder: Path) -> EODataset:
                 return None
             return np.load(folder / f"{name}.npy", mmap_mode=mode, allow_pickle=False)
 
+        def inputs(m: str) -> np.ndarray | Packed:
+            stored = array(f"x-{m}", "r")
+            return Packed(stored) if stored.dtype == np.uint16 else stored
+
         specs = [_spec(ModalitySpec, values) for values in meta["modalities"]]
         return EODataset(
             name=meta["name"],
             modalities={spec.name: spec for spec in specs},
             task=_spec(TaskSpec, meta["task"]),
-            x={spec.name: array(f"x-{spec.name}", "r") for spec in specs},
+            x={spec.name: inputs(spec.name) for spec in specs},
             y=array("y"),
             ids=array("ids"),
             groups=array("groups"),
