@@ -23,7 +23,6 @@ from methods.discom_kd import released_modality_loss
 from tests import problems, sines
 from tests.by_hand import build
 
-KEYS = ["discom_kd", "shaspec"]
 TASKS = ["binary", "multiclass", "multilabel", "regression"]
 PAIR, THREE, FOUR = ("series", "series"), ("series", "vector", "series"), ("vector",) * 4
 
@@ -41,19 +40,6 @@ def unpaired(method, batch):
         m: Batch({m: batch.x[m][order]}, batch.y[order], order, 0)
         for m, order in zip(method.modalities, orders, strict=True)
     }
-
-
-@pytest.mark.parametrize("kinds", [PAIR, ("image", "vector", "series")])
-@pytest.mark.parametrize("kind", TASKS)
-@pytest.mark.parametrize("key", KEYS)
-def test_trains_on_every_task_and_kind_of_modality(key, kind, kinds):
-    data = problems.dataset(kind, kinds, samples=60, groups=None)
-    trained = problems.train(problems.run_spec(key, data), data)
-    assert set(trained.predictors) == set(data.modalities)
-    for m, predictor in trained.predictors.items():
-        output = predictor(torch.from_numpy(data.x[m][:5]))
-        assert output.shape == (5, data.task.outputs)
-        assert output.isfinite().all()
 
 
 @pytest.mark.parametrize(
