@@ -17,10 +17,10 @@ class Same(nn.Module):
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
-        self.output = nn.Parameter(torch.zeros(outputs), requires_grad=False)
+        self.value = nn.Parameter(torch.zeros(outputs), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.output.expand(len(x), -1)
+        return self.value.expand(x.shape[0], -1)
 
 
 class Constant(Method):
@@ -34,7 +34,7 @@ class Constant(Method):
 
     def fit(self, batches: Iterable[Batch]) -> None:
         y = torch.cat([batch.y for batch in batches])
-        self.net.output.copy_(self.task.output(self.task.numbers(y).mean(dim=0)))
+        self.net.value.copy_(self.task.output(self.task.numbers(y).mean(dim=0)))
 
     def stages(self) -> list[FitStage]:
         return [FitStage("mean", [self.net], self.fit, predictors=self.deployed)]

@@ -103,7 +103,7 @@ class Forest(nn.Module):
         return depth
 
     def forward(self, x: Tensor) -> Tensor:
-        node = self.roots.expand(len(x), -1)
+        node = self.roots.expand(x.shape[0], -1)
         for _ in range(self.depth):
             smaller = x.gather(1, self.feature[node]) <= self.threshold[node]
             node = torch.where(smaller, self.left[node], self.right[node])
