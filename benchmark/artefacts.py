@@ -8,10 +8,12 @@ Deleting the folder changes no number, only the time that a run takes.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,7 @@ import torch
 from benchmark.fit import Predictors, StageLog, Trained
 from benchmark.records import atomic
 from benchmark.spec import RunSpec
+from benchmark.stopping import finishing
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +61,8 @@ class ArtefactStore:
             aside = path.with_suffix(".damaged")
             reason = str(e).splitlines()[0] if str(e) else type(e).__name__
             log.warning("%s is damaged (%s): moved to %s, trained again", path, reason, aside.name)
-            path.replace(aside)
+            with suppress(FileNotFoundError):  # another process was quicker
+                path.replace(aside)
             return None
 
     def _save(self, path: Path, trained: Trained) -> None:
@@ -67,5 +71,7 @@ class ArtefactStore:
             "stages": json.dumps([stage.as_json() for stage in trained.stages]),
             "training_parameters": trained.training_parameters,
         }
-        with atomic(path) as file:
-            torch.save(content, file)
+        buffer = io.BytesIO()
+        torch.save(content, buffer)  # to memory: torch reports a full disk as an error of its own
+        with finishing(), atomic(path) as file:
+            file.write(buffer.getbuffer())

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmark import __version__
 from benchmark.errors import UserError
+from benchmark.stopping import Interrupted, interruptible
 
 EXAMPLES = """examples:
   python -m benchmark run --all
@@ -115,6 +116,12 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     run.add_argument("--executor", choices=("processes", "serial"), help="how runs are executed")
     run.add_argument("--workers", type=int, metavar="N", help="parallel processes (default: cores)")
+    run.add_argument(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help="record a run that takes longer as failed (default: none does)",
+    )
     run.add_argument("--retry", choices=("failed",), help="run again what is recorded as failed")
     run.add_argument("--dry-run", action="store_true", help="list what would run")
 
@@ -162,7 +169,10 @@ def check_packages() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns 0, 1 if a run failed, or 2 for bad input."""
+    """Run one command.
+
+    Returns 0, 1 if a run failed, 2 for bad input, or 130 or 143 after SIGINT or SIGTERM.
+    """
     options = parser().parse_args(arguments)
     logging.basicConfig(
         level=logging.INFO if getattr(options, "verbose", False) else logging.WARNING,
@@ -171,10 +181,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         check_packages()
-        return _command(options)
+        with interruptible():
+            return _command(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"error: {error.filename or 'the disk'}: {error.strerror}", file=sys.stderr)
+        return 2
+    except Interrupted as interrupted:
+        print(f"interrupted: {_resume(options)}", file=sys.stderr)
+        return 128 + interrupted.number
+
+
+def _resume(options: argparse.Namespace) -> str:
+    """What remains of an interrupted command, and how to go on with it."""
+    if options.command != "run":
+        return "give the same command again"
+    return (
+        f"every run that was finished is recorded in {options.results}; "
+        "give the same command again to go on with the others"
+    )
 
 
 def _command(options: argparse.Namespace) -> int:

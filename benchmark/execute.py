@@ -22,10 +22,12 @@ from torch import nn
 from benchmark import metrics
 from benchmark.artefacts import ArtefactStore
 from benchmark.data import FoldData, Part, Values, fold_data, shared_values
+from benchmark.errors import UserError
 from benchmark.fit import Trained, TrainingError, fit, outputs
-from benchmark.records import Record, write
+from benchmark.records import Record, find, write
 from benchmark.spec import RunSpec
 from benchmark.split import Fold, folds
+from benchmark.stopping import OutOfTime, deadline
 from datasets.common.contract import ADAPTERS, EODataset
 from datasets.common.prepared import reopen
 from methods.common.contract import ALL
@@ -36,9 +38,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """A run and where it finds its data and leaves its record; the paths never enter the id.
+    """A run and where it finds its data and leaves its record; none of that enters the id.
 
-    prepared: folder of the prepared dataset. plugins: method files that the user named.
+    prepared: folder of the prepared dataset. plugins: method files that the user named. timeout:
+    seconds that the run may take.
     """
 
     spec: RunSpec
@@ -46,47 +49,85 @@ class Job:
     results: Path
     device: str = "cpu"
     plugins: tuple[Path, ...] = ()
+    timeout: float | None = None
+
+
+Predictions = dict[str, np.ndarray]
 
 
 def execute(job: Job) -> Record:
-    """Run a job and commit its record, whatever happens in it.
+    """Run a job and commit its record, whatever happens in it; what is recorded is not run again.
 
-    A run that raises, or whose loss is not finite, gives a record with status "failed".
+    Raises `UserError` if the record cannot be written, or the data are not those of the spec.
     """
     prepare_process(job)
-    dataset = reopen(job.prepared)
-    fold = _folds(job.prepared, _protocol(job))[job.spec.fold]
+    found = find(job.spec, job.results)
+    return found or write(*compute(job), job.results)
+
+
+def compute(job: Job) -> tuple[Record, Predictions | None]:
+    """Run a job; what several runs need is kept below its results folder.
+
+    A run that raises, gives values that are not finite or exceeds its time limit gives a record
+    with status "failed" and the reason, and no predictions.
+    """
+    dataset, fold = _data(job)
+
+    def failed(reason: str) -> Record:
+        return Record(**_common(job, dataset, fold), status="failed", reason=reason)
+
+    late = f"exceeded the time limit of {job.timeout} s"
     try:
-        data = _fold_data(job.prepared, _protocol(job), fold.number, job.device)
-        trained = fit(job.spec, dataset.modalities, data, ArtefactStore(job.results))
-        predictions = {m: predict(p, m, data) for m, p in trained.predictors.items()}
-        y = dataset.y[fold.test]
-        record = Record(
-            **_common(job, dataset, fold),
-            status="done",
-            metrics={m: metrics.score(data.task, y, p) for m, p in predictions.items()},
-            stages=[stage.as_json() for stage in trained.stages],
-            cost=_cost(trained, data.test),
-        )
-    except Exception as error:  # any failure of a method is a result; the other runs go on
-        reason = str(error) if isinstance(error, TrainingError) else _describe(error)
+        with deadline(job.timeout, abandon=lambda: write(failed(late), None, job.results)):
+            data = _fold_data(job.prepared, _protocol(job), fold.number, job.device)
+            trained = fit(job.spec, dataset.modalities, data, ArtefactStore(job.results))
+            predictions = {m: predict(p, m, data) for m, p in trained.predictors.items()}
+            y = dataset.y[fold.test]
+            record = Record(
+                **_common(job, dataset, fold),
+                status="done",
+                metrics={m: metrics.score(data.task, y, p) for m, p in predictions.items()},
+                stages=[stage.as_json() for stage in trained.stages],
+                cost=_cost(trained, data.test),
+            )
+    except OutOfTime:
+        return failed(late), None
+    except UserError:  # not the run's own fault, but that of the disk
+        raise
+    except (Exception, SystemExit) as error:  # a failure of a method is a result; others go on
         log.debug("%s failed", job.spec, exc_info=True)
-        record = Record(**_common(job, dataset, fold), status="failed", reason=reason)
-        return write(record, None, job.results)
-    return write(record, {"ids": dataset.ids[fold.test], **predictions}, job.results)
+        return failed(str(error) if isinstance(error, TrainingError) else _describe(error)), None
+    return record, {"ids": dataset.ids[fold.test], **predictions}
 
 
 def not_applicable(job: Job, reason: str) -> Record:
     """Commit the record of a run that does not apply."""
-    fold = _folds(job.prepared, _protocol(job))[job.spec.fold]
-    common = _common(job, reopen(job.prepared), fold)
+    common = _common(job, *_data(job))
     return write(Record(**common, status="not applicable", reason=reason), None, job.results)
+
+
+def lost(job: Job, reason: str) -> Record:
+    """Commit the record of a run whose process died, unless it had left one."""
+    found = find(job.spec, job.results)
+    record = Record(**_common(job, *_data(job)), status="failed", reason=reason)
+    return found or write(record, None, job.results)
+
+
+def _data(job: Job) -> tuple[EODataset, Fold]:
+    dataset = reopen(job.prepared)
+    if dataset.fingerprint != job.spec.fingerprint:
+        raise UserError(f"{job.prepared}: these are not the data that {job.spec} was planned with")
+    return dataset, _folds(job.prepared, _protocol(job))[job.spec.fold]
 
 
 def predict(predictor: nn.Module, m: str, data: FoldData) -> np.ndarray:
     """Predictions of a deployment on the test part, as `TaskSpec.predict` gives them."""
     with torch.inference_mode():
-        return data.task.predict(outputs(predictor, m, data.test)).float().cpu().numpy()
+        found = data.task.predict(outputs(predictor, m, data.test)).float().cpu().numpy()
+    bad = int((~np.isfinite(found)).sum())
+    if bad:
+        raise TrainingError(f"{bad} of {found.size} predicted values of '{m}' are not finite")
+    return found
 
 
 def prepare_process(job: Job) -> None:
@@ -125,11 +166,15 @@ def _shared_values(prepared: Path, device: str) -> dict[str, Values]:
     return shared_values(reopen(prepared), torch.device(device))
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: BaseException) -> str:
     """The error, and the innermost line that raised it: what the author of a method needs."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(frame.filename).name}:{frame.lineno}"
-    return f"{type(error).__name__}: {error} ({place})"
+    kind = type(error).__name__
+    # Torch has an exception of its own for a GPU's memory, but none for that of the machine.
+    if isinstance(error, MemoryError) or "memory" in str(error) and "alloc" in str(error):
+        kind = f"out of memory: {kind}"
+    return f"{kind}: {error} ({place})"
 
 
 def _common(job: Job, dataset: EODataset, fold: Fold) -> dict[str, Any]:

@@ -39,6 +39,7 @@ def plan(
     results: Path,
     device: str,
     plugins: tuple[Path, ...],
+    timeout: float | None = None,
 ) -> list[Planned]:
     """One job for every dataset, method, fold and seed.
 
@@ -63,7 +64,7 @@ def plan(
             for fold in numbers:
                 for seed in repetitions:
                     numbered = replace(spec, fold=fold, seed=seed)
-                    job = Job(numbered, prepared, results, device, plugins)
+                    job = Job(numbered, prepared, results, device, plugins, timeout)
                     planned.append(Planned(job, reason))
     if problems:
         raise UserError("\n".join(problems))

@@ -4,7 +4,8 @@
     <results>/records/<dataset>/<method>/<id>.npz      predictions, named with their sha256 above
 
 The predictions are written first; the record follows by an atomic rename, so that a record that
-exists is whole. Nothing that is shown later comes from elsewhere.
+exists is whole. The first to record a run is believed; several processes, on several machines, may
+write below one folder without locks. Nothing that is shown later comes from elsewhere.
 """
 
 from __future__ import annotations
@@ -13,15 +14,20 @@ import hashlib
 import io
 import json
 import os
+import platform
+import random
+import time
+import uuid
 import zipfile
 from collections.abc import Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
 from benchmark.errors import UserError
 from benchmark.spec import RunSpec
+from benchmark.stopping import finishing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,41 +78,105 @@ def record_path(results: Path, spec: RunSpec) -> Path:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that appears under ``path`` only when it is complete and on disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """A binary file that appears under ``path`` only when it is complete and on disk.
+
+    Raises `UserError`, naming the folder, if it cannot be written (a full disk, for one).
+    """
+    writer = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    part = path.with_name(f".{path.name}.{writer}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            part.unlink()
-        raise
+    except OSError as error:
+        raise UserError(
+            f"{path.parent}: cannot be written to ({error.strerror or error}); make room or give "
+            "the right to write, then run again: all that is recorded stays"
+        ) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def sweep(results: Path) -> None:
+    """Remove what processes of this machine that are dead have left half-written."""
+    for part in results.rglob(".*.part"):
+        machine, _, process = part.name.removesuffix(".part").rpartition("-")[0].rpartition("-")
+        if machine.endswith(f".{platform.node()}") and process.isdecimal():
+            try:
+                os.kill(int(process), 0)
+            except ProcessLookupError:
+                part.unlink(missing_ok=True)
+            except (PermissionError, OverflowError):  # alive, of another user; or no such number
+                pass
+
+
+ATTEMPTS = 10
+"""To commit a record while other processes commit the same one with other bytes."""
 
 
 def write(record: Record, predictions: Mapping[str, np.ndarray] | None, results: Path) -> Record:
-    """Commit a record and, if it is done, its predictions. Returns the record as written.
+    """Commit a record and return it with the digest of its predictions.
 
-    predictions: deployment → (n_test, ...) float32, and the sample ids (n_test,) under "ids".
+    If the run is recorded as done already, that record stays and is returned. predictions:
+    deployment → (n_test, C) or (n_test,), and the sample ids (n_test,) under "ids".
     """
     import numpy as np
 
     path = record.path(results)
+    content = None
     if predictions is not None:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **predictions)
         content = buffer.getvalue()
-        with atomic(path.with_suffix(".npz")) as file:
-            file.write(content)
         record = replace(record, predictions_sha256=hashlib.sha256(content).hexdigest())
     document = {"schema": SCHEMA, **asdict(record)}
-    with atomic(path) as file:
-        text = json.dumps(document, allow_nan=False, ensure_ascii=False)
-        file.write(text.encode() + b"\n")
+    text = json.dumps(document, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+    with finishing():
+        for attempt in range(ATTEMPTS):
+            found = find(record.spec, results)
+            if found is not None and found.status == "done":
+                return found
+            if attempt:  # not in step with whoever else writes it
+                time.sleep(random.SystemRandom().uniform(0, 0.01 * 2**attempt))
+            if content is not None:
+                with atomic(path.with_suffix(".npz")) as file:
+                    file.write(content)
+            with atomic(path) as file:
+                file.write(text)
+            if content is None:
+                return record
+        # Between its predictions and its record, another process has put others each time.
+        raise UserError(f"{path}: other processes keep writing it; stop all but one, run again")
+
+
+def load(spec: RunSpec, results: Path) -> Record | None:
+    """The record of ``spec``, or None if there is none.
+
+    Raises `UserError`, naming the file, if there is something else in its place, or if it is done
+    and its predictions are not those that it vouches for.
+    """
+    path = record_path(results, spec)
+    if not os.path.lexists(path):
+        return None
+    record = read(path)
+    if record.id != spec.id:
+        raise UserError(f"{path}: the record of another run")
+    if record.status not in get_args(Status):
+        raise UserError(f"{path}: of unknown status '{record.status}'")
+    if record.status == "done":
+        read_predictions(record, results)
     return record
+
+
+def find(spec: RunSpec, results: Path) -> Record | None:
+    """The whole record of ``spec``, or None if there is no such."""
+    with suppress(UserError):
+        return load(spec, results)
+    return None
 
 
 def read(path: Path) -> Record:
@@ -121,6 +191,9 @@ def read(path: Path) -> Record:
         record = Record(**{**document, "spec": RunSpec(**document["spec"])})
         if record.spec.id != record.id:
             raise ValueError("its id is not that of its spec")
+        # No name that a file gives may lead elsewhere.
+        if path.parts[-3:-1] != (record.spec.dataset, record.spec.method):
+            raise ValueError("its folders are not those of its spec")
         return record
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
         message = f"{path}: not a whole record of this benchmark ({error}); move it away"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import json
 import os
 import sys
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +20,11 @@ from benchmark import records
 from benchmark.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from benchmark.executors import Executor
+    from benchmark.executors import Executor, Scale
     from benchmark.plan import Planned
     from benchmark.protocol import Protocol
     from benchmark.records import Record
+    from benchmark.spec import RunSpec
     from datasets.common.contract import EODataset
     from methods.common.registry import Entry
 
@@ -45,21 +49,29 @@ def run(options: argparse.Namespace) -> int:
         results=options.results,
         device=device,
         plugins=tuple(plugin.resolve() for plugin in options.plugin),
+        timeout=options.timeout,
     )
+    _notice_other_data(planned, options.results)
     recorded = _recorded(planned, options.results)
-    again = [r.id for r in recorded if r.status == "failed" and options.retry == "failed"]
-    known = {record.id for record in recorded} - set(again)
+    again = [r for r in recorded if r.status == "failed" and options.retry == "failed"]
+    skipped = [r for r in recorded if r not in again]
+    known = {record.id for record in skipped}
     todo = [p for p in planned if p.job.spec.id not in known]
     if options.dry_run:
         return _list(todo, len(known))
 
+    for record in again:
+        record.path(options.results).unlink(missing_ok=True)
     workers = options.workers or (1 if device.startswith("cuda") else os.cpu_count() or 1)
     name = options.executor or ("serial" if workers == 1 else "processes")
-    done = _execute(todo, executors.EXECUTORS[name], workers)
-    _summarise(planned, [r for r in recorded if r.id in known], done)
-    everything = [r for r in recorded if r.id in known] + done
+    scale = executors.Scale(workers)
+    try:
+        done = _execute(todo, executors.executor(name), scale)
+    finally:
+        records.sweep(options.results)
+    _summarise(planned, skipped, done)
     report(argparse.Namespace(**{**vars(options), **REPORT_ALL}))
-    return 1 if any(record.status == "failed" for record in everything) else 0
+    return 1 if any(record.status == "failed" for record in (*skipped, *done)) else 0
 
 
 REPORT_ALL = {"out": None, "datasets": None, "methods": None, "protocol": None}
@@ -90,6 +102,8 @@ def _check_request(options: argparse.Namespace) -> None:
         raise UserError("--modalities: co-learning needs at least two modalities")
     if options.workers is not None and options.workers < 1:
         raise UserError("--workers must be at least 1")
+    if options.timeout is not None and not 0 < options.timeout < threading.TIMEOUT_MAX:
+        raise UserError("--timeout must be a number of seconds above 0")
 
 
 def _check_writable(results: Path) -> None:
@@ -174,21 +188,39 @@ def _device(name: str) -> str:
 
 def _recorded(planned: Sequence[Planned], results: Path) -> list[Record]:
     """The records that exist of the planned runs; a damaged one is moved aside and named."""
+    records.sweep(results)
     found = []
     for item in planned:
-        path = records.record_path(results, item.job.spec)
-        if not path.exists():
-            continue
         try:
-            record = records.read(path)
-            if record.status == "done":
-                records.read_predictions(record, results)
-            found.append(record)
+            record = records.load(item.job.spec, results)
+            if record is not None:
+                found.append(record)
         except UserError as error:
+            path = records.record_path(results, item.job.spec)
             aside = path.with_suffix(".damaged")
             print(f"{error}: moved to {aside.name}, run again", file=sys.stderr)
-            path.replace(aside)
+            with suppress(FileNotFoundError):  # another process was quicker
+                path.replace(aside)
     return found
+
+
+def _notice_other_data(planned: Sequence[Planned], results: Path) -> None:
+    """Say which datasets are not what they were when runs of the same kind were recorded."""
+
+    def kind(spec: RunSpec) -> tuple[object, ...]:
+        return spec.dataset, spec.source, spec.modalities, json.dumps(spec.protocol, sort_keys=True)
+
+    now = {kind(item.job.spec): item.job.spec.fingerprint for item in planned}
+    others = Counter(
+        record.spec.dataset
+        for record in records.read_all(results)[0]
+        if now.get(kind(record.spec), record.spec.fingerprint) != record.spec.fingerprint
+    )
+    for dataset, n in others.items():
+        print(
+            f"{dataset}: its data have changed since {n} recorded runs; those stay, and are not "
+            "shown together with runs on the data as they are now"
+        )
 
 
 def _list(todo: Sequence[Planned], skipped: int) -> int:
@@ -199,7 +231,7 @@ def _list(todo: Sequence[Planned], skipped: int) -> int:
     return 0
 
 
-def _execute(todo: Sequence[Planned], executor: Executor, workers: int) -> list[Record]:
+def _execute(todo: Sequence[Planned], executor: Executor, scale: Scale) -> list[Record]:
     """Execute what applies, with one progress bar, one line a finished run."""
     from tqdm import tqdm
 
@@ -207,8 +239,9 @@ def _execute(todo: Sequence[Planned], executor: Executor, workers: int) -> list[
 
     done = [not_applicable(p.job, p.not_applicable) for p in todo if p.not_applicable]
     jobs = [p.job for p in todo if not p.not_applicable]
-    with tqdm(total=len(jobs), unit="run", disable=not jobs) as bar:
-        for record in executor(jobs, workers):
+    bar = tqdm(total=len(jobs), unit="run", disable=not jobs)
+    with bar, closing(executor(jobs, scale)) as finished:
+        for record in finished:
             done.append(record)
             tqdm.write(_line(record), file=sys.stdout)
             bar.update()

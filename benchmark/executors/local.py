@@ -1,0 +1,136 @@
+"""On this machine: in this process, or in parallel ones."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections import deque
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from benchmark import stopping
+from benchmark.executors import TRIES, Records, Scale
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    from benchmark.execute import Job
+    from benchmark.records import Record
+
+PATIENCE = 5.0
+"""Seconds that workers have to finish writing when the run is interrupted."""
+
+
+def serial(jobs: Sequence[Job], scale: Scale) -> Records:
+    """One job after the other, in this process."""
+    from benchmark.execute import execute
+
+    for job in jobs:
+        yield execute(job)
+
+
+def processes(jobs: Sequence[Job], scale: Scale) -> Records:
+    """Parallel processes on this machine, one torch thread each (joblib's loky).
+
+    When a worker is killed, all die with it. The jobs that were at hand then, and have left no
+    record, are executed again one at a time: the one that kills its worker every time is recorded
+    as failed.
+    """
+    waiting = deque(jobs)
+    while waiting:
+        at_hand = yield from _in_parallel(waiting, scale.workers)
+        for job in at_hand:
+            yield _alone(job)
+
+
+def _in_parallel(waiting: deque[Job], workers: int) -> Generator[Record, None, list[Job]]:
+    """Execute jobs until there are no more, or a worker dies; returns what was at hand then."""
+    from concurrent.futures import FIRST_COMPLETED, wait
+
+    with _pool(workers) as pool:
+        futures = {}
+        while waiting or futures:
+            while waiting and len(futures) < 2 * workers:  # one is ready when one ends
+                job = waiting.popleft()
+                futures[_submit(pool, job)] = job
+            for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                if _worker_died(future):
+                    return list(futures.values())
+                del futures[future]
+                yield future.result()
+    return []
+
+
+def _alone(job: Job) -> Record:
+    """Execute a job in a process of its own, again if that dies."""
+    from benchmark.execute import lost
+    from benchmark.records import find
+
+    causes, tries = [], 0
+    while tries < TRIES:
+        found = find(job.spec, job.results)
+        if found is not None:
+            return found
+        with _pool(1) as pool:
+            future = _submit(pool, job)
+            if not _worker_died(future):
+                return future.result()
+            tries += 1
+            causes += re.findall(r"SIG\w+|EXIT\(\d+\)", str(future.exception()))[-1:]
+    return lost(job, f"its process died {TRIES} times ({', '.join(causes)}); out of memory?")
+
+
+def _submit(pool: ProcessPoolExecutor, job: Job) -> Future[Record]:
+    from concurrent.futures import Future
+    from concurrent.futures.process import BrokenProcessPool
+
+    try:
+        return pool.submit(_work, job)
+    except BrokenProcessPool as error:
+        future: Future[Record] = Future()
+        future.set_exception(error)
+        return future
+
+
+def _worker_died(future: Future[Record]) -> bool:
+    """Whether its worker was killed, or told to stop by someone else than this process."""
+    from concurrent.futures.process import BrokenProcessPool
+
+    return isinstance(future.exception(), (BrokenProcessPool, stopping.Interrupted))
+
+
+def _work(job: Job) -> Record:
+    """In a worker process."""
+    from benchmark.execute import execute
+
+    with stopping.working():
+        return execute(job)
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes that are gone at the end, at once if it is not the usual one."""
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    # Idle OpenMP threads that spin would slow every worker down many times on busy cores.
+    env = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    pool = ProcessPoolExecutor(
+        workers, env=env, initializer=stopping.become_worker, initargs=(os.getpid(),)
+    )
+    try:
+        yield pool
+        pool.shutdown()
+    except BaseException:
+        own = list(pool._processes.values())  # loky has no public list of them
+        for process in own:
+            process.terminate()
+        late = threading.Timer(PATIENCE, lambda: [process.kill() for process in own])
+        late.start()
+        pool.shutdown()  # what is at hand ends with what it is writing, and nothing else begins
+        late.cancel()
+        raise

@@ -1,0 +1,156 @@
+"""What may stop a run before its end: SIGINT and SIGTERM, the death of its parent, a time limit.
+
+None of them stops a write: `finishing` lets it end first.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+GRACE = 20.0
+"""Seconds that a run which is out of time has to reach its next Python instruction."""
+
+
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM arrived; not an `Exception`, so that no method takes it for its own."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class OutOfTime(BaseException):
+    """The run took longer than it may."""
+
+
+class _State:
+    """Of this process: what is being written, what waits for it, and what it is."""
+
+    writing = 0
+    waiting: int | None = None
+    busy = False
+    stopped: int | None = None
+    worker = False
+
+
+_lock = threading.Lock()
+
+
+@contextmanager
+def finishing() -> Iterator[None]:
+    """What is done inside ends before a signal or the parent's death stops the process."""
+    with _lock:
+        _State.writing += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _State.writing -= 1
+            waiting = None
+            if not _State.writing:
+                waiting, _State.waiting = _State.waiting, None
+        if waiting is not None:
+            signal.raise_signal(waiting)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGINT and SIGTERM raise `Interrupted` inside; a second one has its usual effect."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: object) -> None:
+        if _State.writing:
+            _State.waiting = number
+            return
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        raise Interrupted(number)
+
+    before = [signal.signal(each, handle) for each in SIGNALS]
+    try:
+        yield
+    finally:
+        for each, handler in zip(SIGNALS, before, strict=True):
+            signal.signal(each, handler)
+
+
+def become_worker(parent: int) -> None:
+    """Make this process one that runs jobs for ``parent``, and ends when that process does.
+
+    SIGINT, which a terminal sends to all, is left to the parent. SIGTERM stops the job at hand and
+    all that follow; the process itself stays until the parent ends it.
+    """
+
+    def handle(number: int, frame: object) -> None:
+        _State.stopped = number
+        if _State.writing:
+            _State.waiting = number
+        elif _State.busy:
+            raise Interrupted(number)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        while _State.writing:
+            time.sleep(0.01)
+        os._exit(1)
+
+    _State.worker = True
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, handle)
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def working() -> Iterator[None]:
+    """Around a job in a process that has become a worker."""
+    if _State.stopped is not None:
+        raise Interrupted(_State.stopped)
+    _State.busy = True
+    try:
+        yield
+    finally:
+        _State.busy = False
+
+
+@contextmanager
+def deadline(seconds: float | None, abandon: Callable[[], None]) -> Iterator[None]:
+    """Raise `OutOfTime` in this thread if what is done inside takes longer than ``seconds``.
+
+    It is raised between two Python instructions. A call that does not return within `GRACE`
+    seconds more cannot be stopped: ``abandon`` is called, and the process ends if it is a worker.
+    """
+    if seconds is None:
+        yield
+        return
+    thread = ctypes.c_ulong(threading.get_ident())
+    lock = threading.Lock()
+    over = threading.Event()
+
+    def guard() -> None:
+        if over.wait(seconds):
+            return
+        with lock:
+            if not over.is_set():
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(OutOfTime))
+        if not over.wait(GRACE) and _State.worker:
+            abandon()
+            os._exit(1)
+
+    threading.Thread(target=guard, daemon=True).start()
+    try:
+        yield
+    finally:
+        with lock:
+            over.set()
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, None)

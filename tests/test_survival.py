@@ -1,0 +1,236 @@
+"""What a run survives: kills, signals, full disks, methods that misbehave, damaged records."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark import cli, records
+from methods.common.registry import REGISTRY
+from tests.problems import dataset, run_spec
+from tests.survival import Workplace, alive, comparable, reasons, wait_until
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return Workplace(tmp_path_factory.mktemp("survival"))
+
+
+@pytest.fixture
+def run(place, monkeypatch):
+    """`run` in this process, without its report, on results folders below the workplace."""
+    before = dict(REGISTRY)
+    monkeypatch.setattr("benchmark.run.report", lambda options: 0)
+    monkeypatch.setenv("EO_TEST_LOG", str(place.log))
+
+    def call(results: str, *more: str, methods: str = "steady") -> int:
+        place.log.unlink(missing_ok=True)
+        return cli.main(place.arguments(results, "--executor", "serial", *more, methods=methods))
+
+    yield call
+    for key in REGISTRY.keys() - before.keys():
+        del REGISTRY[key]
+    for name in [name for name in sys.modules if name.startswith("methods.plugins.")]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def undisturbed(run, place):
+    """The records of three runs that nothing disturbed."""
+    if not place.records("undisturbed"):
+        assert run("undisturbed") == 0
+    return comparable(place.folder / "undisturbed")
+
+
+def test_failures_are_recorded_with_their_reasons_and_the_others_go_on(run, place):
+    methods = "raises,exhausts_memory,exhausts_python,diverges,exits,never_ends,predicts_nan,steady"
+    assert run("failing", "--folds", "0", "--timeout", "0.5", methods=methods) == 1
+    found, _ = records.read_all(place.folder / "failing")
+    assert Counter(record.status for record in found) == {"failed": 7, "done": 1}
+    why = reasons(found)
+    assert why["steady"] is None
+    assert "two and two are five" in why["raises"] and "quick_methods.py" in why["raises"]
+    assert "out of memory" in why["exhausts_memory"] and "out of memory" in why["exhausts_python"]
+    assert "became nan" in why["diverges"]
+    assert "SystemExit" in why["exits"]
+    assert why["never_ends"] == "exceeded the time limit of 0.5 s"
+    assert "not finite" in why["predicts_nan"]
+
+    assert run("failing", "--folds", "0", methods=methods.replace("never_ends,", "")) == 1
+    assert place.begun() == 0
+    assert run("failing", "--folds", "0,1", "--retry", "failed", methods="raises,steady") == 1
+    assert place.begun() == 3  # the failed one, and two of the fold that was not there
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "foreign", "another", "predictions"])
+def test_a_damaged_record_is_named_moved_aside_and_run_again(
+    run, place, undisturbed, capsys, damage
+):
+    results = place.folder / damage
+    shutil.copytree(place.folder / "undisturbed", results)
+    path, other, _ = place.records(damage)
+    if damage == "predictions":
+        path.with_suffix(".npz").write_bytes(b"half")
+    else:
+        content = path.read_bytes()
+        another = other.read_bytes()
+        path.write_bytes(
+            {"truncated": content[:-200], "empty": b"", "foreign": b"{}", "another": another}[
+                damage
+            ]
+        )
+    assert run(damage) == 0
+    assert place.begun() == 1
+    assert path.stem in (told := capsys.readouterr().err) and "moved to" in told
+    aside = path.with_suffix(".damaged")
+    assert aside.exists()
+    aside.unlink()
+    assert comparable(results) == undisturbed
+
+
+def test_changed_data_are_noticed_and_their_runs_kept_apart(run, place, undisturbed, capsys):
+    shutil.copytree(place.folder / "undisturbed", place.folder / "changed")
+    table = place.folder / "data/lfmc/training_features.csv"
+    content = table.read_text()
+    try:
+        lines = content.splitlines(keepends=True)
+        table.write_text("".join(lines[:-1]))
+        assert run("changed") == 0
+    finally:
+        table.write_text(content)
+    assert "lfmc: its data have changed since 3 recorded runs" in capsys.readouterr().out
+    assert place.begun() == 3
+    after = comparable(place.folder / "changed")
+    assert len(after) == 12 and undisturbed.items() <= after.items()
+
+
+def test_a_full_disk_is_named_and_loses_nothing(run, place, undisturbed, capfd):
+    assert run("full", "--folds", "0") == 0
+    before = {p: p.read_bytes() for p in place.records("full")}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        code = run("full")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    told = capfd.readouterr().err
+    assert code == 2 and "Traceback" not in told
+    assert f"{place.folder}/full/records/lfmc/steady: cannot be written to (File too large)" in told
+    assert {p: p.read_bytes() for p in place.records("full")} == before
+    assert not place.strays("full")
+    assert run("full") == 0
+    assert place.begun() == 2
+    assert comparable(place.folder / "full") == undisturbed
+
+
+def test_a_killed_run_goes_on_where_it_was(place, undisturbed):
+    """Two kills here, twenty in `make soak`."""
+    for _ in range(2):
+        kill_and_resume(place, "killed", undisturbed, delay=0.1)
+
+
+def kill_and_resume(place: Workplace, results: str, expected: dict, delay: float) -> None:
+    """Kill a run and all its processes some time after it began to train; run again; compare."""
+    shutil.rmtree(place.folder / results, ignore_errors=True)
+    place.log.unlink(missing_ok=True)
+    process = place.start(results, "--executor", "serial", pause=0.02)
+    wait_until(lambda: place.begun() or process.poll() is not None)
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    recorded = {p: p.read_bytes() for p in place.records(results)}
+    place.log.unlink()
+    process = place.start(results, "--executor", "serial")
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert place.begun() == 3 - len(recorded)
+    assert f"{len(recorded)} were recorded already" in out
+    assert {p: p.read_bytes() for p in recorded} == recorded
+    assert comparable(place.folder / results) == expected
+    assert not place.strays(results)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.soak)],
+)
+def test_a_signal_ends_a_run_in_time_and_says_how_to_resume(place, number, code):
+    place.log.unlink(missing_ok=True)
+    results = f"interrupted-{code}"
+    process = place.start(results, "--executor", "processes", "--workers", "2", pause=0.2)
+    wait_until(lambda: place.begun() >= 3 or process.poll() is not None)
+    sent = time.monotonic()
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does
+    else:
+        process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert time.monotonic() - sent < 10
+    assert "give the same command again" in err and "Traceback" not in err
+    wait_until(lambda: not alive(process.pid), 5)
+    assert not place.strays(results)
+
+
+def test_a_killed_worker_costs_no_other_run(place):
+    """One method kills its worker every time, one once; all other runs are done."""
+    place.log.unlink(missing_ok=True)
+    process = place.start(
+        "workers",
+        *("--executor", "processes", "--workers", "2", "--folds", "0"),
+        methods="kills,kills_once,steady",
+    )
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 1, err
+    found, _ = records.read_all(place.folder / "workers")
+    assert {r.spec.method: r.status for r in found} == {
+        "kills": "failed",
+        "kills_once": "done",
+        "steady": "done",
+    }
+    assert "its process died 2 times (SIGKILL, SIGKILL)" in reasons(found)["kills"]
+
+
+def test_two_runs_at_once_record_everything_once(place, undisturbed):
+    both = [place.start("both", "--executor", "serial", pause=0.02) for _ in range(2)]
+    for process in both:
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+    assert comparable(place.folder / "both") == undisturbed
+    assert not place.strays("both")
+
+
+def test_what_dead_processes_left_is_swept_and_what_living_ones_write_stays(tmp_path):
+    folder = tmp_path / "records/lfmc/steady"
+    folder.mkdir(parents=True)
+    with records.atomic(folder / "alive.json") as file:
+        own = Path(file.name)
+        dead = own.with_name(own.name.replace(f"-{os.getpid()}-", "-4194305-"))
+        elsewhere = own.with_name(dead.name.replace(os.uname().nodename, "another-machine"))
+        dead.touch()
+        elsewhere.touch()
+        records.sweep(tmp_path)
+        assert own.exists() and elsewhere.exists() and not dead.exists()
+
+
+def test_writers_that_differ_leave_one_whole_record(tmp_path):
+    """As two machines do whose numbers differ in the last bit."""
+    spec = run_spec("single", dataset())
+    record = records.Record(spec.id, spec, "done")
+    values = [{"ids": np.array(["a"]), "m1": np.full(1000, v)} for v in range(8)]
+    with ThreadPoolExecutor(len(values)) as pool:
+        written = list(pool.map(lambda v: records.write(record, v, tmp_path), values))
+    found = records.load(spec, tmp_path)
+    assert records.read_predictions(found, tmp_path)[1]["m1"].shape == (1000,)
+    assert len(list(record.path(tmp_path).parent.iterdir())) == 2
+    assert found in written
