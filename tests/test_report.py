@@ -75,6 +75,18 @@ def test_the_gain_is_paired_by_fold_in_the_better_direction(tmp_path):
     assert row.gain.mean > 0  # more skill, less error
 
 
+def test_a_table_says_whose_defaults_were_tuned_on_its_datasets(tmp_path):
+    origins = {"mdico": "these datasets", "kd": "elsewhere", "single": "this benchmark"}
+    made_up = [run(m, f, entry={"defaults_from": o}) for m, o in origins.items() for f in range(2)]
+    report(made_up, tmp_path)
+    said = (
+        "Defaults tuned by their authors on these datasets: mdico; carried over from elsewhere: "
+        "kd; all others chosen here."
+    )
+    assert said in (tmp_path / "out/leaderboard.md").read_text()
+    assert any(said in path.read_text() for path in (tmp_path / "out/tables").glob("*"))
+
+
 def test_without_single_there_is_no_gain(tmp_path):
     report(runs({"kd": 1.0}), tmp_path)
     text = (tmp_path / "out/leaderboard.md").read_text()

@@ -216,7 +216,7 @@ def deployment_title(deployment: str) -> str:
 def notes(summary: Summary) -> list[str]:
     """Footnotes of every table of a group."""
     group = summary.group
-    lines = [UNTUNED]
+    lines = [UNTUNED, *_defaults(summary)]
     if summary.has_reference:
         lines.append(
             f"Gain over {REFERENCE}: mean over {group.unit}s of the paired difference in "
@@ -226,6 +226,22 @@ def notes(summary: Summary) -> list[str]:
     if any(0 < row.runs < len(group.planned) for row in summary.rows):
         lines.append(f"A row with missing {group.unit}s is not comparable with the others.")
     return lines
+
+
+def _defaults(summary: Summary) -> list[str]:
+    """Which methods have an edge: defaults that their authors tuned on these very datasets."""
+    group = summary.group
+    scored = {row.method for row in summary.rows} - set(group.hidden)
+    parts = []
+    for origin, words in (
+        ("these datasets", "tuned by their authors on these datasets"),
+        ("elsewhere", "carried over from elsewhere"),
+    ):
+        own = [m for m in group.entries if m in scored]
+        own = [m for m in own if group.entries[m]["defaults_from"] == origin]
+        if own:
+            parts.append(f"{words}: {', '.join(own)}")
+    return [f"Defaults {'; '.join(parts)}; all others chosen here."] if parts else []
 
 
 def no_test(summary: Summary) -> list[str]:
