@@ -3,8 +3,11 @@
 Mena, Arenas, Dengel 2024, "Increasing the robustness of model predictions to missing sensors in
 Earth observation", arXiv 2407.15512. Released with fmenat/CoM-views.
 
-What differs from the released code, and why: ρ_m is added out of place (the release changes the
-encoder's output itself).
+What differs from the released code, and why:
+
+- All sensors of a batch go through the head together. The release's BatchNorm there normalises each
+  sensor by itself in training, and by statistics of their mixture at inference.
+- ρ_m is added out of place; the release changes the encoder's output itself.
 """
 
 from __future__ import annotations
@@ -29,8 +32,12 @@ class SensorNet(nn.Module):
         self.rho = nn.Parameter(torch.randn(dim))
         self.head = head
 
+    def embed(self, x: Tensor) -> Tensor:
+        """E_m(x_m) + ρ_m, (B, D)."""
+        return self.encoder(x) + self.rho
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.encoder(x) + self.rho)
+        return self.head(self.embed(x))
 
 
 class ESensI(Method):
@@ -40,13 +47,14 @@ class ESensI(Method):
         self, modalities: Mapping[str, ModalitySpec], task: TaskSpec, encoder: EncoderFactory
     ) -> None:
         super().__init__(modalities, task, encoder)
-        head = mlp_head(encoder.dim, task.outputs)
+        self.head = mlp_head(encoder.dim, task.outputs)
         self.nets = nn.ModuleDict(
-            {m: SensorNet(encoder(spec), head, encoder.dim) for m, spec in modalities.items()}
+            {m: SensorNet(encoder(spec), self.head, encoder.dim) for m, spec in modalities.items()}
         )
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        s = [net(batch.x[m]) for m, net in self.nets.items()]
+        z = [net.embed(batch.x[m]) for m, net in self.nets.items()]
+        s = self.head(torch.cat(z)).chunk(len(z))
         return {"task": sum(self.task.loss(s_m, batch.y) for s_m in s)}
 
     def stages(self) -> list[Stage]:
@@ -60,6 +68,7 @@ register(
     Entry(
         key="esensi",
         method=ESensI,
+        version=2,
         family="dropout fusion",
         summary="One head shared by all sensors, told by a learned vector which one it reads.",
         losses="Σ_m ℓ(h(z_m + ρ_m), y)",

@@ -519,7 +519,7 @@ def test_esensi_shares_its_head_and_nothing_else():
     assert torch.allclose(method.losses(batch)["task"], expected)
 
 
-def test_esensi_with_own_heads_and_no_vector_is_a_pool_of_single_nets():
+def test_esensi_without_vectors_is_a_pool_of_single_nets_with_one_head():
     specs, task = problems.modalities(), problems.task("multiclass")
     method = build("esensi", specs, task).eval()
     batch = problems.batch(specs, task)
@@ -527,10 +527,20 @@ def test_esensi_with_own_heads_and_no_vector_is_a_pool_of_single_nets():
     for m, net in method.nets.items():
         single = build("single", {m: specs[m]}, task).eval()
         net.encoder.load_state_dict(single.net.encoder.state_dict())
-        net.head = single.net.head
+        single.net.head = method.head
         nn.init.zeros_(net.rho)
         pool = pool + single.losses(batch)["task"]
     assert torch.allclose(method.losses(batch)["task"], pool, atol=1e-6)
+
+
+def test_esensi_normalises_all_sensors_together_as_it_does_at_inference():
+    specs, task = problems.modalities(), problems.task("multiclass")
+    method = build("esensi", specs, task).train()
+    (norm,) = (layer for layer in method.head if isinstance(layer, nn.BatchNorm1d))
+    sizes = []
+    norm.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    method.losses(problems.batch(specs, task, size=8))
+    assert sizes == [16]
 
 
 def test_esensi_vectors_differ_between_sensors():
