@@ -41,7 +41,8 @@ class Job:
     """A run and where it finds its data and leaves its record; none of that enters the id.
 
     prepared: folder of the prepared dataset. plugins: method files that the user named. timeout:
-    seconds that the run may take.
+    seconds that the run may take. keep_features: whether the features of the test part are kept
+    beside the predictions.
     """
 
     spec: RunSpec
@@ -50,9 +51,10 @@ class Job:
     device: str = "cpu"
     plugins: tuple[Path, ...] = ()
     timeout: float | None = None
+    keep_features: bool = False
 
 
-Predictions = dict[str, np.ndarray]
+Arrays = dict[str, np.ndarray]
 
 
 def execute(job: Job) -> Record:
@@ -61,15 +63,18 @@ def execute(job: Job) -> Record:
     Raises `UserError` if the record cannot be written, or the data are not those of the spec.
     """
     prepare_process(job)
-    found = find(job.spec, job.results)
-    return found or write(*compute(job), job.results)
+    if found := find(job.spec, job.results):
+        return found
+    record, predictions, features = compute(job)
+    return write(record, predictions, job.results, features)
 
 
-def compute(job: Job) -> tuple[Record, Predictions | None]:
-    """Run a job; what several runs need is kept below its results folder.
+def compute(job: Job) -> tuple[Record, Arrays | None, Arrays | None]:
+    """Run a job: record, predictions and features as `benchmark.records.write` takes them.
 
-    A run that raises, gives values that are not finite or exceeds its time limit gives a record
-    with status "failed" and the reason, and no predictions.
+    What several runs need is kept below its results folder. A run that raises, gives values that
+    are not finite or exceeds its time limit gives a record with status "failed" and the reason,
+    and nothing else.
     """
     dataset, fold = _data(job)
 
@@ -82,6 +87,7 @@ def compute(job: Job) -> tuple[Record, Predictions | None]:
             data = _fold_data(job.prepared, _protocol(job), fold.number, job.device)
             trained = fit(job.spec, dataset.modalities, data, ArtefactStore(job.results))
             predictions = {m: predict(p, m, data) for m, p in trained.predictors.items()}
+            features = features_of(trained, data.test) if job.keep_features else None
             y = dataset.y[fold.test]
             record = Record(
                 **_common(job, dataset, fold),
@@ -91,13 +97,14 @@ def compute(job: Job) -> tuple[Record, Predictions | None]:
                 cost=_cost(trained, data.test),
             )
     except OutOfTime:
-        return failed(late), None
+        return failed(late), None, None
     except UserError:  # not the run's own fault, but that of the disk
         raise
     except (Exception, SystemExit) as error:  # a failure of a method is a result; others go on
         log.debug("%s failed", job.spec, exc_info=True)
-        return failed(str(error) if isinstance(error, TrainingError) else _describe(error)), None
-    return record, {"ids": dataset.ids[fold.test], **predictions}
+        reason = str(error) if isinstance(error, TrainingError) else _describe(error)
+        return failed(reason), None, None
+    return record, {"ids": dataset.ids[fold.test], **predictions}, features
 
 
 def not_applicable(job: Job, reason: str) -> Record:
@@ -128,6 +135,22 @@ def predict(predictor: nn.Module, m: str, data: FoldData) -> np.ndarray:
     if bad:
         raise TrainingError(f"{bad} of {found.size} predicted values of '{m}' are not finite")
     return found
+
+
+def features_of(trained: Trained, test: Part) -> dict[str, np.ndarray]:
+    """ "<deployment>/<part>" → features (n_test, D) of the predictors that tell parts apart.
+
+    Such a predictor has a method ``features``: x_m → part ("shared", "specific", ...) → (B, D).
+    """
+    collected: dict[str, list[np.ndarray]] = {}
+    for m, predictor in trained.predictors.items():
+        if m == ALL or not hasattr(predictor, "features"):
+            continue
+        with torch.inference_mode():
+            for batch in test.only((m,)).in_order():
+                for part, z in predictor.features(batch.x[m]).items():
+                    collected.setdefault(f"{m}/{part}", []).append(z.float().cpu().numpy())
+    return {name: np.concatenate(parts) for name, parts in collected.items()}
 
 
 def prepare_process(job: Job) -> None:

@@ -2,6 +2,7 @@
 
     <results>/records/<dataset>/<method>/<id>.json     everything but the predictions
     <results>/records/<dataset>/<method>/<id>.npz      predictions, named with their sha256 above
+    <results>/records/<dataset>/<method>/<id>.features.npz   where a run was asked to keep them
 
 The predictions are written first; the record follows by an atomic rename, so that a record that
 exists is whole. The first to record a run is believed; several processes, on several machines, may
@@ -50,7 +51,8 @@ class Record:
     tells. cost: seconds, steps, training_flops, training_parameters; inference_parameters and
     inference_flops by deployment.
     environment: versions, git revision, device: where it ran, never part of the id.
-    predictions_sha256: digest of the ``.npz`` beside the record.
+    predictions_sha256, features_sha256: digests of the ``.npz`` and the ``.features.npz`` beside
+    the record.
     """
 
     id: str
@@ -64,6 +66,7 @@ class Record:
     cost: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     predictions_sha256: str | None = None
+    features_sha256: str | None = None
     created: str = ""
 
     def path(self, results: Path) -> Path:
@@ -118,21 +121,31 @@ ATTEMPTS = 10
 """To commit a record while other processes commit the same one with other bytes."""
 
 
-def write(record: Record, predictions: Mapping[str, np.ndarray] | None, results: Path) -> Record:
-    """Commit a record and return it with the digest of its predictions.
+def write(
+    record: Record,
+    predictions: Mapping[str, np.ndarray] | None,
+    results: Path,
+    features: Mapping[str, np.ndarray] | None = None,
+) -> Record:
+    """Commit a record and return it with the digests of what lies beside it.
 
     If the run is recorded as done already, that record stays and is returned. predictions:
-    deployment → (n_test, C) or (n_test,), and the sample ids (n_test,) under "ids".
+    deployment → (n_test, C) or (n_test,), and the sample ids (n_test,) under "ids". features:
+    "<deployment>/<part>" → (n_test, D), or None if they are not kept.
     """
     import numpy as np
 
     path = record.path(results)
-    content = None
-    if predictions is not None:
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **predictions)
-        content = buffer.getvalue()
-        record = replace(record, predictions_sha256=hashlib.sha256(content).hexdigest())
+    beside: dict[Path, bytes] = {}
+    for arrays, suffix, digest in (
+        (predictions, ".npz", "predictions_sha256"),
+        (features, ".features.npz", "features_sha256"),
+    ):
+        if arrays:
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, **arrays)
+            content = beside[path.with_suffix(suffix)] = buffer.getvalue()
+            record = replace(record, **{digest: hashlib.sha256(content).hexdigest()})
     document = {"schema": SCHEMA, **asdict(record)}
     text = json.dumps(document, allow_nan=False, ensure_ascii=False).encode() + b"\n"
     with finishing():
@@ -142,12 +155,12 @@ def write(record: Record, predictions: Mapping[str, np.ndarray] | None, results:
                 return found
             if attempt:  # not in step with whoever else writes it
                 time.sleep(random.SystemRandom().uniform(0, 0.01 * 2**attempt))
-            if content is not None:
-                with atomic(path.with_suffix(".npz")) as file:
+            for place, content in beside.items():
+                with atomic(place) as file:
                     file.write(content)
             with atomic(path) as file:
                 file.write(text)
-            if content is None:
+            if not beside:
                 return record
         # Between its predictions and its record, another process has put others each time.
         raise UserError(f"{path}: other processes keep writing it; stop all but one, run again")
@@ -222,18 +235,33 @@ def read_predictions(record: Record, results: Path) -> tuple[np.ndarray, dict[st
 
     Raises `UserError` if the file is missing, damaged, or not the one that the record vouches for.
     """
+    path = record.path(results).with_suffix(".npz")
+    predictions = _read_arrays(path, record.predictions_sha256, "predictions")
+    if "ids" not in predictions:
+        raise _not_those(path, "predictions", "it has no sample ids")
+    return predictions.pop("ids"), predictions
+
+
+def read_features(record: Record, results: Path) -> dict[str, np.ndarray]:
+    """ "<deployment>/<part>" → features (n_test, D) that a run kept; errors as above."""
+    path = record.path(results).with_suffix(".features.npz")
+    return _read_arrays(path, record.features_sha256, "features")
+
+
+def _read_arrays(path: Path, sha256: str | None, what: str) -> dict[str, np.ndarray]:
     import numpy as np
 
-    path = record.path(results).with_suffix(".npz")
     try:
         content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != record.predictions_sha256:
+        if hashlib.sha256(content).hexdigest() != sha256:
             raise ValueError("its sha256 is not the one in the record")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            predictions = {name: arrays[name] for name in arrays.files}
-            return predictions.pop("ids"), predictions
+            return {name: arrays[name] for name in arrays.files}
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        message = (
-            f"{path}: not the predictions of its record ({error}); delete the record and rerun"
-        )
-        raise UserError(message) from error
+        raise _not_those(path, what, str(error)) from error
+
+
+def _not_those(path: Path, what: str, reason: str) -> UserError:
+    return UserError(
+        f"{path}: not the {what} of its record ({reason}); delete the record and rerun"
+    )

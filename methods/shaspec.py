@@ -77,6 +77,11 @@ class Alone(nn.Module):
         f = self.compose(r, self.specific(h))
         return self.head(torch.cat([r] * self.before + [f] + [r] * self.after, dim=1))
 
+    def features(self, x: Tensor) -> dict[str, Tensor]:
+        """Shared and specific features, for pictures of the feature space."""
+        h = self.stem(x)
+        return {"shared": self.shared(h), "specific": self.specific(h)}
+
 
 class ShaSpec(Method):
     """L = ℓ(h([f_1; ...; f_M]), y) + α L_shared + β L_spec, first on all modalities, then on some.

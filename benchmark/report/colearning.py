@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from benchmark.report.frame import ALL, own_curves
 from benchmark.report.statistics import Comparison, ratio_interval
 from benchmark.report.summary import REFERENCE, Row, Summary, in_order
@@ -82,15 +80,20 @@ def gaps(summary: Summary) -> list[Gap]:
 class Ablation:
     """What a variant loses against the whole method at one modality, where all runs are there.
 
-    difference: by fold or seed, positive if the variant is better. comparison: with 0.
+    paired: differences by fold or seed, positive if the variant is better; difference: their mean.
+    comparison: of it with 0, where there is evidence.
     """
 
     method: str
     variant: str
     modality: str
     row: Row
-    difference: float | None
+    paired: tuple[float, ...]
     comparison: Comparison | None
+
+    @property
+    def difference(self) -> float | None:
+        return math.fsum(self.paired) / len(self.paired) if self.paired else None
 
 
 def ablations(summary: Summary) -> list[Ablation]:
@@ -104,7 +107,7 @@ def ablations(summary: Summary) -> list[Ablation]:
             if whole is None:
                 continue
             a, b = (r.metric(metric.name).values for r in (row, whole))
-            paired = [metric.gain(a[unit], b[unit]) for unit in a if unit in b]
+            paired = tuple(metric.gain(a[unit], b[unit]) for unit in a if unit in b)
             both = summary.complete(row) and summary.complete(whole)
             found.append(
                 Ablation(
@@ -112,7 +115,7 @@ def ablations(summary: Summary) -> list[Ablation]:
                     row.method,
                     modality,
                     row,
-                    float(np.mean(paired)) if paired else None,
+                    paired,
                     summary.evidence.compare(row, whole) if summary.evidence and both else None,
                 )
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from benchmark.metrics import shown
@@ -72,35 +72,36 @@ def all_metrics(summary: Summary, deployment: str) -> tuple[list[str], list[list
 def costs(summary: Summary) -> tuple[list[str], list[list[str]]]:
     """Header and rows of what a method costs to train and to use."""
     group = summary.group
-    by_method: dict[str, list[Mapping[str, Any]]] = {}
-    for record in group.runs:
-        by_method.setdefault(record.spec.method, []).append(record.cost)
     header = ["method", "seconds", "steps", "training GFLOP", "trained parameters"]
     header += [f"{d}: {what}" for d in group.deployments for what in ("parameters", "MFLOP")]
+    with_runs = {record.spec.method for record in group.runs}
     rows = []
     for method in group.entries:
-        if method in by_method and method not in group.hidden:
-            own = by_method[method]
-            cells = [number(_mean(own, "seconds"), 1), number(_mean(own, "steps"), 0)]
-            flops = _mean(own, "training_flops")
-            cells.append(number(flops / 1e9 if flops is not None else None, 1))
-            cells.append(number(_mean(own, "training_parameters"), 0))
+        if method in with_runs and method not in group.hidden:
+            cells = [
+                number(mean_cost(group, method, "seconds"), 1),
+                number(mean_cost(group, method, "steps"), 0),
+                number(mean_cost(group, method, "training_flops", unit=1e9), 1),
+                number(mean_cost(group, method, "training_parameters"), 0),
+            ]
             for d in group.deployments:
-                cells.append(number(_mean(own, "inference_parameters", d), 0))
-                flops = _mean(own, "inference_flops", d)
-                cells.append(number(flops / 1e6 if flops is not None else None, 3))
+                cells.append(number(mean_cost(group, method, "inference_parameters", d), 0))
+                cells.append(number(mean_cost(group, method, "inference_flops", d, unit=1e6), 3))
             rows.append([method, *cells])
     return header, rows
 
 
-def _mean(costs: Sequence[Mapping[str, Any]], *keys: str) -> float | None:
-    """Mean of a cost over the runs that state it."""
+def mean_cost(group: Group, method: str, *keys: str, unit: float = 1.0) -> float | None:
+    """Mean of a cost over the runs of a method, None if one does not state it."""
     found = []
-    for value in costs:
-        for key in keys:
-            value = value.get(key) if isinstance(value, Mapping) else None
-        if isinstance(value, int | float) and math.isfinite(value):
-            found.append(value)
+    for record in group.runs:
+        if record.spec.method == method:
+            value: Any = record.cost
+            for key in keys:
+                value = value.get(key) if isinstance(value, Mapping) else None
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                return None
+            found.append(value / unit)
     return math.fsum(found) / len(found) if found else None
 
 

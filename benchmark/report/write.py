@@ -78,7 +78,7 @@ def write_report(
     if figures:
         from benchmark.report.figures import draw_all
 
-        draw_all(summaries, comparisons, files.binary)
+        draw_all(summaries, comparisons, files.binary, results=results, cache=cache)
     files.finish()
     return Report(found, summaries, out, tuple(files.paths))
 

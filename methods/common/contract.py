@@ -146,6 +146,8 @@ class Method(nn.Module):
     def predictor(self, m: str) -> nn.Module:
         """Module x_m → output (B, task.outputs) that works from its own state alone.
 
-        For a bound, ``m`` is `ALL` and the input is x by modality.
+        For a bound, ``m`` is `ALL` and the input is x by modality. A module that also has
+        ``features``, x_m → part ("shared", "specific", "unused") → (B, D), is in the pictures of
+        the feature space.
         """
         raise NotImplementedError

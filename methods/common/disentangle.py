@@ -57,3 +57,9 @@ class DisentangledNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         z = self.disentangle(x)
         return self.head(torch.cat([z.spe, z.sha], dim=1))
+
+    def features(self, x: Tensor) -> dict[str, Tensor]:
+        """The parts of the features by name, for pictures of the feature space."""
+        z = self.disentangle(x)
+        parts = {"shared": z.sha, "specific": z.spe, "unused": z.unu}
+        return {name: part for name, part in parts.items() if part.shape[1]}

@@ -1,119 +1,24 @@
-"""Figures, each as PNG and SVG. Colours are those of families, the same in every figure."""
+"""Scores: their distributions, gains, learning curves and ranks across datasets."""
 
 from __future__ import annotations
 
-import io
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from benchmark.report.across import MANY, Across
+from benchmark.report.figures.style import caption, colour, family_legend, label
 from benchmark.report.frame import ALL, FAMILIES, Group, own_curves
 from benchmark.report.summary import REFERENCE, Row, Summary, in_order
-from benchmark.report.text import one_line, shortened
-from benchmark.report.wording import UNTUNED, error_bars, file_name, heading, p_value, slug, title
+from benchmark.report.text import one_line
+from benchmark.report.wording import UNTUNED, error_bars, heading, p_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-Save = Callable[[str, bytes], None]
-
-STYLE = {
-    "svg.hashsalt": "eo-colearning-benchmark",
-    "figure.constrained_layout.use": True,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 10,
-    "axes.labelsize": 9,
-    "font.size": 9,
-    "grid.color": "0.9",
-    "grid.linewidth": 0.6,
-    "axes.edgecolor": "0.7",
-    "axes.linewidth": 0.8,
-    "legend.fontsize": 8,
-    "savefig.dpi": 200,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-}
-NAME_LENGTH = 28
-"""Longer names of methods are cut in figures; tables have them whole."""
-
-
-def draw_all(summaries: Sequence[Summary], comparisons: Sequence[Across], save: Save) -> None:
-    """Draw every figure that the groups give; ``save`` gets its name and content."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import seaborn as sns
-
-    with_scores = [s for s in summaries if any(row.runs for row in s.rows)]
-    with matplotlib.rc_context():
-        sns.set_theme(style="whitegrid", rc=STYLE)
-        for summary in with_scores:
-            name = slug(summary.group)
-            _save(distributions(summary), f"{name}-scores", save)
-            _save(learning_curves(summary), f"{name}-learning-curves", save)
-        for kind in dict.fromkeys(_comparable(s.group) for s in with_scores):
-            same = [s for s in with_scores if _comparable(s.group) == kind]
-            _save(gain_map(same), file_name("gains", *kind), save)
-        for comparison in comparisons:
-            if comparison.ranks:
-                name = file_name("ranks", comparison.source, comparison.protocol)
-                _save(critical_difference(comparison), name, save)
-
-
-def _comparable(group: Group) -> tuple[str, str]:
-    return group.source, group.protocol["name"]
-
-
-def _save(figure: Figure | None, name: str, save: Save) -> None:
-    """Both formats of a figure, without dates, so that the same records give the same bytes."""
-    from matplotlib import pyplot as plt
-
-    if figure is None:
-        return
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once, for both
-    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=suffix, metadata=metadata)
-        save(f"figures/{name}.{suffix}", buffer.getvalue())
-    plt.close(figure)
-
-
-def colour(family: str) -> tuple[float, float, float]:
-    """The colour of a family, told apart also by the colour-blind; pink for unknown ones."""
-    import seaborn as sns
-
-    palette = sns.color_palette("colorblind", 10)
-    greys = {"control": (0.3, 0.3, 0.3), "bound": (0.6, 0.6, 0.6)}
-    others = [family for family in FAMILIES if family not in greys]
-    places = dict(zip(others, (0, 1, 2, 4, 9, 3), strict=True))
-    return greys.get(family) or palette[places.get(family, 6)]
-
-
-def label(name: str) -> str:
-    """A foreign name as matplotlib shows it: short, and its dollars are no formulas."""
-    return shortened(name, NAME_LENGTH).replace("$", r"\$")
-
-
-def _caption(figure: Figure, group: Group, *lines: str) -> None:
-    """What the figure is of, below it."""
-    text = "\n".join(textwrap.fill(one_line(line), 110) for line in (title(group), *lines))
-    figure.supxlabel(text.replace("$", r"\$"), fontsize=8, x=0.01, ha="left", color="0.3")
-
-
-def _family_legend(figure: Figure, families: Sequence[str]) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [
-        Line2D([], [], marker="o", linestyle="", color=colour(family), label=label(family))
-        for family in dict.fromkeys(families)
-    ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=5, frameon=False)
 
 
 def distributions(summary: Summary) -> Figure:
@@ -148,10 +53,10 @@ def distributions(summary: Summary) -> Figure:
     names = [label(m) + (" (sees all)" if m in bounds else "") for m in order]
     axes[0][0].set_yticks(range(len(order)), names)
     axes[0][0].set_ylim(len(order) - 0.4, -0.6)
-    _family_legend(figure, [group.entries[m]["family"] for m in order])
+    family_legend(figure, [group.entries[m]["family"] for m in order])
     what = f"A point is a {group.unit}; diamond and bar: mean ± sd. Dashed: mean of {REFERENCE}."
     lines = [what, f"{error_bars(group)}.", UNTUNED]
-    _caption(figure, group, *lines)
+    caption(figure, group, *lines)
     return figure
 
 
@@ -284,7 +189,7 @@ def learning_curves(summary: Summary) -> Figure | None:
         plt.Line2D([], [], color="0.2", ls=styles[name], label=label(f"{name}")) for name in names
     ]
     figure.legend(handles=handles, loc="outside upper left", ncols=5, frameon=False)
-    _caption(
+    caption(
         figure,
         group,
         "By epoch of the last stage that trains the predictor; line and band: mean and range "

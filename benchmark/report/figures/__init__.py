@@ -1,0 +1,93 @@
+"""Figures, each as PNG and SVG. Colours are those of families, the same in every figure."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.report.across import Across
+from benchmark.report.figures.colearning import ablation_bars, cost_against_score, gap_bars
+from benchmark.report.figures.predictions import confusion_matrices, predicted_against_true
+from benchmark.report.figures.representations import feature_space
+from benchmark.report.figures.scores import (
+    critical_difference,
+    distributions,
+    gain_map,
+    learning_curves,
+)
+from benchmark.report.figures.style import STYLE
+from benchmark.report.frame import Group
+from benchmark.report.summary import Summary
+from benchmark.report.wording import file_name, slug
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Save = Callable[[str, bytes], None]
+
+
+def draw_all(
+    summaries: Sequence[Summary],
+    comparisons: Sequence[Across],
+    save: Save,
+    *,
+    results: Path,
+    cache: Path | None,
+) -> None:
+    """Draw every figure that the groups give; ``save`` gets its name and content.
+
+    results, cache: where predictions and features lie, and the targets of the test samples.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import seaborn as sns
+
+    with_scores = [s for s in summaries if any(row.runs for row in s.rows)]
+    with matplotlib.rc_context():
+        sns.set_theme(style="whitegrid", rc=STYLE)
+        for summary in with_scores:
+            name = slug(summary.group)
+            for kind, figure in _of_group(summary, results, cache):
+                _save(figure, f"{name}-{kind}", save)
+        for kind in dict.fromkeys(_comparable(s.group) for s in with_scores):
+            same = [s for s in with_scores if _comparable(s.group) == kind]
+            _save(gain_map(same), file_name("gains", *kind), save)
+        for comparison in comparisons:
+            if comparison.ranks:
+                name = file_name("ranks", comparison.source, comparison.protocol)
+                _save(critical_difference(comparison), name, save)
+
+
+def _of_group(
+    summary: Summary, results: Path, cache: Path | None
+) -> Iterator[tuple[str, Figure | None]]:
+    yield "scores", distributions(summary)
+    yield "gap", gap_bars(summary)
+    yield "ablations", ablation_bars(summary)
+    yield "cost", cost_against_score(summary)
+    yield "confusion", confusion_matrices(summary)
+    yield "predicted", predicted_against_true(summary, results, cache)
+    yield "features", feature_space(summary, results)
+    yield "learning-curves", learning_curves(summary)
+
+
+def _comparable(group: Group) -> tuple[str, str]:
+    return group.source, group.protocol["name"]
+
+
+def _save(figure: Figure | None, name: str, save: Save) -> None:
+    """Both formats of a figure, without dates, so that the same records give the same bytes."""
+    from matplotlib import pyplot as plt
+
+    if figure is None:
+        return
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once, for both
+    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=suffix, metadata=metadata)
+        save(f"figures/{name}.{suffix}", buffer.getvalue())
+    plt.close(figure)

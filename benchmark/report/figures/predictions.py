@@ -1,0 +1,190 @@
+"""What was predicted: confusion matrices, and values against their targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmark import records
+from benchmark.errors import UserError
+from benchmark.metrics import POOLED_R2
+from benchmark.report.classes import class_names, confusion
+from benchmark.report.colearning import best_bound
+from benchmark.report.evidence import truth
+from benchmark.report.figures.style import caption, label
+from benchmark.report.frame import ALL
+from benchmark.report.summary import REFERENCE, Row, Summary, in_order
+from benchmark.report.text import number, shortened
+from benchmark.report.wording import UNTUNED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FEATURED = 4
+"""Methods in a figure that has room for few."""
+
+
+def featured(summary: Summary) -> list[str]:
+    """The reference, the proposed method and a bound, then others in the order of the tables.
+
+    Chosen by what they are, not by their scores.
+    """
+    with_runs = {row.method for row in summary.rows if row.runs}
+    names = [m for m in in_order(summary) if m in with_runs]
+    bound = best_bound(summary)
+    proposed = [
+        m
+        for m in names
+        if summary.group.entries[m]["family"] == "proposed"
+        and summary.group.entries[m]["role"] == "method"
+    ]
+    first = [REFERENCE, *proposed, bound.method if bound else ""]
+    others = [m for m in summary.group.entries if m in names]
+    chosen = [m for m in first if m in names]
+    if len(names) <= FEATURED:
+        chosen += others
+    return list(dict.fromkeys(chosen or others))[:FEATURED]
+
+
+def _columns(summary: Summary) -> list[Row]:
+    """The rows of the featured methods: at each modality, and a bound at all of them."""
+    rows = {(row.method, row.deployment): row for row in summary.rows if row.runs}
+    return [
+        rows[method, deployment]
+        for method in featured(summary)
+        for deployment in summary.group.deployments
+        if (method, deployment) in rows
+    ]
+
+
+def _name(row: Row) -> str:
+    where = "all modalities" if row.deployment == ALL else f"{row.deployment} alone"
+    return label(row.method) + "\n" + label(where)
+
+
+def confusion_matrices(summary: Summary) -> Figure | None:
+    """Where the test samples of each class went, in per cent of the class; a few methods."""
+    import seaborn as sns
+    from matplotlib import pyplot as plt
+
+    if summary.group.kind not in ("binary", "multiclass"):
+        return None
+    found = [(row, confusion(summary, row.method, row.deployment)) for row in _columns(summary)]
+    found = [(row, matrix) for row, matrix in found if matrix is not None]
+    if not found:
+        return None
+    names = [shortened(name, 18).replace("$", r"\$") for name in class_names(summary.group)]
+    side = max(1.7, 0.42 * len(names))
+    across = min(4, len(found))
+    down = -(-len(found) // across)
+    figure, axes = plt.subplots(
+        down,
+        across,
+        figsize=(1.4 + side * across, 1.3 + (side + 0.55) * down),
+        squeeze=False,
+        sharex=True,
+        sharey=True,
+    )
+    for axis in axes.flat[len(found) :]:
+        axis.set_visible(False)
+    for axis, (row, matrix) in zip(axes.flat, found, strict=False):
+        total = matrix.sum(axis=1, keepdims=True)
+        share = np.where(total > 0, 100 * matrix / np.maximum(total, 1), np.nan)
+        sns.heatmap(
+            share,
+            ax=axis,
+            cmap="Blues",
+            vmin=0,
+            vmax=100,
+            annot=True,
+            fmt=".0f",
+            annot_kws={"size": 7},
+            cbar=False,
+            square=True,
+            xticklabels=names,
+            yticklabels=names,
+            linewidths=0.5,
+        )
+        axis.set_title(_name(row), fontsize=8)
+        axis.tick_params(axis="x", rotation=60)
+        axis.tick_params(axis="y", rotation=0)
+    figure.supylabel("true class", fontsize=9)
+    caption(
+        figure,
+        summary.group,
+        "Columns: predicted class. Per cent of the test samples of a true class, all runs "
+        "together. Methods chosen by what they are, not by their scores.",
+        UNTUNED,
+    )
+    return figure
+
+
+def predicted_against_true(summary: Summary, results: Path, cache: Path | None) -> Figure | None:
+    """Predicted values against targets of all test samples; a few methods.
+
+    None without predictions, or where the targets are not in the cache.
+    """
+    from matplotlib import pyplot as plt
+
+    group = summary.group
+    known = truth(cache, group.spec.fingerprint) if group.kind == "regression" else None
+    if known is None:
+        return None
+    found: list[tuple[Row, np.ndarray, np.ndarray]] = []
+    for row in _columns(summary):
+        parts = []
+        for record in group.runs:
+            if record.spec.method != row.method:
+                continue
+            try:
+                ids, predictions = records.read_predictions(record, results)
+                parts.append((known.y[known.places(ids)], predictions[row.deployment]))
+            except (UserError, KeyError):
+                continue  # elsewhere, or of other data: the report lists what is damaged
+        if parts:
+            y, value = (np.concatenate(part) for part in zip(*parts, strict=True))
+            found.append((row, y, value))
+    if not found:
+        return None
+    across = min(4, len(found))
+    down = -(-len(found) // across)
+    figure, axes = plt.subplots(
+        down,
+        across,
+        figsize=(0.9 + 2.2 * across, 1.3 + 2.3 * down),
+        squeeze=False,
+        sharex=True,
+        sharey=True,
+    )
+    for axis in axes.flat[len(found) :]:
+        axis.set_visible(False)
+    ends = np.quantile(np.concatenate([v for _, *both in found for v in both]), [0.002, 0.998])
+    for axis, (row, y, value) in zip(axes.flat, found, strict=False):
+        _against(axis, row, y, value, ends)
+    unit = group.data["task"].get("unit") or "its own unit"
+    figure.supylabel(f"predicted ({unit})".replace("$", r"\$"), fontsize=9)
+    caption(
+        figure,
+        group,
+        f"Across: target ({unit}), up: prediction, test samples of all runs; darker: more samples. "
+        "Line: equal. Methods chosen by what they are, not by their scores.",
+        UNTUNED,
+    )
+    return figure
+
+
+def _against(axis: Axes, row: Row, y: np.ndarray, value: np.ndarray, ends: np.ndarray) -> None:
+    low, high = ends
+    axis.hexbin(
+        y, value, gridsize=36, extent=(low, high, low, high), cmap="Blues", mincnt=1, bins="log",
+        linewidths=0,
+    )  # fmt: skip
+    axis.plot([low, high], [low, high], color="0.25", lw=1)
+    pooled = row.metric(POOLED_R2.name).mean
+    axis.set_title(f"{_name(row)}, pooled R² {number(pooled, 2)}", fontsize=8)
+    axis.set_xlim(low, high)
+    axis.set_ylim(low, high)
+    axis.set_aspect("equal")

@@ -1,0 +1,65 @@
+"""What all figures have in common: type, colours, captions."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from benchmark.report.frame import FAMILIES, Group
+from benchmark.report.text import one_line, shortened
+from benchmark.report.wording import title
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STYLE = {
+    "svg.hashsalt": "eo-colearning-benchmark",
+    "figure.constrained_layout.use": True,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "font.size": 9,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.6,
+    "axes.edgecolor": "0.7",
+    "axes.linewidth": 0.8,
+    "legend.fontsize": 8,
+    "savefig.dpi": 200,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+}
+NAME_LENGTH = 28
+"""Longer names of methods are cut in figures; tables have them whole."""
+
+
+def colour(family: str) -> tuple[float, float, float]:
+    """The colour of a family, told apart also by the colour-blind; pink for unknown ones."""
+    import seaborn as sns
+
+    palette = sns.color_palette("colorblind", 10)
+    greys = {"control": (0.3, 0.3, 0.3), "bound": (0.6, 0.6, 0.6)}
+    others = [family for family in FAMILIES if family not in greys]
+    places = dict(zip(others, (0, 1, 2, 4, 9, 3), strict=True))
+    return greys.get(family) or palette[places.get(family, 6)]
+
+
+def label(name: str) -> str:
+    """A foreign name as matplotlib shows it: short, and its dollars are no formulas."""
+    return shortened(name, NAME_LENGTH).replace("$", r"\$")
+
+
+def caption(figure: Figure, group: Group, *lines: str) -> None:
+    """What the figure is of, below it."""
+    text = "\n".join(textwrap.fill(one_line(line), 110) for line in (title(group), *lines))
+    figure.supxlabel(text.replace("$", r"\$"), fontsize=8, x=0.01, ha="left", color="0.3")
+
+
+def family_legend(figure: Figure, families: Sequence[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], marker="o", linestyle="", color=colour(family), label=label(family))
+        for family in dict.fromkeys(families)
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=5, frameon=False)
