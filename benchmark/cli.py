@@ -123,6 +123,11 @@ def parser() -> argparse.ArgumentParser:
         help="record a run that takes longer as failed (default: none does)",
     )
     run.add_argument("--retry", choices=("failed",), help="run again what is recorded as failed")
+    run.add_argument(
+        "--keep-features",
+        action="store_true",
+        help="keep the features of test samples, for the feature-space figure",
+    )
     run.add_argument("--dry-run", action="store_true", help="list what would run")
 
     report = commands.add_parser(

@@ -40,6 +40,7 @@ def plan(
     device: str,
     plugins: tuple[Path, ...],
     timeout: float | None = None,
+    keep_features: bool = False,
 ) -> list[Planned]:
     """One job for every dataset, method, fold and seed.
 
@@ -64,7 +65,9 @@ def plan(
             for fold in numbers:
                 for seed in repetitions:
                     numbered = replace(spec, fold=fold, seed=seed)
-                    job = Job(numbered, prepared, results, device, plugins, timeout)
+                    job = Job(
+                        numbered, prepared, results, device, plugins, timeout, keep_features
+                    )
                     planned.append(Planned(job, reason))
     if problems:
         raise UserError("\n".join(problems))

@@ -50,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
         device=device,
         plugins=tuple(plugin.resolve() for plugin in options.plugin),
         timeout=options.timeout,
+        keep_features=options.keep_features,
     )
     _notice_other_data(planned, options.results)
     recorded = _recorded(planned, options.results)

@@ -12,6 +12,7 @@ from torch import nn
 
 from benchmark.artefacts import ArtefactStore
 from benchmark.data import fold_data
+from benchmark.execute import features_of
 from benchmark.fit import TrainingError, fit
 from benchmark.split import folds
 from methods.common.contract import Method, Stage
@@ -210,3 +211,17 @@ def test_counting_changes_no_number(method, monkeypatch):
     counted = train(run_spec(method, data), data)
     monkeypatch.setattr("benchmark.fit.FlopCounterMode", NotCounting)
     assert same(states(counted), states(train(run_spec(method, data), data)))
+
+
+def test_features_are_those_of_the_deployed_predictor():
+    data = dataset()
+    spec = run_spec("mdico", data)
+    ready = fold_data(data, folds(data, spec.protocol)[0], "training", torch.device("cpu"))
+    trained = train(spec, data)
+    kept = features_of(trained, ready.test)
+    assert kept.keys() == {f"{m}/{p}" for m in data.x for p in ("shared", "specific", "unused")}
+    x = ready.test.only(("m1",)).batch(torch.arange(len(ready.test))).x["m1"]
+    predictor = trained.predictors["m1"]
+    both = torch.cat([torch.from_numpy(kept[f"m1/{p}"]) for p in ("specific", "shared")], dim=1)
+    assert torch.allclose(predictor.head(both), predictor(x), atol=1e-5)
+    assert features_of(train(run_spec("single", data), data), ready.test) == {}

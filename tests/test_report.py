@@ -368,7 +368,8 @@ def test_figures_are_drawn_and_the_same_again(tmp_path):
     write(runs({**USUAL, HOSTILE: 1.0}, folds=2, kind="regression"), tmp_path)
     first = write_report(tmp_path, tmp_path / "out")
     figures = [p for p in first.paths if p.parent.name == "figures"]
-    assert sorted(p.suffix for p in figures) == [".png"] * 3 + [".svg"] * 3
+    assert {p.stem for p in figures if p.suffix == ".png"} == {p.stem for p in figures}
+    assert len(figures) == 2 * 5
     before = {p: p.read_bytes() for p in figures}
     assert all(content.startswith((b"\x89PNG", b"<?xml")) for content in before.values())
     write_report(tmp_path, tmp_path / "out")
@@ -419,3 +420,41 @@ def test_escaping():
     assert markdown("mdico_no_con") == "mdico_no_con"
     assert markdown("a|b<c>") == r"a\|b&lt;c&gt;"
     assert latex("50 % of a_b & $x") == r"50 \% of a\_b \& \$x"
+
+
+def drawn(made_up, tmp_path, **choice) -> set[str]:
+    """The kinds of the figures that a report of made-up records has."""
+    write(made_up, tmp_path)
+    written = write_report(tmp_path, tmp_path / "out", **choice)
+    pngs = [p.stem for p in written.paths if p.suffix == ".png"]
+    return {stem.removeprefix(f"{slug(written.summaries[0].group)}-") for stem in pngs}
+
+
+@pytest.mark.parametrize("kind", ["binary", "regression"])
+def test_what_figures_there_are(kind, tmp_path):
+    made_up = runs(USUAL, folds=5, kind=kind, protocol="standard", samples=200)
+    found = drawn(made_up, tmp_path)
+    assert found >= {"scores", "gap", "ablations", "cost", "learning-curves"}
+    assert ("confusion" in found) == (kind == "binary")
+
+
+def test_predictions_are_drawn_against_targets_from_the_cache(tmp_path):
+    cache = official(tmp_path, {"single": 1.0, "mdico": 2.0}, "regression")
+    assert "predicted" in drawn([], tmp_path, cache=cache)
+    assert "predicted" not in drawn([], tmp_path, cache=None)
+
+
+def test_features_that_runs_kept_are_drawn(tmp_path):
+    record = run("mdico", 0)
+    rng = np.random.default_rng(0)
+    parts = ("shared", "specific", "unused")
+    features = {f"{m}/{part}": rng.normal(size=(12, 4)) for m in ("S1", "S2") for part in parts}
+    kept = records.write(record, None, tmp_path, features)
+    assert kept.features_sha256
+    back = records.read_features(records.read(record.path(tmp_path)), tmp_path)
+    assert back.keys() == features.keys()
+    assert "features" in drawn([], tmp_path)
+    record.path(tmp_path).with_suffix(".features.npz").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="not the features of its record"):
+        records.read_features(kept, tmp_path)
+    assert "features" not in drawn([], tmp_path)

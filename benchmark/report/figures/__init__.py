@@ -84,7 +84,8 @@ def _save(figure: Figure | None, name: str, save: Save) -> None:
 
     if figure is None:
         return
-    figure.draw_without_rendering()
+    for _ in range(2):  # panels of a fixed shape find their place in the second pass
+        figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, for both
     for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         buffer = io.BytesIO()

@@ -148,7 +148,7 @@ def cost_against_score(summary: Summary) -> Figure | None:
         group,
         "A point is a method's mean; all stages and trained teachers count. Line: Pareto front, no "
         f"method is both cheaper and better; its methods, and {REFERENCE}, are named. Ablations "
-        "are hollow.",
+        "are hollow and not on it.",
         UNTUNED,
     )
     return figure
@@ -160,9 +160,13 @@ def group_families(summary: Summary) -> list[str]:
 
 
 def pareto(points: list[tuple[float, float, Row]], summary: Summary) -> list[int]:
-    """Places of the points than which none is both cheaper and better, the cheapest first."""
+    """Places of the points than which none is both cheaper and better, the cheapest first.
+
+    Ablations do not compete.
+    """
     gain = summary.group.primary.gain
-    order = sorted(range(len(points)), key=lambda i: (points[i][0], -gain(points[i][1], 0.0)))
+    competing = [i for i, (_, _, row) in enumerate(points) if row.entry["role"] != "ablation"]
+    order = sorted(competing, key=lambda i: (points[i][0], -gain(points[i][1], 0.0)))
     front, best = [], -math.inf
     for i in order:
         if gain(points[i][1], 0.0) > best:
@@ -172,6 +176,8 @@ def pareto(points: list[tuple[float, float, Row]], summary: Summary) -> list[int
 
 
 def _cost_panel(axis: Axes, points: list[tuple[float, float, Row]], summary: Summary) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     for x, y, row in points:
         hollow = row.entry["role"] == "ablation"
         tint = colour(row.entry["family"])
@@ -187,6 +193,11 @@ def _cost_panel(axis: Axes, points: list[tuple[float, float, Row]], summary: Sum
         zorder=2,
     )
     axis.set_xscale("log")
+    costs = [x for x, _, _ in points]
+    fine = max(costs) < 30 * min(costs)
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7) if fine else (1,)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
     named = [i for i, (_, _, row) in enumerate(points) if i in front or row.method == REFERENCE]
     better_is_up = summary.group.primary.direction == "higher"
     for place, i in enumerate(sorted(named, key=lambda i: points[i][0])):

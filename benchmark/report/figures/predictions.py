@@ -13,7 +13,7 @@ from benchmark.metrics import POOLED_R2
 from benchmark.report.classes import class_names, confusion
 from benchmark.report.colearning import best_bound
 from benchmark.report.evidence import truth
-from benchmark.report.figures.style import caption, label
+from benchmark.report.figures.style import caption, colour, label
 from benchmark.report.frame import ALL
 from benchmark.report.summary import REFERENCE, Row, Summary, in_order
 from benchmark.report.text import number, shortened
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 FEATURED = 4
 """Methods in a figure that has room for few."""
+
+ACROSS = 5
+"""Panels side by side."""
 
 
 def featured(summary: Summary) -> list[str]:
@@ -68,7 +71,6 @@ def _name(row: Row) -> str:
 def confusion_matrices(summary: Summary) -> Figure | None:
     """Where the test samples of each class went, in per cent of the class; a few methods."""
     import seaborn as sns
-    from matplotlib import pyplot as plt
 
     if summary.group.kind not in ("binary", "multiclass"):
         return None
@@ -78,19 +80,8 @@ def confusion_matrices(summary: Summary) -> Figure | None:
         return None
     names = [shortened(name, 18).replace("$", r"\$") for name in class_names(summary.group)]
     side = max(1.7, 0.42 * len(names))
-    across = min(4, len(found))
-    down = -(-len(found) // across)
-    figure, axes = plt.subplots(
-        down,
-        across,
-        figsize=(1.4 + side * across, 1.3 + (side + 0.55) * down),
-        squeeze=False,
-        sharex=True,
-        sharey=True,
-    )
-    for axis in axes.flat[len(found) :]:
-        axis.set_visible(False)
-    for axis, (row, matrix) in zip(axes.flat, found, strict=False):
+    figure, axes = _grid(len(found), side, side + 0.6, edge=(1.4, 1.3))
+    for axis, (row, matrix) in zip(axes, found, strict=True):
         total = matrix.sum(axis=1, keepdims=True)
         share = np.where(total > 0, 100 * matrix / np.maximum(total, 1), np.nan)
         sns.heatmap(
@@ -127,8 +118,6 @@ def predicted_against_true(summary: Summary, results: Path, cache: Path | None) 
 
     None without predictions, or where the targets are not in the cache.
     """
-    from matplotlib import pyplot as plt
-
     group = summary.group
     known = truth(cache, group.spec.fingerprint) if group.kind == "regression" else None
     if known is None:
@@ -149,27 +138,16 @@ def predicted_against_true(summary: Summary, results: Path, cache: Path | None) 
             found.append((row, y, value))
     if not found:
         return None
-    across = min(4, len(found))
-    down = -(-len(found) // across)
-    figure, axes = plt.subplots(
-        down,
-        across,
-        figsize=(0.9 + 2.2 * across, 1.3 + 2.3 * down),
-        squeeze=False,
-        sharex=True,
-        sharey=True,
-    )
-    for axis in axes.flat[len(found) :]:
-        axis.set_visible(False)
+    figure, axes = _grid(len(found), 2.2, 2.6, edge=(0.9, 1.0))
     ends = np.quantile(np.concatenate([v for _, *both in found for v in both]), [0.002, 0.998])
-    for axis, (row, y, value) in zip(axes.flat, found, strict=False):
+    for axis, (row, y, value) in zip(axes, found, strict=True):
         _against(axis, row, y, value, ends)
     unit = group.data["task"].get("unit") or "its own unit"
     figure.supylabel(f"predicted ({unit})".replace("$", r"\$"), fontsize=9)
     caption(
         figure,
         group,
-        f"Across: target ({unit}), up: prediction, test samples of all runs; darker: more samples. "
+        f"Across: target ({unit}), up: prediction, test samples of all runs. "
         "Line: equal. Methods chosen by what they are, not by their scores.",
         UNTUNED,
     )
@@ -177,14 +155,32 @@ def predicted_against_true(summary: Summary, results: Path, cache: Path | None) 
 
 
 def _against(axis: Axes, row: Row, y: np.ndarray, value: np.ndarray, ends: np.ndarray) -> None:
-    low, high = ends
-    axis.hexbin(
-        y, value, gridsize=36, extent=(low, high, low, high), cmap="Blues", mincnt=1, bins="log",
-        linewidths=0,
-    )  # fmt: skip
-    axis.plot([low, high], [low, high], color="0.25", lw=1)
+    alpha = float(np.clip(10 / np.sqrt(len(y)), 0.08, 0.6))
+    tint = colour(row.entry["family"])
+    axis.scatter(y, value, s=7, color=tint, alpha=alpha, lw=0, rasterized=True)
+    axis.plot(ends, ends, color="0.15", lw=1)
     pooled = row.metric(POOLED_R2.name).mean
     axis.set_title(f"{_name(row)}, pooled R² {number(pooled, 2)}", fontsize=8)
-    axis.set_xlim(low, high)
-    axis.set_ylim(low, high)
+    axis.set_xlim(ends)
+    axis.set_ylim(ends)
     axis.set_aspect("equal")
+
+
+def _grid(panels: int, width: float, height: float, *, edge: tuple[float, float]) -> tuple:
+    """A figure of ``panels`` panels in rows of five at most, and its axes in order."""
+    from matplotlib import pyplot as plt
+
+    across = min(ACROSS, panels)
+    down = -(-panels // across)
+    figure, axes = plt.subplots(
+        down,
+        across,
+        figsize=(edge[0] + width * across, edge[1] + height * down),
+        squeeze=False,
+        sharex=True,
+        sharey=True,
+    )
+    for number_, axis in enumerate(axes.flat):
+        axis.set_visible(number_ < panels)
+        axis.tick_params(labelbottom=number_ + across >= panels)
+    return figure, list(axes.flat[:panels])

@@ -15,7 +15,7 @@ from benchmark.report.summary import Summary, in_order
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SAMPLES = 150
+SAMPLES = 80
 """Test samples in the picture: t-SNE takes the square of their number."""
 
 PANELS = 4
@@ -35,7 +35,10 @@ def feature_space(summary: Summary, results: Path) -> Figure | None:
     from seaborn import color_palette
 
     found = {}
-    for method in in_order(summary):
+    ablations_last = sorted(
+        in_order(summary), key=lambda m: summary.group.entries[m]["role"] == "ablation"
+    )
+    for method in ablations_last:
         for record in summary.group.runs:
             if record.spec.method == method and record.features_sha256 and len(found) < PANELS:
                 try:
@@ -78,7 +81,7 @@ def feature_space(summary: Summary, results: Path) -> Figure | None:
 
 
 def _embedded(features: dict[str, np.ndarray]) -> dict[tuple[str, str], np.ndarray]:
-    """(modality, part) → points (n, 2); features (n, D) of another width than the rest are padded."""
+    """(modality, part) → points (n, 2); features (n, D) narrower than others are padded."""
     from sklearn.manifold import TSNE
 
     kept = {tuple(name.split("/", 1)): array[:SAMPLES] for name, array in features.items()}
