@@ -65,9 +65,7 @@ def plan(
             for fold in numbers:
                 for seed in repetitions:
                     numbered = replace(spec, fold=fold, seed=seed)
-                    job = Job(
-                        numbered, prepared, results, device, plugins, timeout, keep_features
-                    )
+                    job = Job(numbered, prepared, results, device, plugins, timeout, keep_features)
                     planned.append(Planned(job, reason))
     if problems:
         raise UserError("\n".join(problems))
