@@ -449,7 +449,8 @@ def test_features_that_runs_kept_are_drawn(tmp_path):
     rng = np.random.default_rng(0)
     parts = ("shared", "specific", "unused")
     features = {f"{m}/{part}": rng.normal(size=(12, 4)) for m in ("S1", "S2") for part in parts}
-    kept = records.write(record, None, tmp_path, features)
+    predictions = {"ids": np.arange(12).astype(str), **{m: np.zeros(12) for m in ("S1", "S2")}}
+    kept = records.write(record, predictions, tmp_path, features)
     assert kept.features_sha256
     back = records.read_features(records.read(record.path(tmp_path)), tmp_path)
     assert back.keys() == features.keys()
