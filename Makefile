@@ -1,6 +1,7 @@
 # make benchmark   fresh clone → environment → `python -m benchmark run --all`
 # make test        fresh clone → environment → the test suite
 # make lint        ruff
+# make leaderboard the committed leaderboard.md, from the records in results/reference alone
 # make perf        speed, measured against a bare loop and against Lightning (not part of the tests)
 # make soak        the long tests of crashes, kills and full disks (under 15 minutes)
 #
@@ -16,7 +17,7 @@ READY := $(VENV)/.ready
 export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: benchmark test lint perf soak clean
+.PHONY: benchmark test lint leaderboard perf soak clean
 
 benchmark: $(READY)
 	$(RUN) -m benchmark run --all $(ARGS)
@@ -27,6 +28,10 @@ test: $(READY)
 lint: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+
+leaderboard: $(READY)
+	$(RUN) -m benchmark report --results results/reference --out build/reference
+	cp build/reference/leaderboard.md .
 
 perf: $(READY)
 	$(RUN) -m pytest -q -s -m perf $(ARGS)
