@@ -60,7 +60,7 @@ def _gap_panel(axis: Axes, gap: Gap, order: list[str], summary: Summary) -> None
     axis.axvline(0, color="0.3", lw=1)
     axis.axvline(100, color="0.3", lw=1, ls="--")
     axis.grid(axis="y", visible=False)
-    axis.set_title(label(f"{gap.modality} alone; 100 % is {gap.bound}"))
+    axis.set_title(f"{label(gap.modality)} alone; 100 % is {label(gap.bound)}")
     axis.set_xlabel("share of the gap closed (%), 95 % interval")
 
 

@@ -51,7 +51,8 @@ def label(name: str) -> str:
 
 def caption(figure: Figure, group: Group, *lines: str) -> None:
     """What the figure is of, below it."""
-    text = "\n".join(textwrap.fill(one_line(line), 110) for line in (title(group), *lines))
+    width = min(110, int(15 * figure.get_figwidth()))  # characters of this size that fit
+    text = "\n".join(textwrap.fill(one_line(line), width) for line in (title(group), *lines))
     figure.supxlabel(text.replace("$", r"\$"), fontsize=8, x=0.01, ha="left", color="0.3")
 
 
