@@ -205,7 +205,7 @@ def test_isensd_mask_does_not_depend_on_the_order_of_channels(monkeypatch):
     order = [2, 0, 1]
     convolution = permuted.net.encoder[0].convolutions[0]
     with torch.no_grad():
-        convolution.weight[:, :3] = convolution.weight[:, :3][:, order].clone()
+        convolution.weight[..., :3] = convolution.weight[..., :3][..., order].clone()
     batch.x["m1"].copy_(batch.x["m1"][..., order].clone())
     assert torch.allclose(permuted.losses(batch)["task"], before, atol=1e-6)
 
