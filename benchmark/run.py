@@ -34,15 +34,16 @@ def run(options: argparse.Namespace) -> int:
     protocol = protocols.load(options.protocol)
     _check_request(options)
     _check_writable(options.results)
+    methods = choose_methods(options)
+    device = _device(options.device)
     datasets = _prepare_datasets(options, protocol)
 
     from benchmark import executors
     from benchmark.plan import plan
 
-    device = _device(options.device)
     planned = plan(
         datasets,
-        choose_methods(options),
+        methods,
         protocol,
         chosen_folds=options.folds,
         seeds=options.seeds,
