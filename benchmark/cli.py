@@ -114,7 +114,16 @@ def parser() -> argparse.ArgumentParser:
         help="real data, one folder a dataset (default: $EO_COLEARN_DATA); else it is generated",
     )
     run.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
-    run.add_argument("--executor", choices=("processes", "serial"), help="how runs are executed")
+    run.add_argument(
+        "--executor",
+        choices=("serial", "processes", "dask"),
+        help="how runs are executed (default: processes, or serial with one worker)",
+    )
+    run.add_argument(
+        "--dask-address",
+        metavar="ADDRESS",
+        help="tcp://... of a Dask scheduler, or its scheduler file (default: a local cluster)",
+    )
     run.add_argument("--workers", type=int, metavar="N", help="parallel processes (default: cores)")
     run.add_argument(
         "--timeout",

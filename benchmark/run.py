@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
         record.path(options.results).unlink(missing_ok=True)
     workers = options.workers or (1 if device.startswith("cuda") else os.cpu_count() or 1)
     name = options.executor or ("serial" if workers == 1 else "processes")
-    scale = executors.Scale(workers)
+    scale = executors.Scale(workers, options.dask_address)
     try:
         done = _execute(todo, executors.executor(name), scale)
     finally:
@@ -104,6 +104,8 @@ def _check_request(options: argparse.Namespace) -> None:
         raise UserError("--modalities: co-learning needs at least two modalities")
     if options.workers is not None and options.workers < 1:
         raise UserError("--workers must be at least 1")
+    if options.dask_address and options.executor != "dask":
+        raise UserError("--dask-address is for --executor dask")
     if options.timeout is not None and not 0 < options.timeout < threading.TIMEOUT_MAX:
         raise UserError("--timeout must be a number of seconds above 0")
 

@@ -32,13 +32,13 @@ class OutOfTime(BaseException):
 
 
 class _State:
-    """Of this process: what is being written, what waits for it, and what it is."""
+    """Of this process: what is being written, what waits for it, and whether others replace it."""
 
     writing = 0
     waiting: int | None = None
     busy = False
     stopped: int | None = None
-    worker = False
+    expendable = False
 
 
 _lock = threading.Lock()
@@ -84,6 +84,11 @@ def interruptible() -> Iterator[None]:
             signal.signal(each, handler)
 
 
+def may_end_process() -> None:
+    """Let a run that cannot be stopped otherwise end this process: another takes its place."""
+    _State.expendable = True
+
+
 def become_worker(parent: int) -> None:
     """Make this process one that runs jobs for ``parent``, and ends when that process does.
 
@@ -105,7 +110,7 @@ def become_worker(parent: int) -> None:
             time.sleep(0.01)
         os._exit(1)
 
-    _State.worker = True
+    may_end_process()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, handle)
     threading.Thread(target=watch, daemon=True).start()
@@ -128,7 +133,7 @@ def deadline(seconds: float | None, abandon: Callable[[], None]) -> Iterator[Non
     """Raise `OutOfTime` in this thread if what is done inside takes longer than ``seconds``.
 
     It is raised between two Python instructions. A call that does not return within `GRACE`
-    seconds more cannot be stopped: ``abandon`` is called, and the process ends if it is a worker.
+    seconds more cannot be stopped: ``abandon`` is called and the process ends, if it may.
     """
     if seconds is None:
         yield
@@ -143,7 +148,7 @@ def deadline(seconds: float | None, abandon: Callable[[], None]) -> Iterator[Non
         with lock:
             if not over.is_set():
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(OutOfTime))
-        if not over.wait(GRACE) and _State.worker:
+        if not over.wait(GRACE) and _State.expendable:
             abandon()
             os._exit(1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -18,3 +19,33 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real data: set EO_COLEARN_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder in which small runs are made, one for all tests of a file."""
+    from tests.survival import Workplace
+
+    return Workplace(tmp_path_factory.mktemp("workplace"))
+
+
+@pytest.fixture
+def run(place, monkeypatch):
+    """`run` in this process, without its report, on results folders below the workplace."""
+    import methods
+    from benchmark import cli
+
+    before = set(methods.load())
+    monkeypatch.setattr("benchmark.run.report", lambda options: 0)
+    monkeypatch.setenv("EO_TEST_LOG", str(place.log))
+
+    def call(results: str, *more: str, methods: str = "steady", executor: str = "serial") -> int:
+        place.log.unlink(missing_ok=True)
+        arguments = place.arguments(results, "--executor", executor, *more, methods=methods)
+        return cli.main(arguments)
+
+    yield call
+    for key in methods.load().keys() - before:
+        del methods.load()[key]
+    for name in [name for name in sys.modules if name.startswith("methods.plugins.")]:
+        del sys.modules[name]

@@ -6,7 +6,6 @@ import os
 import resource
 import shutil
 import signal
-import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -15,33 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import cli, records
-from methods.common.registry import REGISTRY
+from benchmark import records
 from tests.problems import dataset, run_spec
 from tests.survival import Workplace, alive, comparable, reasons, wait_until
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    return Workplace(tmp_path_factory.mktemp("survival"))
-
-
-@pytest.fixture
-def run(place, monkeypatch):
-    """`run` in this process, without its report, on results folders below the workplace."""
-    before = dict(REGISTRY)
-    monkeypatch.setattr("benchmark.run.report", lambda options: 0)
-    monkeypatch.setenv("EO_TEST_LOG", str(place.log))
-
-    def call(results: str, *more: str, methods: str = "steady") -> int:
-        place.log.unlink(missing_ok=True)
-        return cli.main(place.arguments(results, "--executor", "serial", *more, methods=methods))
-
-    yield call
-    for key in REGISTRY.keys() - before.keys():
-        del REGISTRY[key]
-    for name in [name for name in sys.modules if name.startswith("methods.plugins.")]:
-        del sys.modules[name]
 
 
 @pytest.fixture

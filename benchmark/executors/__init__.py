@@ -33,6 +33,6 @@ Executor = Callable[[Sequence["Job"], Scale], Records]
 
 def executor(name: str) -> Executor:
     """An executor by its name."""
-    from benchmark.executors import local
+    from benchmark.executors import dask, local
 
-    return {"serial": local.serial, "processes": local.processes}[name]
+    return {"serial": local.serial, "processes": local.processes, "dask": dask.run}[name]

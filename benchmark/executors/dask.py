@@ -1,0 +1,192 @@
+"""On a Dask cluster: that of a scheduler's address, or one of this machine's own.
+
+A worker reads the prepared data and writes the record where the folders of this run are, if it
+sees them; where it does not see the results folder, the record travels back through the client.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark import stopping
+from benchmark.errors import UserError
+from benchmark.executors import Records, Scale
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+    from benchmark.execute import Arrays, Job
+    from benchmark.records import Record
+
+DEATHS = 3
+"""Workers of a cluster of our own that may die under a run before it is set apart."""
+
+_one_at_a_time = threading.Lock()
+"""Runs share the random generators of their process; a worker may have several threads."""
+
+
+def run(jobs: Sequence[Job], scale: Scale) -> Records:
+    """Execute on Dask workers; a run for a GPU waits for a worker with the resource "GPU".
+
+    Runs under which workers died more often than the scheduler allows are executed again one at a
+    time, as they may have died of another: the one that kills them then is recorded as failed.
+    Raises `UserError` if there is no scheduler, or it is lost.
+    """
+    try:
+        from distributed import CancelledError
+        from distributed.comm import CommClosedError
+    except ImportError as error:
+        raise UserError(
+            "--executor dask needs Dask: pip install 'eo-colearning-benchmark[dask]'"
+        ) from error
+    if not jobs:
+        return
+    with _client(scale, jobs[0].device) as client, _probe(jobs[0].results) as probe:
+
+        def submit(job: Job) -> Future:
+            resources = {"GPU": 1} if job.device.startswith("cuda") else None
+            key = f"{job.spec.method}-{job.spec.id}-{uuid.uuid4().hex[:8]}"
+            return client.submit(_work, job, probe, key=key, pure=False, resources=resources)
+
+        try:
+            yield from _collect(client, jobs, submit)
+        except (CancelledError, CommClosedError, TimeoutError) as error:
+            raise UserError(
+                f"the Dask scheduler at {client.scheduler.address if client.scheduler else '?'} "
+                "is lost; every run that was finished is recorded: start one, then give the same "
+                "command again"
+            ) from error
+
+
+def _collect(client: Client, jobs: Sequence[Job], submit: Callable[[Job], Future]) -> Records:
+    from distributed import as_completed
+
+    from benchmark.execute import lost
+
+    at_hand = {submit(job): job for job in jobs}
+    suspected = []
+    try:
+        for future in as_completed(list(at_hand)):
+            job = at_hand.pop(future)
+            if _killed_workers(future):
+                suspected.append(job)
+            else:
+                yield _committed(job, future)
+            future.release()
+        for job in suspected:
+            future = submit(job)
+            at_hand[future] = job
+            if _killed_workers(future):
+                yield lost(job, "every worker that executed it died; out of memory?")
+            else:
+                yield _committed(job, future)
+            del at_hand[future]
+    finally:
+        if client.status == "running":
+            client.cancel(list(at_hand))
+
+
+def _killed_workers(future: Future) -> bool:
+    from distributed import KilledWorker
+
+    return isinstance(future.exception(), KilledWorker)
+
+
+def _committed(job: Job, future: Future) -> Record:
+    from benchmark.records import write
+
+    record, predictions, features, committed = future.result()
+    return record if committed else write(record, predictions, job.results, features)
+
+
+def _work(job: Job, probe: Path) -> tuple[Record, Arrays | None, Arrays | None, bool]:
+    """On a worker: the record, and what lies beside it if it could not be committed there."""
+    import torch
+    from distributed import get_worker
+
+    from benchmark.execute import compute, execute, prepare_process
+
+    worker = get_worker()
+    if not job.prepared.exists():
+        raise UserError(
+            f"the worker at {worker.address} sees no {job.prepared}: put --cache into a folder "
+            "that all machines see under the same path"
+        )
+    if job.device == "cuda" and isinstance(worker.name, int):  # one of our own cluster
+        job = replace(job, device=f"cuda:{worker.name % torch.cuda.device_count()}")
+    stopping.may_end_process()
+    with _one_at_a_time:
+        if probe.exists():
+            return execute(job), None, None, True
+        job = replace(job, results=Path(worker.local_directory) / "results")
+        prepare_process(job)
+        return *compute(job), False
+
+
+@contextmanager
+def _probe(results: Path) -> Iterator[Path]:
+    """A file by which a worker sees that its results folder is this one."""
+    path = results / f".{uuid.uuid4().hex}.shared"
+    path.touch()
+    try:
+        yield path.resolve()
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _client(scale: Scale, device: str) -> Iterator[Client]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    for name in ("distributed", "distributed.client"):  # a worker's death is told in a record
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    if scale.dask_address is not None:
+        with _connected(scale.dask_address) as client:
+            if not client.scheduler_info()["workers"]:
+                print(f"the Dask scheduler at {scale.dask_address} has no workers yet: waiting")
+            yield client
+        return
+    settings = {
+        "distributed.scheduler.allowed-failures": DEATHS,
+        "distributed.nanny.pre-spawn-environ": {
+            "OMP_NUM_THREADS": 1,
+            "MKL_NUM_THREADS": 1,
+            "OMP_WAIT_POLICY": "PASSIVE",
+        },
+    }
+    with (
+        dask.config.set(settings),
+        LocalCluster(
+            n_workers=scale.workers,
+            threads_per_worker=1,
+            dashboard_address=":0",
+            host="127.0.0.1",
+            silence_logs=logging.CRITICAL,
+            resources={"GPU": 1} if device.startswith("cuda") else None,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def _connected(address: str) -> Client:
+    """A client of a scheduler, given by its address or by its scheduler file."""
+    from distributed import Client
+
+    try:
+        if address.endswith(".json"):
+            if not Path(address).is_file():  # for which Dask would wait
+                raise FileNotFoundError("no such file")
+            return Client(scheduler_file=address, timeout=10)
+        return Client(address, timeout=10)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"--dask-address {address}: no Dask scheduler there ({reason})") from error
