@@ -34,7 +34,7 @@ leaderboard: $(READY)
 	cp build/reference/leaderboard.md .
 
 perf: $(READY)
-	$(RUN) -m pytest -q -s -m perf $(ARGS)
+	$(RUN) -m pytest -q -m perf --benchmark-quiet $(ARGS)
 
 soak: $(READY)
 	$(RUN) -m pytest -q -m soak $(ARGS)
