@@ -11,6 +11,8 @@ import pytest
 
 from benchmark.report import write_report
 from benchmark.report.colearning import ablations, gaps
+from benchmark.report.evidence import SAMPLE_DRAWS, over_samples
+from benchmark.report.frame import collect
 from benchmark.report.statistics import ratio_interval
 from benchmark.report.wording import slug
 from tests.made_up import OUTPUTS, USUAL, official, run, runs, write
@@ -157,3 +159,18 @@ def test_training_flops_are_shown_where_records_have_them(tmp_path):
     assert "2.5" in tables(tmp_path, summary_of([counted], tmp_path)).split("## Cost")[1]
     text = tables(tmp_path / "old", summary_of([record], tmp_path / "old"))
     assert " – " in text.split("## Cost")[1].splitlines()[4]
+
+
+@pytest.mark.parametrize("kind", ["binary", "regression"])
+def test_scores_of_an_official_split_are_its_own_and_the_draws_are_draws_alone(kind, tmp_path):
+    """The test part as it is gives the score, and is not one of the bootstrap samples."""
+    cache = official(tmp_path, {"single": 1.0}, kind)
+    (group,) = collect(tmp_path).groups
+    found = over_samples(group, tmp_path, cache)
+    name = group.primary.name
+    for (_, deployment), scores in found.scores.items():
+        runs = sorted(group.runs, key=lambda r: r.spec.seed)
+        assert scores == pytest.approx([r.metrics[deployment][name] for r in runs], rel=1e-5)
+    for scores, resampled in zip(found.scores.values(), found.resampled.values(), strict=True):
+        assert resampled.shape == (5, SAMPLE_DRAWS)
+        assert not np.isclose(resampled[:, 0], scores, rtol=1e-9).all()

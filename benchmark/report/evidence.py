@@ -194,9 +194,7 @@ def over_samples(group: Group, results: Path, cache: Path | None) -> OverSamples
             continue  # a method without all its predictions is not compared
         for deployment, prediction in predictions.items():
             place = record.spec.method, deployment
-            both = resampled_scores(
-                group.kind, y, prediction, np.vstack([np.ones(len(y)), weights])
-            )
+            both = resampled_scores(group.kind, y, prediction, weights)
             scores.setdefault(place, {})[record.spec.seed] = both[0]
             drawn.setdefault(place, {})[record.spec.seed] = both[1:]
     complete = [place for place, by_seed in scores.items() if set(by_seed) == set(seeds)]
