@@ -135,7 +135,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--keep-features",
         action="store_true",
-        help="keep the features of test samples, for the feature-space figure",
+        help="keep the features of test samples, for the feature-space figure; runs that are "
+        "recorded already are not run again for it",
     )
     run.add_argument("--dry-run", action="store_true", help="list what would run")
 

@@ -13,6 +13,10 @@ class UserError(Exception):
     """
 
 
+class NotWritableError(UserError):
+    """A folder that cannot be written to, or a full disk: nothing more can be recorded there."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """Error for a name that is not among the ``known`` ones, with the nearest of them."""
     known = sorted(known)

@@ -22,7 +22,7 @@ from torch import nn
 from benchmark import metrics
 from benchmark.artefacts import ArtefactStore
 from benchmark.data import FoldData, Part, Values, fold_data, shared_values
-from benchmark.errors import UserError
+from benchmark.errors import NotWritableError, UserError
 from benchmark.fit import Trained, TrainingError, fit, outputs
 from benchmark.records import Record, find, write
 from benchmark.spec import RunSpec
@@ -98,11 +98,12 @@ def compute(job: Job) -> tuple[Record, Arrays | None, Arrays | None]:
             )
     except OutOfTime:
         return failed(late), None, None
-    except UserError:  # not the run's own fault, but that of the disk
+    except NotWritableError:  # not the run's own fault
         raise
     except (Exception, SystemExit) as error:  # a failure of a method is a result; others go on
         log.debug("%s failed", job.spec, exc_info=True)
-        reason = str(error) if isinstance(error, TrainingError) else _describe(error)
+        told = isinstance(error, (TrainingError, UserError))
+        reason = str(error) if told else _describe(error)
         return failed(reason), None, None
     return record, {"ids": dataset.ids[fold.test], **predictions}, features
 

@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
-from benchmark.errors import UserError
+from benchmark.errors import NotWritableError, UserError
 from benchmark.spec import RunSpec
 from benchmark.stopping import finishing
 
@@ -83,7 +83,7 @@ def record_path(results: Path, spec: RunSpec) -> Path:
 def atomic(path: Path) -> Iterator[IO[bytes]]:
     """A binary file that appears under ``path`` only when it is complete and on disk.
 
-    Raises `UserError`, naming the folder, if it cannot be written (a full disk, for one).
+    Raises `NotWritableError`, naming the folder, if it cannot be written (a full disk, for one).
     """
     writer = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     part = path.with_name(f".{path.name}.{writer}.part")
@@ -95,7 +95,7 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        raise UserError(
+        raise NotWritableError(
             f"{path.parent}: cannot be written to ({error.strerror or error}); make room or give "
             "the right to write, then run again: all that is recorded stays"
         ) from error

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import Batch, EncoderFactory, Method, Stage
 from methods.common.registry import Entry, register
@@ -77,6 +78,10 @@ class Steady(Method):
 
 def raises(method: Steady) -> None:
     raise ArithmeticError("two and two are five")
+
+
+def refuses(method: Steady) -> None:
+    raise UserError("refuses: there is nothing to do")
 
 
 def exhausts_memory(method: Steady) -> None:
@@ -153,6 +158,7 @@ _register("steady", Steady)
 _register("predicts_nan", PredictsNan)
 for each in (
     raises,
+    refuses,
     exhausts_memory,
     exhausts_python,
     diverges,

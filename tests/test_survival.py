@@ -28,13 +28,15 @@ def undisturbed(run, place):
 
 
 def test_failures_are_recorded_with_their_reasons_and_the_others_go_on(run, place):
-    methods = "raises,exhausts_memory,exhausts_python,diverges,exits,never_ends,predicts_nan,steady"
+    methods = "raises,refuses,exhausts_memory,exhausts_python,diverges,exits,never_ends"
+    methods += ",predicts_nan,steady"
     assert run("failing", "--folds", "0", "--timeout", "0.5", methods=methods) == 1
     found, _ = records.read_all(place.folder / "failing")
-    assert Counter(record.status for record in found) == {"failed": 7, "done": 1}
+    assert Counter(record.status for record in found) == {"failed": 8, "done": 1}
     why = reasons(found)
     assert why["steady"] is None
     assert "two and two are five" in why["raises"] and "quick_methods.py" in why["raises"]
+    assert why["refuses"] == "refuses: there is nothing to do"
     assert "out of memory" in why["exhausts_memory"] and "out of memory" in why["exhausts_python"]
     assert "became nan" in why["diverges"]
     assert "SystemExit" in why["exits"]
