@@ -10,6 +10,7 @@ that do not keep sites whole leak.
 
 from __future__ import annotations
 
+import csv
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,7 +98,7 @@ class LFMC(Adapter):
     def open(self, root: Path, modalities: tuple[str, ...], view: View) -> Catalogue:
         (path,) = self.source_files(root)
         table = _read(path)
-        y = _numbers(path, table, [TARGET])[:, 0]
+        y = _targets(path, table)
         task = TaskSpec("regression", 1, unit="%")
         groups, dates = (_names(path, table, column) for column in ("site", "date"))
         rows = table.index.astype(str)
@@ -128,8 +129,23 @@ def _read(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: cannot be read as CSV ({error})") from error
     if not text.endswith(b"\n"):
         raise UserError(f"{path}: truncated, its last line has no end; get the file again")
+    _check_rows(path, text.decode())
     # The published file repeats some 30 row numbers; the last of each is the valid one.
     return table[~table.index.duplicated(keep="last")]
+
+
+def _check_rows(path: Path, text: str) -> None:
+    """Every row has as many cells as the header; pandas would take those that lack for missing."""
+    try:
+        widths = [len(row) for row in csv.reader(io.StringIO(text)) if row]
+    except csv.Error as error:
+        raise UserError(f"{path}: cannot be read as CSV ({error})") from error
+    for number, width in enumerate(widths, start=1):
+        if width != widths[0]:
+            raise UserError(
+                f"{path}: row {number} has {width} cells and the header {widths[0]}; "
+                "get the file again"
+            )
 
 
 def _need_columns(path: Path, table: pd.DataFrame, columns: list[str]) -> None:
@@ -163,6 +179,18 @@ def _numbers(path: Path, table: pd.DataFrame, columns: list[str]) -> np.ndarray:
             )
         result[:, k] = numbers
     return result
+
+
+def _targets(path: Path, table: pd.DataFrame) -> np.ndarray:
+    """(n,) float64; a target that is missing is an error also where a view leaves its row out."""
+    y = _numbers(path, table, [TARGET])[:, 0]
+    bad = ~np.isfinite(y)
+    if bad.any():
+        raise UserError(
+            f"{path}: {bad.sum()} targets are missing or not finite, the first in row "
+            f"{table.index[bad][0]}; remove those rows"
+        )
+    return y
 
 
 def _modality(path: Path, table: pd.DataFrame, m: str) -> tuple[ModalitySpec, np.ndarray]:

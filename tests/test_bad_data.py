@@ -113,6 +113,13 @@ def edit_table(change):
     return edit
 
 
+def cut_row(data: Path) -> None:
+    path = copied("lfmc", 60, data) / "training_features.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    lines[3] = ",".join(lines[3].split(",")[:7]) + "\n"
+    path.write_text("".join(lines))
+
+
 def edit_crops(**changes):
     def edit(data: Path) -> None:
         crop_tree(data / "cropharvest", [crop_label(i, **changes) for i in range(40)])
@@ -131,6 +138,7 @@ WRONG = {
         edit_table(lambda t: t.assign(**{"percent(t)": np.nan})),
         "targets are missing or not finite",
     ),
+    "a row that was cut": ("lfmc", cut_row, "row 4 has 7 cells and the header"),
     "a constant target": (
         "lfmc",
         edit_table(lambda t: t.assign(**{"percent(t)": 80.0})),
@@ -162,6 +170,21 @@ def test_data_that_cannot_be_trained_on(run, what):
     name, make, message = WRONG[what]
     make(run.data)
     refused(run("--datasets", name), message)
+
+
+def test_a_target_that_is_missing_is_told_also_where_a_view_leaves_its_row_out(tmp_path):
+    import pandas as pd
+
+    path = copied("lfmc", 60, tmp_path) / "training_features.csv"
+    table = pd.read_csv(path, index_col=0)
+    valid = np.flatnonzero(~table.index.duplicated(keep="last"))
+    for row in valid[[0, 20, 40, -1]]:
+        hole = np.arange(len(table)) == row
+        table.assign(**{"percent(t)": table["percent(t)"].mask(hole)}).to_csv(path)
+        with pytest.raises(
+            UserError, match="1 targets are missing or not finite, the first in row"
+        ):
+            opened("lfmc", path.parent, samples=12)
 
 
 @pytest.mark.parametrize("name", ["lfmc", "cropharvest_binary", "treesatai_ts"])
