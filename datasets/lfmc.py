@@ -130,6 +130,9 @@ def _read(path: Path) -> pd.DataFrame:
     if not text.endswith(b"\n"):
         raise UserError(f"{path}: truncated, its last line has no end; get the file again")
     _check_rows(path, text.decode())
+    if table.index.hasnans:
+        row = int(table.index.isna().argmax()) + 2
+        raise UserError(f"{path}: row {row} has no number in its first cell; get the file again")
     # The published file repeats some 30 row numbers; the last of each is the valid one.
     return table[~table.index.duplicated(keep="last")]
 

@@ -113,11 +113,14 @@ def edit_table(change):
     return edit
 
 
-def cut_row(data: Path) -> None:
-    path = copied("lfmc", 60, data) / "training_features.csv"
-    lines = path.read_text().splitlines(keepends=True)
-    lines[3] = ",".join(lines[3].split(",")[:7]) + "\n"
-    path.write_text("".join(lines))
+def edit_row(change):
+    def edit(data: Path) -> None:
+        path = copied("lfmc", 60, data) / "training_features.csv"
+        rows = path.read_text().splitlines()
+        rows[3] = ",".join(change(rows[3].split(",")))
+        path.write_text("\n".join(rows) + "\n")
+
+    return edit
 
 
 def edit_crops(**changes):
@@ -138,7 +141,16 @@ WRONG = {
         edit_table(lambda t: t.assign(**{"percent(t)": np.nan})),
         "targets are missing or not finite",
     ),
-    "a row that was cut": ("lfmc", cut_row, "row 4 has 7 cells and the header"),
+    "a row that was cut": (
+        "lfmc",
+        edit_row(lambda cells: cells[:7]),
+        "row 4 has 7 cells and the header",
+    ),
+    "a row without its number": (
+        "lfmc",
+        edit_row(lambda cells: ["", *cells[1:]]),
+        "row 4 has no number in its first cell",
+    ),
     "a constant target": (
         "lfmc",
         edit_table(lambda t: t.assign(**{"percent(t)": 80.0})),
