@@ -6,6 +6,7 @@ The shipped ones lie in ``benchmark/protocols/``; a copy of one, changed, is nam
 from __future__ import annotations
 
 import fnmatch
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -129,6 +130,8 @@ def _value(path: Path, key: str, value: Any, hint: Any) -> Any:
                 raise ValueError("a whole number")
             return int(value)
         if hint is float:
+            if not math.isfinite(float(value)):
+                raise ValueError("a finite number")
             return float(value)
         if hint is str:
             return str(value)
@@ -145,7 +148,7 @@ def _value(path: Path, key: str, value: Any, hint: Any) -> Any:
         if value not in get_args(hint):
             raise ValueError("one of " + ", ".join(get_args(hint)))
         return value
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise UserError(f"{path}: '{key}: {value}' cannot be read: expected {error}") from error
 
 

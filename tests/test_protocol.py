@@ -72,6 +72,8 @@ def test_a_copy_that_was_changed_is_a_protocol_of_its_own(tmp_path):
         ("window: mean", "window: max", "can only be 'mean'"),
         ("dim: 64", "dim: 63", "even number"),
         ("evidence: false", "evidence: perhaps", "true or false"),
+        ("epochs: 15 ", "epochs: .inf ", "'epochs: inf' cannot be read"),
+        ("min_delta: 0.0", "min_delta: .inf", "expected a finite number"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence(tmp_path, old, new, sentence):
