@@ -85,18 +85,17 @@ class LFMC(Adapter):
     group_kind = "site"
     generated_samples = 2_600
 
-    def source_files(self, root: Path) -> list[Path]:
-        path = root / FILE
-        if not path.is_file():
+    def source_files(self, root: Path) -> list[str]:
+        if not (root / FILE).is_file():
             raise MissingFilesError(f"{root} lacks {FILE}")
-        return [path]
+        return [FILE]
 
     def generate(self, root: Path, *, seed: int, samples: int, **structure: Any) -> None:
         table = generate_table(seed, samples, STRUCTURE.changed(**structure))
         table.to_csv(root / FILE)
 
     def open(self, root: Path, modalities: tuple[str, ...], view: View) -> Catalogue:
-        (path,) = self.source_files(root)
+        path = root / self.source_files(root)[0]
         table = _read(path)
         y = _targets(path, table)
         task = TaskSpec("regression", 1, unit="%")

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +23,14 @@ import numpy as np
 
 from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
-from datasets.common.contract import Adapter, Catalogue, MissingFilesError, View, register
+from datasets.common.contract import (
+    Adapter,
+    Catalogue,
+    MissingFilesError,
+    View,
+    listing,
+    register,
+)
 from datasets.common.simulation import (
     Structure,
     independent_latents,
@@ -35,9 +41,10 @@ from datasets.common.subsample import subsample
 
 log = logging.getLogger(__name__)
 
-LABELS = Path("labels") / "TreeSatBA_v9_60m_multi_labels.json"
+LABELS = "labels/TreeSatBA_v9_60m_multi_labels.json"
 PARTS = ("train", "val", "test")
-SERIES_NAME = re.compile(r"(?P<tile>.+)_\d{4}\.h5")
+IMAGE_NAME = re.compile(r"aerial/(?P<tile>.+)\.tif")
+SERIES_NAME = re.compile(r"sentinel-ts/(?P<tile>.+)_\d{4}\.h5")
 MIN_AREA = 0.07
 """Area fraction above which a genus counts as present."""
 
@@ -81,12 +88,12 @@ class TreeSatAITS(Adapter):
     official_split = True
     generated_samples = 260
 
-    def source_files(self, root: Path) -> list[Path]:
-        files = [root / LABELS, *(_split_file(root, part) for part in PARTS)]
-        for path in files:
-            if not path.is_file():
-                raise MissingFilesError(f"{root} lacks {path.relative_to(root)}")
-        return files + _listing(root / "aerial", ".tif") + _listing(root / "sentinel-ts", ".h5")
+    def source_files(self, root: Path) -> list[str]:
+        tables = [LABELS, *map(_split_file, PARTS)]
+        for name in tables:
+            if not (root / name).is_file():
+                raise MissingFilesError(f"{root} lacks {name}")
+        return tables + listing(root, "aerial", ".tif") + listing(root, "sentinel-ts", ".h5")
 
     def generate(self, root: Path, *, seed: int, samples: int, **structure: Any) -> None:
         _generate(root, seed, samples, STRUCTURE.changed(**structure))
@@ -94,13 +101,7 @@ class TreeSatAITS(Adapter):
     def open(self, root: Path, modalities: tuple[str, ...], view: View) -> Catalogue:
         files = self.source_files(root)
         tiles, split, y = _labelled_tiles(root)
-        images = {path.stem: path for path in files if path.suffix == ".tif"}
-        series: dict[str, Path] = {}
-        for path in files:
-            if match := SERIES_NAME.fullmatch(path.name):
-                other = series.setdefault(match["tile"], path)
-                if other != path:
-                    raise UserError(f"{other} and {path} are of one tile; keep one year of it")
+        images, series = (_by_tile(root, pattern, files) for pattern in (IMAGE_NAME, SERIES_NAME))
         for tile in tiles:
             if "aerial" in modalities and tile not in images:
                 raise UserError(f"tile {tile} has no image {root / 'aerial' / tile}.tif")
@@ -112,16 +113,16 @@ class TreeSatAITS(Adapter):
         ids = np.array(tiles)[chosen]
         specs = {m: _spec(m, view) for m in modalities}
         image_of, series_of = (
-            np.array([os.fspath(found.get(tile, "")) for tile in ids]) for found in (images, series)
+            np.array([found.get(tile, "") for tile in ids]) for found in (images, series)
         )
 
         def read(i: int) -> Mapping[str, np.ndarray]:
             arrays = {}
             for m, spec in specs.items():
                 if m == "aerial":
-                    arrays[m] = _shrink(_read_image(Path(image_of[i])), view.image_px)
+                    arrays[m] = _shrink(_read_image(root / image_of[i]), view.image_px)
                 else:
-                    raw = _read_series(Path(series_of[i]), m)
+                    raw = _read_series(root / series_of[i], m)
                     arrays[m] = _pad(_thin(raw, spec.shape[0], view), m, spec.shape)
             return arrays
 
@@ -137,17 +138,20 @@ class TreeSatAITS(Adapter):
         )
 
 
-def _split_file(root: Path, part: str) -> Path:
-    return root / "split" / f"{part}_filenames.lst"
+def _split_file(part: str) -> str:
+    return f"split/{part}_filenames.lst"
 
 
-def _listing(folder: Path, suffix: str) -> list[Path]:
-    """The files of a folder with this suffix, sorted; it holds tens of thousands."""
-    names = sorted(os.listdir(folder)) if folder.is_dir() else []
-    files = [folder / name for name in names if name.endswith(suffix)]
-    if not files:
-        raise MissingFilesError(f"{folder.parent} has no {suffix} files in {folder.name}")
-    return files
+def _by_tile(root: Path, pattern: re.Pattern[str], files: list[str]) -> dict[str, str]:
+    """Tile → the file of it whose name matches the pattern."""
+    found: dict[str, str] = {}
+    for match in filter(None, map(pattern.fullmatch, files)):
+        other = found.setdefault(match["tile"], match[0])
+        if other != match[0]:
+            raise UserError(
+                f"{root / other} and {root / match[0]} are of one tile; keep one year of it"
+            )
+    return found
 
 
 def _labelled_tiles(root: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -155,7 +159,7 @@ def _labelled_tiles(root: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
     labels = _read_labels(root / LABELS)
     tiles, parts, rows = [], [], []
     for part in PARTS:
-        path = _split_file(root, part)
+        path = root / _split_file(part)
         try:
             names = path.read_text(encoding="utf-8").split()
         except (OSError, UnicodeDecodeError) as error:
@@ -342,7 +346,7 @@ def _generate(root: Path, seed: int, samples: int, structure: Structure) -> None
     val, test, train = np.split(rng.permutation(samples), np.cumsum(sizes))
     for part, members in zip(PARTS, (train, val, test), strict=True):
         lines = "".join(f"{tiles[i]}.tif\n" for i in members)
-        _split_file(root, part).write_text(lines)
+        (root / _split_file(part)).write_text(lines)
     boxes = [_box(*row) for row in zip(tiles, corners.tolist(), years.tolist(), strict=True)]
     collection = {"type": "FeatureCollection", "name": "bb_60m", "features": boxes}
     (root / "geojson" / "bb_60m.GeoJSON").write_text(json.dumps(collection))

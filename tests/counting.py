@@ -31,7 +31,7 @@ class Counting(Adapter):
         self.kill_at, self.fail_at, self.read = kill_at, fail_at, []
 
     def source_files(self, root):
-        return [root / "values.txt"]
+        return ["values.txt"]
 
     def open(self, root, modalities, view):
         values = np.loadtxt(root / "values.txt")

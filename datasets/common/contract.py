@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,18 @@ class MissingFilesError(UserError):
     """A dataset's folder lacks files that every reader needs."""
 
 
+def listing(root: Path, folder: str, suffix: str) -> list[str]:
+    """Names below ``root`` of the files in ``folder`` that end so, sorted; `MissingFilesError`.
+
+    There may be a hundred thousand: they are strings, and no file is looked at.
+    """
+    found = sorted(os.listdir(root / folder)) if (root / folder).is_dir() else []
+    names = [f"{folder}/{name}" for name in found if name.endswith(suffix)]
+    if not names:
+        raise MissingFilesError(f"{root} has no {suffix} files in {folder}")
+    return names
+
+
 class Adapter:
     """Reads, and can generate, one dataset in its publisher's own layout.
 
@@ -112,8 +125,8 @@ class Adapter:
     generated_samples: int
     generator_version: int = 1
 
-    def source_files(self, root: Path) -> list[Path]:
-        """The native files below ``root``, the dataset's own folder, in a fixed order.
+    def source_files(self, root: Path) -> list[str]:
+        """Names of the native files below ``root``, the dataset's own folder, in a fixed order.
 
         Raises `MissingFilesError` if one that every reader needs is not there.
         """

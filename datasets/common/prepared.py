@@ -165,14 +165,12 @@ def _key(
     digest = hashlib.sha256()
     parts = [adapter.name, adapter.reader_version, source, modalities, dataclasses.astuple(view)]
     digest.update(repr(parts).encode())
-    above = len(os.fspath(native)) + 1
-    for path in map(os.fspath, adapter.source_files(native)):
+    for name in adapter.source_files(native):
         try:
-            stat = os.stat(path)
+            stat = os.stat(f"{native}/{name}")
         except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-        line = f"{path[above:]}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
-        digest.update(os.fsencode(line))
+            raise UserError(f"{native}/{name}: cannot be read ({error.strerror})") from error
+        digest.update(os.fsencode(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n"))
     return digest.hexdigest()[:16]
 
 
