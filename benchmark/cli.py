@@ -24,6 +24,9 @@ EXAMPLES = """examples:
   python -m benchmark check mdico
 """
 
+PRECISIONS = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16"}
+"""Values of --precision, and what a run's spec calls them."""
+
 
 def names(text: str) -> tuple[str, ...]:
     """A comma-separated list of names, in the order given."""
@@ -114,6 +117,14 @@ def parser() -> argparse.ArgumentParser:
         help="real data, one folder a dataset (default: $EO_COLEARN_DATA); else it is generated",
     )
     run.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    run.add_argument(
+        "--precision",
+        choices=tuple(PRECISIONS),
+        default="fp32",
+        help="of training: fp32 (default), tf32 on a GPU, or bf16 (torch's autocast); scores are "
+        "computed in fp32 always",
+    )
+    run.add_argument("--compile", action="store_true", help="train through torch.compile")
     run.add_argument(
         "--executor",
         choices=("serial", "processes", "dask"),

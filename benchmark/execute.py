@@ -155,7 +155,10 @@ def features_of(trained: Trained, test: Part) -> dict[str, np.ndarray]:
 
 
 def prepare_process(job: Job) -> None:
-    """Make the process reproducible: one thread, deterministic kernels, the user's plug-ins."""
+    """Make the process reproducible: one thread, deterministic kernels, the user's plug-ins.
+
+    TF32 is on for a run that asks for it and off for all others, whatever torch's defaults are.
+    """
     import datasets
     import methods
 
@@ -163,6 +166,8 @@ def prepare_process(job: Job) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=job.device != "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # a net for bugs that costs 3 %
+    for backend in (torch.backends.cuda.matmul, torch.backends.cudnn):
+        backend.allow_tf32 = job.spec.precision == "tf32"
     datasets.load()
     methods.load(job.plugins)
 

@@ -186,7 +186,8 @@ def _train_stage(
         stream(spec.stream, spec.seed, spec.fold, "order", number)
     )
     torch.manual_seed(stream(spec.stream, spec.seed, spec.fold, "noise", number))
-    watch = _watch(spec, method, stage, data.val)
+    watch = _watch(spec, method, stage, data.val)  # in full precision, whatever trains
+    stage = replace(stage, losses=_computed(spec, stage.losses, data.train.y.device))
     started = time.perf_counter()
     method.eval()
     with torch.no_grad():
@@ -214,6 +215,23 @@ def _train_stage(
     log.seconds = time.perf_counter() - started
     log.flops = (log.flops or 0) * log.steps
     return watch.best_states()
+
+
+def _computed(
+    spec: RunSpec, losses: Callable[[Any], dict[str, Tensor]], device: torch.device
+) -> Callable[[Any], dict[str, Tensor]]:
+    """The loss terms with the arithmetic that a spec asks for; they are float32 again."""
+    if spec.compiled:
+        torch.compiler.reset()  # what other runs have compiled counts towards torch's limit
+        losses = torch.compile(losses)
+    if spec.precision != "bfloat16":
+        return losses
+
+    def mixed(batch: Any) -> dict[str, Tensor]:
+        with torch.autocast(device.type, torch.bfloat16):
+            return {name: term.float() for name, term in losses(batch).items()}
+
+    return mixed
 
 
 def _fit_stage(

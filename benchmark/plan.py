@@ -12,7 +12,7 @@ from benchmark.errors import UserError
 from benchmark.execute import Job
 from benchmark.fit import resolve_artefacts
 from benchmark.protocol import Protocol
-from benchmark.spec import RunSpec
+from benchmark.spec import FULL, RunSpec
 from benchmark.split import folds
 from datasets.common.contract import EODataset
 from methods.common.encoders import pretrained_problem
@@ -41,6 +41,8 @@ def plan(
     plugins: tuple[Path, ...],
     timeout: float | None = None,
     keep_features: bool = False,
+    precision: str = FULL,
+    compiled: bool = False,
 ) -> list[Planned]:
     """One job for every dataset, method, fold and seed.
 
@@ -61,6 +63,7 @@ def plan(
         repetitions = seeds or (range(protocol.repetitions) if official else (0,))
         for entry in methods:
             spec = _spec(dataset, entry, protocol, encoders)
+            spec = replace(spec, precision=precision, compiled=compiled)
             reason = _reason(entry, dataset, protocol)
             for fold in numbers:
                 for seed in repetitions:
@@ -118,7 +121,7 @@ def _spec(
         hyperparameters=entry.hyperparameters,
         artefacts=resolve_artefacts(entry, modalities, entry.hyperparameters),
         encoders=encoders,
-        precision="float32",
+        precision=FULL,
         protocol=protocol.values_for(dataset.name),
         fold=0,
         seed=0,

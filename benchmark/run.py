@@ -6,6 +6,7 @@ import argparse
 import fnmatch
 import json
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from benchmark import protocol as protocols
 from benchmark import records
+from benchmark.cli import PRECISIONS
 from benchmark.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
     _check_writable(options.results)
     methods = choose_methods(options)
     device = _device(options.device)
+    _check_arithmetic(options, device)
     datasets = _prepare_datasets(options, protocol)
 
     from benchmark import executors
@@ -52,6 +55,8 @@ def run(options: argparse.Namespace) -> int:
         plugins=tuple(plugin.resolve() for plugin in options.plugin),
         timeout=options.timeout,
         keep_features=options.keep_features,
+        precision=PRECISIONS[options.precision],
+        compiled=options.compile,
     )
     _notice_other_data(planned, options.results)
     recorded = _recorded(planned, options.results)
@@ -188,6 +193,19 @@ def _device(name: str) -> str:
         reason = str(error).splitlines()[0]
         raise UserError(f"--device {name}: cannot be used here ({reason})") from error
     return name
+
+
+def _check_arithmetic(options: argparse.Namespace, device: str) -> None:
+    """Raise `UserError` for a precision or a compiler that the device or the machine lacks."""
+    import torch
+
+    cuda = torch.device(device).type == "cuda"
+    if options.precision == "tf32" and not (
+        cuda and torch.cuda.get_device_capability(device) >= (8, 0)
+    ):
+        raise UserError(f"--precision tf32: '{device}' has none (NVIDIA GPUs from Ampere on have)")
+    if options.compile and not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++"))):
+        raise UserError("--compile: there is no C++ compiler on this machine (c++, g++ or $CXX)")
 
 
 def _recorded(planned: Sequence[Planned], results: Path) -> list[Record]:

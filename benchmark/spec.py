@@ -12,6 +12,9 @@ from typing import Any
 HARNESS_VERSION = 2
 """Raised when the harness itself makes the numbers of the same spec change."""
 
+FULL = "float32"
+"""The precision of training by default: no operand is ever rounded to fewer bits."""
+
 
 @dataclass(frozen=True)
 class RunSpec:
@@ -19,7 +22,9 @@ class RunSpec:
 
     fingerprint: of the prepared arrays. modalities: in order. version: of the method's entry.
     artefacts: name → what it is, resolved as far down as it goes. encoders, protocol: the values
-    in force for this dataset. stream: names the seed stream of an artefact, "" for a run.
+    in force for this dataset. precision: `FULL`, "tf32" or "bfloat16", of training alone. compiled:
+    whether the losses go through torch.compile. stream: names the seed stream of an artefact, ""
+    for a run.
     """
 
     dataset: str
@@ -36,6 +41,7 @@ class RunSpec:
     fold: int
     seed: int
     stream: str = ""
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modalities", tuple(self.modalities))
@@ -61,7 +67,14 @@ class RunSpec:
             "fold": self.fold,
             "seed": self.seed,
             "stream": self.stream,
+            # Not there by default: ids are older than the option.
+            **({"compiled": True} if self.compiled else {}),
         }
+
+    @property
+    def arithmetic(self) -> str:
+        """How training computes, in words: `FULL`, or "bfloat16, compiled"."""
+        return f"{self.precision}, compiled" if self.compiled else self.precision
 
     @cached_property
     def id(self) -> str:

@@ -25,11 +25,12 @@ DECIDES_NUMBERS = {
     "hyperparameters": MAPPINGS,
     "artefacts": st.dictionaries(WORDS, MAPPINGS, min_size=1, max_size=2),
     "encoders": MAPPINGS,
-    "precision": st.sampled_from(["bfloat16", "float16"]),
+    "precision": st.sampled_from(["bfloat16", "tf32"]),
     "protocol": MAPPINGS,
     "fold": st.integers(1, 9),
     "seed": st.integers(1, 9),
     "stream": WORDS,
+    "compiled": st.just(True),
 }
 
 

@@ -45,7 +45,7 @@ def across(summaries: Sequence[Summary]) -> list[Across]:
     for summary in summaries:
         group = summary.group
         if not group.smoke:
-            blocks = by_kind.setdefault((group.source, group.protocol["name"]), {})
+            blocks = by_kind.setdefault((group.source, group.protocol_title), {})
             # Sets of modalities of one dataset are no further datasets: the one with most runs.
             other = blocks.get(group.dataset)
             if other is None or len(group.runs) > len(other.group.runs):

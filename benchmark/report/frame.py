@@ -23,6 +23,7 @@ from benchmark import records
 from benchmark.errors import UserError, unknown
 from benchmark.metrics import SCALARS, Metric, primary
 from benchmark.records import Record
+from benchmark.spec import FULL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +58,7 @@ COLUMNS = (
     "source",
     "modalities",
     "protocol",
+    "precision",
     "fingerprint",
     "method",
     "version",
@@ -88,7 +90,7 @@ class Exclusion:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that may stand in one table: the same data, modalities, protocol and encoders.
+    """Runs that may stand in one table: the same data, modalities, protocol, encoders, arithmetic.
 
     runs: with scores, one for each method, fold and seed. absent: failed or not applicable.
     hidden: methods that are not asked for; they stay in every comparison, so that a table of few
@@ -125,6 +127,12 @@ class Group:
     def protocol(self) -> Mapping[str, Any]:
         """The values in force, as `benchmark.protocol.Protocol.values_for` gives them."""
         return self.spec.protocol
+
+    @property
+    def protocol_title(self) -> str:
+        """The protocol's name, and how training computed where that was not in full precision."""
+        name, arithmetic = self.protocol["name"], self.spec.arithmetic
+        return name if arithmetic == FULL else f"{name}, trained in {arithmetic}"
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -306,7 +314,7 @@ def _defect(record: Record) -> str | None:
     try:
         spec, entry = record.spec, {**DEFAULT_ENTRY, **record.entry}
         texts = [spec.dataset, spec.source, spec.fingerprint, spec.method, *spec.modalities]
-        texts += [spec.protocol["name"], record.created, record.reason or ""]
+        texts += [spec.protocol["name"], spec.arithmetic, record.created, record.reason or ""]
         texts += [entry[name] for name in DEFAULT_ENTRY]
         numbers = [spec.fold, spec.seed, record.data["train"], record.data["test"]]
         if not all(isinstance(text, str) for text in texts):
@@ -338,9 +346,9 @@ def _age(record: Record) -> tuple[str, str]:
     return record.created, record.id
 
 
-def _key(record: Record) -> tuple[str, str, tuple[str, ...], str]:
+def _key(record: Record) -> tuple[str, str, tuple[str, ...], str, str]:
     spec = record.spec
-    return spec.dataset, spec.source, spec.modalities, spec.protocol["name"]
+    return spec.dataset, spec.source, spec.modalities, spec.protocol["name"], spec.arithmetic
 
 
 def _setup(record: Record) -> dict[str, str]:
@@ -351,7 +359,6 @@ def _setup(record: Record) -> dict[str, str]:
         "task": json.dumps(record.data["task"], sort_keys=True),
         f"protocol '{spec.protocol['name']}'": json.dumps(dict(spec.protocol), sort_keys=True),
         "encoders": json.dumps(dict(spec.encoders), sort_keys=True),
-        "precision": spec.precision,
     }
 
 
@@ -389,9 +396,10 @@ def _sort(valid: Iterable[Record]) -> tuple[list[Group], list[Exclusion]]:
 
 
 def _order(group: Group) -> tuple:
-    dataset, source, modalities, name = _key(group.records[-1])
+    dataset, source, modalities, name, arithmetic = _key(group.records[-1])
     known = PROTOCOLS.index(name) if name in PROTOCOLS else len(PROTOCOLS)
-    return dataset, source != "real", source, known, name, modalities
+    other = "" if arithmetic == FULL else arithmetic
+    return dataset, source != "real", source, known, name, other, modalities
 
 
 def _newest_only(
@@ -469,6 +477,7 @@ def _tidy(group: Group) -> pd.DataFrame:
     for record in group.runs:
         spec, entry = record.spec, group.entries[record.spec.method]
         head = (spec.dataset, spec.source, "+".join(spec.modalities), spec.protocol["name"])
+        head += (spec.arithmetic,)
         head += (spec.fingerprint, spec.method, spec.version, entry["family"], entry["role"])
         head += (spec.fold, spec.seed)
         for deployment, values in record.metrics.items():

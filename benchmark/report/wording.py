@@ -11,13 +11,16 @@ from benchmark.metrics import POOLED_R2, SCALARS, Metric, shown
 from benchmark.report.frame import ALL, Group
 from benchmark.report.summary import REFERENCE, Row, Spread, Summary
 from benchmark.report.text import MISSING, Strong, decimals_for, number
+from benchmark.spec import FULL
 
 UNTUNED = "Published defaults, untuned: no method was tuned with an equal budget."
 
 
 def slug(group: Group) -> str:
     """Name of a group's files."""
-    return file_name(group.dataset, group.source, group.protocol["name"], *group.modalities)
+    parts = [group.dataset, group.source, group.protocol["name"], *group.modalities]
+    arithmetic = group.spec.arithmetic
+    return file_name(*parts, *(arithmetic.split(", ") if arithmetic != FULL else []))
 
 
 def file_name(*parts: str) -> str:
@@ -33,7 +36,8 @@ def title(group: Group) -> str:
     modalities = " + ".join(group.modalities)
     data = "real data" if group.source == "real" else f"{group.source.upper()} data"
     smoke = " (smoke run)" if group.smoke else ""
-    return f"{group.dataset}, {data}, trained on {modalities}, protocol {_name(group)}{smoke}"
+    protocol = f"protocol {group.protocol_title}{smoke}"
+    return f"{group.dataset}, {data}, trained on {modalities}, {protocol}"
 
 
 def _name(group: Group) -> str:

@@ -75,7 +75,7 @@ def _of_group(
 
 
 def _comparable(group: Group) -> tuple[str, str]:
-    return group.source, group.protocol["name"]
+    return group.source, group.protocol_title
 
 
 def _save(figure: Figure | None, name: str, save: Save) -> None:
