@@ -18,6 +18,8 @@ from benchmark.stopping import Interrupted, interruptible
 EXAMPLES = """examples:
   python -m benchmark run --all
   python -m benchmark run --datasets lfmc --methods single,mdico --protocol standard --data-root DIR
+  python -m benchmark run --all --executor slurm --slurm partition=gpu --dry-run
+  python -m benchmark collect
   python -m benchmark report
   python -m benchmark list methods
   python -m benchmark describe mdico
@@ -127,7 +129,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--compile", action="store_true", help="train through torch.compile")
     run.add_argument(
         "--executor",
-        choices=("serial", "processes", "dask"),
+        choices=("serial", "processes", "dask", "slurm"),
         help="how runs are executed (default: processes, or serial with one worker)",
     )
     run.add_argument(
@@ -135,7 +137,23 @@ def parser() -> argparse.ArgumentParser:
         metavar="ADDRESS",
         help="tcp://... of a Dask scheduler, or its scheduler file (default: a local cluster)",
     )
-    run.add_argument("--workers", type=int, metavar="N", help="parallel processes (default: cores)")
+    run.add_argument(
+        "--slurm",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of sbatch, as in --slurm partition=gpu --slurm time=60 (minutes); "
+        "may be given several times",
+    )
+    run.add_argument(
+        "--runs-per-job", type=int, metavar="N", help="runs in one SLURM job (default: 10)"
+    )
+    run.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="runs at the same time (default: one a core; 20 jobs with --executor slurm)",
+    )
     run.add_argument(
         "--timeout",
         type=float,
@@ -149,7 +167,15 @@ def parser() -> argparse.ArgumentParser:
         help="keep the features of test samples, for the feature-space figure; runs that are "
         "recorded already are not run again for it",
     )
-    run.add_argument("--dry-run", action="store_true", help="list what would run")
+    run.add_argument(
+        "--dry-run", action="store_true", help="list what would run, or would be submitted"
+    )
+
+    commands.add_parser(
+        "collect",
+        parents=[folders, verbose],
+        help="what has become of runs submitted to SLURM; then report",
+    )
 
     report = commands.add_parser(
         "report", parents=[folders, verbose], help="tables, figures and leaderboard from records"
@@ -237,6 +263,10 @@ def _command(options: argparse.Namespace) -> int:
         from benchmark.run import run
 
         return run(options)
+    if options.command == "collect":
+        from benchmark.submission import collect
+
+        return collect(options)
     if options.command == "report":
         from benchmark.run import report
 

@@ -116,6 +116,7 @@ def not_applicable(job: Job, reason: str) -> Record:
 
 def lost(job: Job, reason: str) -> Record:
     """Commit the record of a run whose process died, unless it had left one."""
+    prepare_process(job)
     found = find(job.spec, job.results)
     record = Record(**_common(job, *_data(job)), status="failed", reason=reason)
     return found or write(record, None, job.results)

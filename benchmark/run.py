@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark import protocol as protocols
-from benchmark import records
+from benchmark import records, submission
 from benchmark.cli import PRECISIONS
 from benchmark.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from benchmark.executors import Executor, Scale
+    from benchmark.executors.slurm import Request
     from benchmark.plan import Planned
     from benchmark.protocol import Protocol
     from benchmark.records import Record
@@ -37,8 +38,9 @@ def run(options: argparse.Namespace) -> int:
     _check_request(options)
     _check_writable(options.results)
     methods = choose_methods(options)
-    device = _device(options.device)
-    _check_arithmetic(options, device)
+    request = submission.request(options) if options.executor == "slurm" else None
+    device = _device(options, request)
+    _check_arithmetic(options, device, here=_here(options))
     datasets = _prepare_datasets(options, protocol)
 
     from benchmark import executors
@@ -50,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
         protocol,
         chosen_folds=options.folds,
         seeds=options.seeds,
-        results=options.results,
+        results=options.results.absolute(),
         device=device,
         plugins=tuple(plugin.resolve() for plugin in options.plugin),
         timeout=options.timeout,
@@ -59,16 +61,21 @@ def run(options: argparse.Namespace) -> int:
         compiled=options.compile,
     )
     _notice_other_data(planned, options.results)
+    waiting = submission.waiting(options) if request else set()
     recorded = _recorded(planned, options.results)
     again = [r for r in recorded if r.status == "failed" and options.retry == "failed"]
     skipped = [r for r in recorded if r not in again]
     known = {record.id for record in skipped}
-    todo = [p for p in planned if p.job.spec.id not in known]
+    todo = [p for p in planned if p.job.spec.id not in known | waiting]
     if options.dry_run:
-        return _list(todo, len(known))
-
-    for record in again:
-        record.path(options.results).unlink(missing_ok=True)
+        _list(todo, len(known))
+    else:
+        for record in again:
+            record.path(options.results).unlink(missing_ok=True)
+    if request:
+        return submission.submit(todo, request, options.results, dry_run=options.dry_run)
+    if options.dry_run:
+        return 0
     workers = options.workers or (1 if device.startswith("cuda") else os.cpu_count() or 1)
     name = options.executor or ("serial" if workers == 1 else "processes")
     scale = executors.Scale(workers, options.dask_address)
@@ -111,6 +118,10 @@ def _check_request(options: argparse.Namespace) -> None:
         raise UserError("--workers must be at least 1")
     if options.dask_address and options.executor != "dask":
         raise UserError("--dask-address is for --executor dask")
+    if (options.slurm or options.runs_per_job is not None) and options.executor != "slurm":
+        raise UserError("--slurm and --runs-per-job are for --executor slurm")
+    if options.runs_per_job is not None and options.runs_per_job < 1:
+        raise UserError("--runs-per-job must be at least 1")
     if options.timeout is not None and not 0 < options.timeout < threading.TIMEOUT_MAX:
         raise UserError("--timeout must be a number of seconds above 0")
 
@@ -160,7 +171,7 @@ def _prepare_datasets(
                 f"{name}: {dataset.source.upper()} data, {len(dataset)} samples, "
                 f"{', '.join(modalities)} (fingerprint {dataset.fingerprint[:12]})"
             )
-            result.append((dataset, where))
+            result.append((dataset, where.absolute()))
         except UserError as error:
             problems.append(str(error))
     if problems:
@@ -182,29 +193,44 @@ def choose_methods(options: argparse.Namespace) -> list[Entry]:
     return sorted(chosen, key=lambda e: (FAMILIES.index(e.family), e.key))
 
 
-def _device(name: str) -> str:
+def _device(options: argparse.Namespace, request: Request | None) -> str:
+    """The device that runs are executed on; it is tried where that is this machine."""
     import torch
 
+    name = options.device
     if name == "auto":
+        if request is not None:
+            return "cuda" if request.asks_for_gpu else "cpu"
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=name)
+        device = torch.device(name)
+        if _here(options):
+            torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"--device {name}: cannot be used here ({reason})") from error
     return name
 
 
-def _check_arithmetic(options: argparse.Namespace, device: str) -> None:
+def _here(options: argparse.Namespace) -> bool:
+    """Whether runs are executed on this machine, so that it shows what is possible there."""
+    return options.executor != "slurm" and options.dask_address is None
+
+
+def _check_arithmetic(options: argparse.Namespace, device: str, *, here: bool) -> None:
     """Raise `UserError` for a precision or a compiler that the device or the machine lacks."""
     import torch
 
     cuda = torch.device(device).type == "cuda"
     if options.precision == "tf32" and not (
-        cuda and torch.cuda.get_device_capability(device) >= (8, 0)
+        cuda and (not here or torch.cuda.get_device_capability(device) >= (8, 0))
     ):
         raise UserError(f"--precision tf32: '{device}' has none (NVIDIA GPUs from Ampere on have)")
-    if options.compile and not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++"))):
+    if (
+        options.compile
+        and here
+        and not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++")))
+    ):
         raise UserError("--compile: there is no C++ compiler on this machine (c++, g++ or $CXX)")
 
 
@@ -245,12 +271,11 @@ def _notice_other_data(planned: Sequence[Planned], results: Path) -> None:
         )
 
 
-def _list(todo: Sequence[Planned], skipped: int) -> int:
+def _list(todo: Sequence[Planned], skipped: int) -> None:
     for item in todo:
         reason = f"  not applicable: {item.not_applicable}" if item.not_applicable else ""
         print(f"{item.job.spec.id}  {item.job.spec}{reason}")
     print(f"{len(todo)} runs to do, {skipped} recorded already")
-    return 0
 
 
 def _execute(todo: Sequence[Planned], executor: Executor, scale: Scale) -> list[Record]:

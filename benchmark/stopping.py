@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -62,7 +62,7 @@ def finishing() -> Iterator[None]:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible(signals: Sequence[signal.Signals] = SIGNALS) -> Iterator[None]:
     """SIGINT and SIGTERM raise `Interrupted` inside; a second one has its usual effect."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -72,15 +72,15 @@ def interruptible() -> Iterator[None]:
         if _State.writing:
             _State.waiting = number
             return
-        for each in SIGNALS:
+        for each in signals:
             signal.signal(each, signal.SIG_DFL)
         raise Interrupted(number)
 
-    before = [signal.signal(each, handle) for each in SIGNALS]
+    before = [signal.signal(each, handle) for each in signals]
     try:
         yield
     finally:
-        for each, handler in zip(SIGNALS, before, strict=True):
+        for each, handler in zip(signals, before, strict=True):
             signal.signal(each, handler)
 
 
@@ -92,8 +92,9 @@ def may_end_process() -> None:
 def become_worker(parent: int) -> None:
     """Make this process one that runs jobs for ``parent``, and ends when that process does.
 
-    SIGINT, which a terminal sends to all, is left to the parent. SIGTERM stops the job at hand and
-    all that follow; the process itself stays until the parent ends it.
+    SIGINT, which a terminal sends to all, and SIGUSR2, which SLURM does, are left to the parent.
+    SIGTERM stops the job at hand and all that follow; the process itself stays until the parent
+    ends it.
     """
 
     def handle(number: int, frame: object) -> None:
@@ -112,6 +113,7 @@ def become_worker(parent: int) -> None:
 
     may_end_process()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, handle)
     threading.Thread(target=watch, daemon=True).start()
 

@@ -92,6 +92,10 @@ def exhausts_python(method: Steady) -> None:
     bytearray(1 << 62)
 
 
+def fills_memory(method: Steady) -> None:
+    method.filling = b"x" * (3 << 30)
+
+
 def diverges(method: Steady) -> None:
     with torch.no_grad():
         for parameter in method.parameters():
@@ -161,6 +165,7 @@ for each in (
     refuses,
     exhausts_memory,
     exhausts_python,
+    fills_memory,
     diverges,
     exits,
     never_ends,

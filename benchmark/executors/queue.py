@@ -1,0 +1,177 @@
+"""What has become of the runs that were submitted to SLURM."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.errors import UserError
+from benchmark.executors import slurm
+
+if TYPE_CHECKING:
+    from benchmark.execute import Job
+    from benchmark.records import Record
+
+ENDED = {
+    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL"),
+    *("OUT_OF_MEMORY", "PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT"),
+}
+"""States of a SLURM job that does nothing any more; in all others it is queued or running."""
+
+FORGOTTEN = "forgotten by SLURM"
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A run, the SLURM job that executes it, and what that job writes to its stderr."""
+
+    run: Job
+    number: str
+    log: Path
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A run without a record whose job has ended.
+
+    guilty: whether the job died of it; others that were in the same job are not.
+    """
+
+    submitted: Submitted
+    state: str
+    guilty: bool
+
+    def __str__(self) -> str:
+        each = self.submitted
+        return f"{_job(each.number)} as {self.state}; its log is {each.log}"
+
+
+def _job(number: str) -> str:
+    return f"SLURM job {number} ended"
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Of all that was submitted: what is recorded, what is waited for (with its state), lost."""
+
+    recorded: list[Record]
+    waiting: list[tuple[Submitted, str]]
+    lost: list[Lost]
+
+
+def survey(results: Path) -> Survey:
+    """Look for the records of what was submitted, and ask SLURM about the rest.
+
+    Raises `UserError` if SLURM does not answer.
+    """
+    from benchmark.records import find
+
+    runs = submitted(results)
+    found = {key: find(each.run.spec, results) for key, each in runs.items()}
+    open_jobs = {runs[key].number for key, record in found.items() if record is None}
+    if not open_jobs:
+        return Survey([record for record in found.values() if record], [], [])
+    states = ask(open_jobs)
+    # Looked for once more: a job that has ended since then has committed its records before.
+    found = {key: find(each.run.spec, results) for key, each in runs.items()}
+    result = Survey([record for record in found.values() if record], [], [])
+    # A job dies of one run: once that is recorded, the others of that job are never blamed.
+    explained = {
+        runs[key].number
+        for key, record in found.items()
+        if record is not None and _job(runs[key].number) in (record.reason or "")
+    }
+    for key, each in runs.items():
+        if found[key] is not None:
+            continue
+        state = states.get(each.number, FORGOTTEN)
+        if state != FORGOTTEN and state.split()[0] not in ENDED:
+            result.waiting.append((each, state))
+            continue
+        guilty = state == "OUT_OF_MEMORY" and each.number not in explained
+        if guilty:
+            explained.add(each.number)
+        result.lost.append(Lost(each, state, guilty))
+    return result
+
+
+def submitted(results: Path) -> dict[str, Submitted]:
+    """All runs that were submitted from a results folder by their ids, as of the last time.
+
+    What belongs to another user, or could be written by one, is left aside and named.
+    """
+    found: dict[str, Submitted] = {}
+    for folder in sorted((results.absolute() / "slurm").glob("*")):
+        owner = folder.stat()
+        if owner.st_uid != os.getuid() or owner.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            print(f"{folder}: not yours alone, left aside", file=sys.stderr)
+            continue
+        jobs = folder / "jobs.json"
+        if not jobs.exists():  # being submitted, or sbatch was never reached
+            continue
+        for pack, number in enumerate(json.loads(jobs.read_text())):
+            log = folder / f"{number}_0_log.err"
+            for run in slurm.from_text((folder / f"{pack}.json").read_text()):
+                found.pop(run.spec.id, None)
+                found[run.spec.id] = Submitted(run, number, log)
+    return found
+
+
+def ask(numbers: Iterable[str]) -> dict[str, str]:
+    """The states of SLURM jobs by their ids, those that are waiting with the reason.
+
+    squeue knows of jobs that are queued or running or have ended some minutes ago, sacct of all
+    where the cluster keeps accounts. A job that neither knows is not in the result.
+    """
+    wanted = set(numbers)
+    listed = _output("squeue", "--me", "--states=all", "--array", "--noheader", "--format=%i|%T|%r")
+    states = {}
+    for line in listed.splitlines():
+        number, state, reason = line.split("|", 2)
+        states[number] = f"{state} ({reason})" if state == "PENDING" else state
+    unknown = sorted(wanted - states.keys())
+    if unknown and shutil.which("sacct"):
+        options = ("--allocations", "--parsable2", "--noheader", "--format=JobID,State")
+        try:
+            listed = _output("sacct", *options, f"--jobs={','.join(unknown)}")
+        except UserError:  # no accounts are kept here
+            listed = ""
+        for line in listed.splitlines():
+            number, state = line.split("|", 1)
+            states[number] = state.split()[0]  # CANCELLED by somebody
+    return {number: states[number] for number in wanted & states.keys()}
+
+
+def _output(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"there is no SLURM here ({command[0]} not found), and runs that were submitted are "
+            "not recorded yet; give the command on a machine of the cluster"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise UserError(f"{command[0]} does not answer; try again later") from error
+    if done.returncode:
+        said = "; ".join(line for line in done.stderr.splitlines() if line)
+        raise UserError(f"{command[0]} does not answer ({said}); try again later")
+    return done.stdout
+
+
+def record_guilty(found: Survey) -> Survey:
+    """Record the runs that their job died of as failed."""
+    from benchmark.execute import lost
+
+    recorded = list(found.recorded)
+    for each in found.lost:
+        if each.guilty:
+            recorded.append(lost(each.submitted.run, str(each)))
+    return Survey(recorded, found.waiting, [each for each in found.lost if not each.guilty])

@@ -1,0 +1,234 @@
+"""Runs on SLURM: what is asked of it, what travels, and what has become of it later.
+
+submitit's local executor stands for SLURM here; `test_slurm_node` has the real one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickletools
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmark import cli, records
+from benchmark.execute import Job
+from benchmark.executors import queue, slurm
+from tests.problems import dataset, run_spec
+from tests.survival import comparable, wait_until
+
+submitit = pytest.importorskip("submitit")
+
+
+def collect(results: Path) -> int:
+    return cli.main(["collect", "--results", str(results)])
+
+
+@pytest.fixture
+def commands(tmp_path, monkeypatch):
+    """A folder in front of the PATH; gives a function that puts a command into it."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+    def put(name: str, script: str = "exit 1") -> None:
+        path = folder / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    for name in ("sbatch", "srun", "squeue"):
+        put(name)
+    return put
+
+
+@pytest.fixture
+def local(commands, monkeypatch):
+    """Jobs are processes of this machine; one whose process is there is running."""
+    monkeypatch.setattr(slurm, "_executor", lambda folder, request: submitit.LocalExecutor(folder))
+
+    def state(number: str) -> str:
+        try:
+            fields = Path(f"/proc/{number}/stat").read_text()
+        except OSError:
+            return "COMPLETED"
+        return "COMPLETED" if fields.rpartition(")")[2].split()[0] == "Z" else "RUNNING"
+
+    monkeypatch.setattr(queue, "ask", lambda numbers: {n: state(n) for n in numbers})
+
+
+def test_a_job_gives_the_records_of_a_serial_run(run, place, local, capsys):
+    """Submit, and leave; submit again: nothing; collect before and after."""
+    results = place.folder / "slurm"
+    assert run("serial", "--folds", "0", methods="steady,kd") == 0
+    assert run("slurm", "--folds", "0", methods="steady,kd", executor="slurm") == 0
+    assert "submitted 2 runs in 1 SLURM job" in capsys.readouterr().out
+    assert run("slurm", "--folds", "0", methods="steady,kd", executor="slurm") == 0
+    assert "nothing to submit" in capsys.readouterr().out
+    assert collect(results) == 0
+    assert "2 queued or running" in capsys.readouterr().out
+    wait_until(lambda: len(place.records("slurm")) == 2)
+    assert collect(results) == 0
+    assert "2 runs: 2 done, 0 failed, 0 queued or running, 0 lost" in capsys.readouterr().out
+    assert comparable(results) == comparable(place.folder / "serial")
+
+    [folder] = (results / "slurm").iterdir()
+    assert folder.stat().st_mode & 0o077 == 0
+    [pickled] = folder.glob("*_submitted.pkl")
+    names = {name for _, name, _ in pickletools.genops(pickled.read_bytes())}
+    assert {"benchmark.executors.slurm", "Pack", str(folder / "0.json")} <= names
+    assert not {"RunSpec", "Job", "lfmc"} & names
+
+
+@pytest.mark.parametrize(("mode", "told"), [(0o755, False), (0o777, True), (0o1777, False)])
+def test_a_place_that_others_can_write_is_told(tmp_path, monkeypatch, commands, capsys, mode, told):
+    above = tmp_path / "above"
+    above.mkdir()
+    above.chmod(mode)
+    monkeypatch.setattr(submitit.SlurmExecutor, "submit_array", lambda self, calls: [])
+    slurm.submit([], slurm.request([], None, None), slurm.new_folder(above / "results"))
+    assert (f"{above}: others can write there" in capsys.readouterr().err) == told
+
+
+SPEC = run_spec("single", dataset())
+
+
+def job(method: str, fold: int) -> Job:
+    """Methods whose names begin alike build on the same artefact."""
+    needs = {} if method == "alone" else {"teacher": {"method": method[0]}}
+    return Job(replace(SPEC, method=method, fold=fold, artefacts=needs), Path("p"), Path("r"))
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["alone", "a1", "a2", "b1", "b2"]), st.integers(0, 3)),
+        unique=True,
+    ),
+    st.integers(1, 6),
+)
+def test_packs_hold_every_run_once_and_what_shares_an_artefact_together(methods, size):
+    jobs = [job(*each) for each in methods]
+    packs = slurm.pack(jobs, size)
+    packed = [job.spec.id for pack in packs for job in pack]
+    assert sorted(packed) == sorted(job.spec.id for job in jobs)
+    assert all(0 < len(pack) <= size for pack in packs)
+    if size >= 2:
+        where = {job.spec.id: number for number, pack in enumerate(packs) for job in pack}
+        for fold in range(4):
+            for kind in "ab":
+                sharing = [
+                    where[job.spec.id]
+                    for job in jobs
+                    if job.spec.fold == fold and job.spec.method[0] == kind and job.spec.artefacts
+                ]
+                assert len(set(sharing)) <= 1
+
+
+def test_a_dry_run_says_what_would_be_submitted_and_submits_nothing(run, place, commands, capsys):
+    commands("sbatch", f"touch {place.folder}/called")
+    options = ["--slurm", "partition=gpu", "--slurm", "time=30", "--slurm", "gpus-per-node=1"]
+    options += ["--slurm", "setup=module load python", "--workers", "2", "--runs-per-job", "2"]
+    assert run("dry", *options, "--dry-run", executor="slurm") == 0
+    said = capsys.readouterr().out
+    assert "2 SLURM jobs, at most 2 at once; runs in each: 2, 1" in said
+    for option in ("array=0-1%2", "partition=gpu", "time=30", "gpus-per-node=1", "requeue"):
+        assert f"#SBATCH --{option}\n" in said
+    assert not (place.folder / "called").exists() and not any((place.folder / "dry").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--slurm", "partitoin=gpu"], "unknown SLURM option 'partitoin': did you mean partition"),
+        (["--slurm", "partition"], "--slurm 'partition': write NAME=VALUE"),
+        (["--slurm", "comment=a\ntouch b"], "write NAME=VALUE"),
+        (["--slurm", "time=1-00:00"], "--slurm time=1-00:00: give minutes, a whole number"),
+        (["--slurm", "time=2"], "--slurm time=2: give at least 4 minutes"),
+        (["--slurm", "time=9", "--slurm", "time=9"], "--slurm time: given twice"),
+        (["--slurm", "array_parallelism=3"], "cannot be set (use --workers)"),
+        (["--runs-per-job", "0"], "--runs-per-job must be at least 1"),
+        (["--executor", "serial", "--slurm", "mem=1G"], "are for --executor slurm"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence(run, commands, capsys, options, sentence):
+    assert run("wrong", *options, executor="slurm") == 2
+    said = capsys.readouterr().err
+    assert sentence in said and len(said.splitlines()) == 1
+
+
+def test_no_slurm_is_one_sentence(run, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert run("none", executor="slurm") == 2
+    assert "there is no SLURM here (sbatch, srun, squeue not found)" in capsys.readouterr().err
+
+
+def test_what_sbatch_refuses_leaves_nothing(run, place, commands, capsys):
+    commands("sbatch", "echo 'sbatch: error: invalid partition specified: moon' >&2; exit 1")
+    assert run("refused", "--slurm", "partition=moon", executor="slurm") == 2
+    assert "nothing is submitted: sbatch: error: invalid partition" in capsys.readouterr().err
+    assert not any((place.folder / "refused/slurm").iterdir())
+    assert cli.main(["collect", "--results", str(place.folder / "refused")]) == 2
+    assert "nothing was submitted from" in capsys.readouterr().err
+
+
+@pytest.fixture
+def submission(run, place, request):
+    """Three runs in SLURM job 7_0 and three in 7_1, none of them begun; gives the results."""
+    results = place.folder / request.node.name
+    run(results.name, "--seeds", "0,1")
+    jobs = [
+        Job(record.spec, next((place.folder / "cache/prepared").iterdir()), results)
+        for record in records.read_all(results)[0]
+    ]
+    for path in (results / "records").rglob("*.*"):
+        path.unlink()
+    folder = results / "slurm/1"
+    folder.mkdir(parents=True, mode=0o700)
+    for number in range(2):
+        (folder / f"{number}.json").write_text(slurm.as_text(jobs[3 * number : 3 * number + 3]))
+    (folder / "jobs.json").write_text(json.dumps(["7_0", "7_1"]))
+    return results
+
+
+def test_collect_tells_queued_from_lost_and_records_what_a_job_died_of(
+    submission, commands, capsys
+):
+    commands("squeue", "echo '7_0|OUT_OF_MEMORY|OutOfMemory'; echo '7_1|PENDING|Priority'")
+    assert collect(submission) == 1
+    said = capsys.readouterr().out
+    log = f"its log is {submission}/slurm/1/7_0_0_log.err"
+    assert "6 runs: 0 done, 1 failed, 3 queued or running, 2 lost" in said
+    assert "PENDING (Priority): 3 runs in 1 job\n" in said
+    assert f"lost: 2 runs without a record: SLURM job 7_0 ended as OUT_OF_MEMORY; {log}" in said
+    [record], _ = records.read_all(submission)
+    assert record.status == "failed" and record.reason.endswith(log)
+    commands("squeue", "echo '7_0|OUT_OF_MEMORY|OutOfMemory'; echo '7_1|RUNNING|None'")
+    assert collect(submission) == 1  # no other of that job is blamed, however often one looks
+    assert "1 failed, 3 queued or running, 2 lost" in capsys.readouterr().out
+
+
+def test_what_squeue_has_forgotten_is_asked_of_sacct(submission, commands, capsys):
+    commands("squeue", "")
+    commands("sacct", "echo '7_0|CANCELLED by 1000'; echo '7_1|NODE_FAIL'")
+    assert collect(submission) == 1
+    said = capsys.readouterr().out
+    assert "job 7_0 ended as CANCELLED;" in said and "job 7_1 ended as NODE_FAIL;" in said
+    commands("sacct", "echo 'Slurm accounting storage is disabled' >&2; exit 1")
+    assert collect(submission) == 1
+    assert "job 7_0 ended as forgotten by SLURM;" in capsys.readouterr().out
+    assert not list(submission.rglob("records/**/*.json"))
+
+
+def test_a_slurm_that_does_not_answer_is_no_lost_run(submission, commands, capsys):
+    commands("squeue", "echo 'slurm_load_jobs error: Unable to contact controller' >&2; exit 1")
+    assert collect(submission) == 2
+    assert "squeue does not answer (slurm_load_jobs error" in capsys.readouterr().err
+
+
+def test_what_others_could_have_written_is_left_aside(submission, commands, capsys):
+    (submission / "slurm/1").chmod(0o777)
+    assert collect(submission) == 2
+    assert "not yours alone, left aside" in capsys.readouterr().err
