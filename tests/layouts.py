@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import shutil
 from functools import cache
@@ -28,6 +29,7 @@ TILE = "Abies_alba_1_1005_WEFL_NLF"
 def generated(name: str, samples: int) -> Path:
     """A dataset's generated native files; tests that change them work on a copy."""
     root = Path(mkdtemp(prefix=f"{name}-"))
+    atexit.register(shutil.rmtree, root)
     ADAPTERS[name].generate(root, seed=0, samples=samples)
     return root
 
