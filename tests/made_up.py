@@ -198,22 +198,36 @@ def official(
             scored = {d: score(problem, y, p) for d, p in predictions.items()}
             record = replace(record, metrics=scored)
             records.write(record, {"ids": ids, **predictions}, results)
-    spec = record.spec
-    folder = results / "cache" / "prepared" / "toy-0"
+    return prepare(
+        results / "cache", record.spec.dataset, record.spec.fingerprint, problem, y, ids, groups
+    )
+
+
+def prepare(
+    cache: Path,
+    dataset: str,
+    fingerprint: str,
+    problem: TaskSpec,
+    y: np.ndarray,
+    ids: np.ndarray,
+    groups: np.ndarray,
+) -> Path:
+    """The targets of generated data as they lie in a cache, which is returned."""
+    folder = cache / "prepared" / f"{dataset}-0"
     folder.mkdir(parents=True)
     arrays = {"y": y, "ids": ids, "groups": groups}
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
     meta = {
-        "name": spec.dataset,
-        "source": spec.source,
+        "name": dataset,
+        "source": "generated",
         "modalities": [],
         "task": asdict(problem),
         "files": {f"{name}.npy": (folder / f"{name}.npy").stat().st_size for name in arrays},
-        "fingerprint": spec.fingerprint,
+        "fingerprint": fingerprint,
     }
     (folder / "meta.json").write_text(json.dumps(meta))
-    return results / "cache"
+    return cache
 
 
 def write(made_up: Iterable[Record], results: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -33,11 +33,13 @@ SAMPLE_DRAWS = 300
 class Evidence(Protocol):
     """Compares rows of one deployment, or of a deployment and the bounds, by the primary metric.
 
-    test: how, in words. units: what was resampled or tested over, in words.
+    test: how, in words. units: what was resampled or tested over, in words. left_out: method → why
+    it cannot be compared, where its coverage does not say it.
     """
 
     test: str
     units: str
+    left_out: Mapping[str, str]
 
     def knows(self, row: Row) -> bool:
         """Whether a row has all that `draws` takes."""
@@ -59,6 +61,7 @@ class OverFolds:
     metric: Metric
     folds: int
     ratio: float
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def test(self) -> str:
@@ -99,6 +102,7 @@ class OverSamples:
     resampled: Mapping[tuple[str, str], np.ndarray]
     blocks: int
     kind: str
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def test(self) -> str:
@@ -179,6 +183,7 @@ def over_samples(group: Group, results: Path, cache: Path | None) -> OverSamples
     first_ids = None
     scores: dict[tuple[str, str], dict[int, float]] = {}
     drawn: dict[tuple[str, str], dict[int, np.ndarray]] = {}
+    left_out: dict[str, str] = {}
     for record in group.runs:
         try:
             ids, predictions = records.read_predictions(record, results)
@@ -189,9 +194,13 @@ def over_samples(group: Group, results: Path, cache: Path | None) -> OverSamples
                 weights, blocks = _weights(len(ids), groups)
                 weights = np.vstack([np.ones(len(ids), np.float32), weights])  # the sample itself
             elif not np.array_equal(ids, first_ids):
-                raise ValueError("other test samples than the others")
-        except (UserError, KeyError, ValueError):
-            continue  # a method without all its predictions is not compared
+                raise ValueError("predictions of other test samples than the others'")
+        except UserError:
+            left_out[record.spec.method] = "not all its predictions are there"
+            continue
+        except (KeyError, ValueError) as error:
+            left_out[record.spec.method] = str(error.args[0])
+            continue
         for deployment, prediction in predictions.items():
             place = record.spec.method, deployment
             both = resampled_scores(group.kind, y, prediction, weights)
@@ -207,6 +216,7 @@ def over_samples(group: Group, results: Path, cache: Path | None) -> OverSamples
         {place: np.array([drawn[place][seed] for seed in seeds]) for place in complete},
         blocks,
         kind,
+        left_out,
     )
 
 
@@ -231,8 +241,9 @@ def resampled_scores(
         error = (np.asarray(prediction, np.float64) - y) ** 2
         return np.sqrt(weights @ error / weights.sum(axis=1))
     if kind == "multilabel":
+        by_sample = np.ascontiguousarray(weights.T)
         per_class = [
-            _average_precision(y[:, c], prediction[:, c], weights) for c in range(y.shape[1])
+            _average_precision(y[:, c], prediction[:, c], by_sample) for c in range(y.shape[1])
         ]
     else:
         label = prediction.argmax(axis=1)
@@ -248,14 +259,29 @@ def _f1(true: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndar
 
 
 def _average_precision(true: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Σ_k (R_k - R_k-1) P_k over the distinct scores; NaN for a draw without a positive sample."""
+    """Σ_k (R_k - R_k-1) P_k over the distinct scores; NaN for a draw without a positive sample.
+
+    weights: (n, draws). Only scores that a positive sample has add to the sum, so that samples
+    between two of them are counted at once.
+    """
     order = np.argsort(-score, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)
-    w = weights[:, order]
-    called = np.cumsum(w, axis=1, dtype=np.float64)[:, ends]
-    hit = np.cumsum(w * true[order].astype(w.dtype), axis=1, dtype=np.float64)[:, ends]
-    gained = np.diff(hit, axis=1, prepend=0.0)
-    total = hit[:, -1]
+    level = np.cumsum(np.diff(score[order], prepend=score[order[:1]]) != 0)
+    positive = true[order].astype(bool)
+    if not positive.any():
+        return np.full(weights.shape[1], math.nan)
+    levels, first = np.unique(level[positive], return_index=True)
+    ends = np.searchsorted(level, levels, side="right")
+    called = _sums(weights, order[: ends[-1]], np.append(0, ends))
+    gained = _sums(weights, order[positive], np.append(first, positive.sum()))
+    called, hit = (np.cumsum(part, axis=0, dtype=np.float64) for part in (called, gained))
     with np.errstate(all="ignore"):
-        ap = (gained * hit / np.maximum(called, 1)).sum(axis=1) / total
-    return np.where(total > 0, ap, math.nan)
+        ap = (gained * hit / np.maximum(called, 1)).sum(axis=0) / hit[-1]
+    return np.where(hit[-1] > 0, ap, math.nan)
+
+
+def _sums(weights: np.ndarray, samples: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Sums of the rows of ``weights`` that ``samples`` name, between one bound and the next."""
+    from scipy.sparse import csr_array
+
+    ones = np.ones(len(samples), dtype=weights.dtype)
+    return csr_array((ones, samples, bounds), shape=(len(bounds) - 1, len(weights))) @ weights

@@ -21,7 +21,7 @@ import numpy as np
 from benchmark import protocol as protocols
 from benchmark import records
 from benchmark.errors import UserError, unknown
-from benchmark.metrics import SCALARS, Metric, primary
+from benchmark.metrics import LISTS, SCALARS, Metric, primary
 from benchmark.records import Record
 from benchmark.spec import FULL
 
@@ -240,7 +240,7 @@ def collect(
     for path in paths:
         try:
             record = records.read(path)
-            _check_predictions(record, path)
+            _check_beside(record, path)
             # Curves of all loss terms of thousands of runs would fill the memory.
             read.append(replace(record, stages=_watched_only(record.stages)))
         except (UserError, OSError) as error:
@@ -258,16 +258,21 @@ def collect(
     return Results(_choose(groups, datasets, methods, protocol), tuple(excluded), len(paths))
 
 
-def _check_predictions(record: Record, path: Path) -> None:
-    """Raise `UserError` if the predictions beside a record are not those that it was scored on.
+def _check_beside(record: Record, path: Path) -> None:
+    """Raise `UserError` if predictions or features beside a record are not those of its run.
 
     They may be elsewhere: scores are in the record.
     """
-    predictions = path.with_suffix(".npz")
-    if record.predictions_sha256 and predictions.exists():
-        found = hashlib.sha256(predictions.read_bytes()).hexdigest()
-        if found != record.predictions_sha256:
-            raise UserError(f"{predictions.name} is not the file that it vouches for by sha256")
+    for suffix, sha256 in (
+        (".npz", record.predictions_sha256),
+        (".features.npz", record.features_sha256),
+    ):
+        beside = path.with_suffix(suffix)
+        if sha256 and beside.exists():
+            with beside.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found != sha256:
+                raise UserError(f"{beside.name} is not the file that it vouches for by sha256")
 
 
 def _watched_only(stages: Any) -> list[dict[str, Any]]:
@@ -337,9 +342,24 @@ def _defect(record: Record) -> str | None:
             for name in scalars & values.keys():
                 if values[name] is not None and not math.isfinite(values[name]):
                     return f"{name} of {deployment} is {values[name]}"
+            for metric in LISTS[record.data["task"]["kind"]]:
+                if not _numbers(values.get(metric.name)):
+                    return f"{metric.name} of {deployment} is not a list of numbers"
         return None
     except (KeyError, TypeError, AttributeError) as error:
         return f"incomplete: {type(error).__name__} {error}"
+
+
+def _numbers(values: Any) -> bool:
+    """Whether ``values`` are finite numbers or undefined, in a list or a list of equal lists."""
+    if values is None:
+        return True
+    if not isinstance(values, list):
+        return False
+    if any(isinstance(value, list) for value in values):
+        rows = [value if isinstance(value, list) else [] for value in values]
+        return len({len(row) for row in rows}) == 1 and all(_numbers(row) for row in rows)
+    return all(v is None or (isinstance(v, int | float) and math.isfinite(v)) for v in values)
 
 
 def _age(record: Record) -> tuple[str, str]:

@@ -109,8 +109,9 @@ def _bounds(summary: Summary) -> list[str]:
 
 def _test(summary: Summary) -> list[str]:
     """On what the marks of a table rest."""
+    lines = no_test(summary)
     if not summary.tested:
-        return no_test(summary)
+        return lines
     name = summary.group.primary.name
     decimals = Formats(summary).decimals[name]
     parts = []
@@ -120,10 +121,10 @@ def _test(summary: Summary) -> list[str]:
             found = [row.comparison.detectable for row in tested]
             low, high = number(min(found), decimals), number(max(found), decimals)
             parts.append(f"{modality} {low}" + f" to {high}" * (low != high))
-    if not parts:
-        return []
-    test = summary.evidence.test
-    return [f"Test: {test}. Detectable gain: {', '.join(parts)}."]
+    if parts:
+        test = summary.evidence.test
+        lines.append(f"Test: {test}. Detectable gain: {', '.join(parts)}.")
+    return lines
 
 
 def _across(comparison: Across) -> list[str]:

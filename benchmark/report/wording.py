@@ -189,11 +189,16 @@ def columns(group: Group) -> tuple[Metric, ...]:
     return SCALARS[group.kind] + pooled
 
 
+def with_unit(metric: Metric, group: Group) -> str:
+    """A metric's label with its unit."""
+    unit = group.data["task"].get("unit") if metric.unit == "target" else ""
+    return f"{metric.label} ({unit})" if unit else metric.label
+
+
 def heading(metric: Metric, group: Group) -> str:
     """A metric's label with its unit and an arrow for what is better."""
-    unit = group.data["task"].get("unit") if metric.unit == "target" else ""
     arrow = {"higher": " ↑", "lower": " ↓", None: ""}[metric.direction]
-    return f"{metric.label}{f' ({unit})' if unit else ''}{arrow}"
+    return with_unit(metric, group) + arrow
 
 
 def coverage(summary: Summary, row: Row) -> str:
@@ -249,8 +254,14 @@ def _defaults(summary: Summary) -> list[str]:
 
 
 def no_test(summary: Summary) -> list[str]:
-    """Why a group that should have a test has none."""
-    return [f"No test: {summary.why_not}."] if summary.why_not else []
+    """Why a group that should have a test has none, or which of its methods."""
+    lines = [f"No test: {summary.why_not}."] if summary.why_not else []
+    left_out = summary.evidence.left_out if summary.evidence else {}
+    shown = sorted(left_out.keys() - summary.group.hidden)
+    if shown:
+        parts = (f"{method} ({left_out[method]})" for method in shown)
+        lines.append(f"Not compared: {', '.join(parts)}.")
+    return lines
 
 
 def evidence_notes(summary: Summary) -> list[str]:

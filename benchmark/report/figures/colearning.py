@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmark.report.colearning import GAP_NOTE, Ablation, Gap, ablations, gap_sentences, gaps
-from benchmark.report.figures.style import caption, colour, family_legend, label
+from benchmark.report.figures.labels import name_points
+from benchmark.report.figures.style import caption, colour, family_legend, label, marker
 from benchmark.report.frame import ALL
 from benchmark.report.summary import REFERENCE, Row, Summary, in_order
 from benchmark.report.tables import mean_cost
-from benchmark.report.wording import UNTUNED, heading
+from benchmark.report.text import number
+from benchmark.report.wording import UNTUNED, Formats, heading, with_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,13 +42,14 @@ def gap_bars(summary: Summary) -> Figure | None:
     ends = [100 * v for gap in measurable for share in gap.shares.values() for v in share]
     low, high = min(0.0, *np.quantile(ends, [0.03])), max(100.0, *np.quantile(ends, [0.97]))
     for axis, gap in zip(axes[0], measurable, strict=True):
-        _gap_panel(axis, gap, order, summary)
         axis.set_xlim(low - 8, high + 8)
+        _gap_panel(axis, gap, order, summary)
     axes[0][0].set_yticks(range(len(order)), [label(m) for m in order])
     axes[0][0].set_ylim(len(order) - 0.4, -0.6)
     family_legend(figure, [summary.group.entries[m]["family"] for m in order])
     without = [s for s, gap in zip(gap_sentences(summary, found), found, strict=True)]
-    caption(figure, summary.group, "Gap: " + "; ".join(without) + ".", GAP_NOTE, UNTUNED)
+    sizes = "Gap: " + "; ".join(without) + ". A number stands in a bar that ends outside."
+    caption(figure, summary.group, sizes, GAP_NOTE, UNTUNED)
     return figure
 
 
@@ -57,6 +61,17 @@ def _gap_panel(axis: Axes, gap: Gap, order: list[str], summary: Summary) -> None
         tint = colour(summary.group.entries[method]["family"])
         axis.barh(y, share, height=0.65, color=tint, alpha=0.75, lw=0)
         axis.plot([low, high], [y, y], color="0.2", lw=1)
+        start, end = axis.get_xlim()
+        if not start <= share <= end:
+            edge, side = (start, "left") if share < start else (end, "right")
+            axis.annotate(
+                f" {number(share, 0)} ",
+                (edge, y),
+                ha=side,
+                va="center",
+                fontsize=7,
+                bbox={"boxstyle": "square,pad=0", "fc": "white", "ec": "none", "alpha": 0.85},
+            )
     axis.axvline(0, color="0.3", lw=1)
     axis.axvline(100, color="0.3", lw=1, ls="--")
     axis.grid(axis="y", visible=False)
@@ -89,7 +104,8 @@ def ablation_bars(summary: Summary) -> Figure | None:
         axis.axvline(0, color="0.3", lw=1)
         axis.grid(axis="y", visible=False)
         axis.set_title(label(f"{modality} alone"))
-        axis.set_xlabel(f"difference in {metric.label} to the whole method".replace("$", r"\$"))
+        what = with_unit(metric, group).replace("$", r"\$")
+        axis.set_xlabel(f"difference in {what} to the whole method")
     axes[0][0].set_yticks(range(len(names)), [label(n) for n in names])
     axes[0][0].set_ylim(len(names) - 0.4, -0.6)
     bars = "; line: 95 % interval, not adjusted" if any(a.comparison for a in found) else ""
@@ -137,26 +153,26 @@ def cost_against_score(summary: Summary) -> Figure | None:
         1, len(panels), figsize=(1.4 + 4.0 * len(panels), 4.6), sharex=True, squeeze=False
     )
     for axis, deployment in zip(axes[0], panels, strict=True):
-        _cost_panel(axis, points[deployment], summary)
         axis.set_title(label(f"{deployment} alone"))
         axis.set_xlabel(what)
         axis.set_ylabel(heading(metric, group).replace("$", r"\$"))
-    entries = [row.entry["family"] for d in panels for _, _, row in points[d]]
-    family_legend(figure, [f for f in group_families(summary) if f in entries])
+    found = [row.entry["family"] for d in panels for _, _, row in points[d]]
+    family_legend(figure, found, shapes=True)
     caption(
         figure,
         group,
-        "A point is a method's mean; all stages and trained teachers count. Line: Pareto front, no "
-        f"method is both cheaper and better; its methods, and {REFERENCE}, are named. Ablations "
-        "are hollow and not on it.",
+        f"A point is a method's mean over {group.unit}s; all stages and trained teachers count. "
+        "Line: Pareto front, no method is both cheaper and better; its methods, and "
+        f"{REFERENCE}, are named. Ablations are hollow and not on it. At an edge, with its score: "
+        "a method far worse than the others.",
         UNTUNED,
     )
+    for axis, deployment in zip(axes[0], panels, strict=True):
+        _cost_panel(axis, points[deployment], summary)
+    figure.draw_without_rendering()  # names go where there is room, which the layout decides
+    for axis, deployment in zip(axes[0], panels, strict=True):
+        _name_methods(axis, points[deployment], summary)
     return figure
-
-
-def group_families(summary: Summary) -> list[str]:
-    """Families of a group in their order."""
-    return list(dict.fromkeys(e["family"] for e in summary.group.entries.values()))
 
 
 def pareto(points: list[tuple[float, float, Row]], summary: Summary) -> list[int]:
@@ -175,14 +191,30 @@ def pareto(points: list[tuple[float, float, Row]], summary: Summary) -> list[int
     return front
 
 
+def _fence(points: list[tuple[float, float, Row]], summary: Summary) -> float:
+    """The score beyond which a method is far worse than the others."""
+    gain = summary.group.primary.gain
+    better = np.array([gain(score, 0.0) for _, score, _ in points])
+    low, high = np.quantile(better, [0.1, 0.9])
+    inside = better[better >= low - 3 * (high - low)]
+    fence = inside.min() - 0.08 * np.ptp(inside)
+    return float(gain(fence, 0.0))  # back to the metric's own direction
+
+
 def _cost_panel(axis: Axes, points: list[tuple[float, float, Row]], summary: Summary) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+    group, fence = summary.group, _fence(points, summary)
+    gain = group.primary.gain
     for x, y, row in points:
-        hollow = row.entry["role"] == "ablation"
         tint = colour(row.entry["family"])
-        face = "none" if hollow else tint
-        axis.scatter(x, y, s=34, facecolor=face, edgecolor=tint, lw=1.2, alpha=0.9, zorder=3)
+        style = {"s": 34, "edgecolor": tint, "lw": 1.2, "zorder": 3, "clip_on": False}
+        if gain(y, fence) < 0:
+            axis.scatter(x, fence, marker="$\u2193$" if y < fence else "$\u2191$", **style)
+            continue
+        face = "none" if row.entry["role"] == "ablation" else tint
+        shape = marker(row.entry["family"])
+        axis.scatter(x, y, facecolor=face, alpha=0.9, marker=shape, **style)
     front = pareto(points, summary)
     axis.plot(
         [points[i][0] for i in front],
@@ -198,19 +230,24 @@ def _cost_panel(axis: Axes, points: list[tuple[float, float, Row]], summary: Sum
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7) if fine else (1,)))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.xaxis.set_minor_formatter(NullFormatter())
-    named = [i for i, (_, _, row) in enumerate(points) if i in front or row.method == REFERENCE]
-    better_is_up = summary.group.primary.direction == "higher"
-    for place, i in enumerate(sorted(named, key=lambda i: points[i][0])):
-        x, y, row = points[i]
-        up = (place % 2 == 0) == better_is_up
-        axis.annotate(
-            label(row.method),
-            (x, y),
-            xytext=(3, 7 if up else -7),
-            textcoords="offset points",
-            va="bottom" if up else "top",
-            fontsize=7.5,
-            zorder=5,
-            bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.75},
-        )
     axis.margins(x=0.12, y=0.1)
+
+
+def _name_methods(axis: Axes, points: list[tuple[float, float, Row]], summary: Summary) -> None:
+    """Names of the front's methods, of the reference and of what lies beyond the edge."""
+    metric, fence = summary.group.primary, _fence(points, summary)
+    decimals = Formats(summary).decimals[metric.name]
+    shown, names = [], {}
+    front = pareto(points, summary)
+    for i, (x, y, row) in enumerate(points):
+        outside = metric.gain(y, fence) < 0
+        shown.append((x, fence if outside else y))
+        if outside:
+            names[i] = f"{label(row.method)} {number(y, decimals)}"
+        elif i in front or row.method == REFERENCE:
+            names[i] = label(row.method)
+    line = []
+    for (x, y, _), (next_x, next_y, _) in pairwise([points[i] for i in front]):
+        line += [(place, y) for place in np.geomspace(x, next_x, 30)]
+        line += [(next_x, place) for place in np.linspace(y, next_y, 30)]
+    name_points(axis, shown, names, avoid=line)

@@ -102,12 +102,14 @@ def confusion_matrices(summary: Summary) -> Figure | None:
         axis.set_title(_name(row), fontsize=8)
         axis.tick_params(axis="x", rotation=60)
         axis.tick_params(axis="y", rotation=0)
+        if axis.xaxis.get_tick_params()["labelbottom"]:
+            axis.set_xlabel("predicted class", fontsize=8)
     figure.supylabel("true class", fontsize=9)
     caption(
         figure,
         summary.group,
-        "Columns: predicted class. Per cent of the test samples of a true class, all runs "
-        "together. Methods chosen by what they are, not by their scores.",
+        "Per cent of the test samples of a true class, all runs together. Methods chosen by what "
+        "they are, not by their scores.",
         UNTUNED,
     )
     return figure
@@ -123,6 +125,7 @@ def predicted_against_true(summary: Summary, results: Path, cache: Path | None) 
     if known is None:
         return None
     found: list[tuple[Row, np.ndarray, np.ndarray]] = []
+    missing: set[str] = set()
     for row in _columns(summary):
         parts = []
         for record in group.runs:
@@ -132,7 +135,7 @@ def predicted_against_true(summary: Summary, results: Path, cache: Path | None) 
                 ids, predictions = records.read_predictions(record, results)
                 parts.append((known.y[known.places(ids)], predictions[row.deployment]))
             except (UserError, KeyError):
-                continue  # elsewhere, or of other data: the report lists what is damaged
+                missing.add(record.id)  # elsewhere, or of other data
         if parts:
             y, value = (np.concatenate(part) for part in zip(*parts, strict=True))
             found.append((row, y, value))
@@ -147,8 +150,9 @@ def predicted_against_true(summary: Summary, results: Path, cache: Path | None) 
     caption(
         figure,
         group,
-        f"Across: target ({unit}), up: prediction, test samples of all runs. "
-        "Line: equal. Methods chosen by what they are, not by their scores.",
+        f"Across: target ({unit}), up: prediction, test samples of all runs"
+        + f" but {len(missing)} whose predictions are not there" * bool(missing)
+        + ". Line: equal. Methods chosen by what they are, not by their scores.",
         UNTUNED,
     )
     return figure

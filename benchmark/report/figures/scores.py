@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,15 @@ import numpy as np
 import pandas as pd
 
 from benchmark.report.across import MANY, Across
-from benchmark.report.figures.style import caption, colour, family_legend, label
-from benchmark.report.frame import ALL, FAMILIES, Group, own_curves
+from benchmark.report.figures.style import (
+    below,
+    caption,
+    colour,
+    family_legend,
+    in_family_order,
+    label,
+)
+from benchmark.report.frame import ALL, Group, own_curves
 from benchmark.report.summary import REFERENCE, Row, Summary, in_order
 from benchmark.report.text import one_line
 from benchmark.report.wording import UNTUNED, error_bars, heading, p_value
@@ -108,7 +114,8 @@ def gain_map(summaries: Sequence[Summary]) -> Figure | None:
                         gains[method, len(columns) - 1] = 100 * row.gain.mean / level
     if not gains:
         return None
-    methods = sorted(order, key=lambda m: (_family_position(order[m]["family"]), m))
+    families = in_family_order(entry["family"] for entry in order.values())
+    methods = sorted(order, key=lambda m: (families.index(order[m]["family"]), m))
     values = np.array([[gains.get((m, c), np.nan) for c in range(len(columns))] for m in methods])
     limit = max(1.0, float(np.nanquantile(np.abs(values), 0.95)))
     figure, axis = plt.subplots(figsize=(3.2 + 0.85 * len(columns), 2.4 + 0.24 * len(methods)))
@@ -137,13 +144,13 @@ def gain_map(summaries: Sequence[Summary]) -> Figure | None:
     group = summaries[0].group
     what = "real data" if group.source == "real" else f"{group.source.upper()} data"
     smoke = ", SMOKE RUN: no evidence" if group.smoke else ""
-    text = one_line(f"{what}, protocol {group.protocol['name']}{smoke}").replace("$", r"\$")
-    axis.set_title(f"Gain over {REFERENCE}: {text}\n{UNTUNED}", fontsize=9)
+    lines = [
+        f"Gain over {REFERENCE}: {what}, protocol {group.protocol['name']}{smoke}",
+        f"Mean over {group.unit}s; the colours end at ±{limit:.0f} %. –: no score.",
+        UNTUNED,
+    ]
+    below(figure, *lines)
     return figure
-
-
-def _family_position(family: str) -> int:
-    return FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
 
 
 def learning_curves(summary: Summary) -> Figure | None:
@@ -164,26 +171,29 @@ def learning_curves(summary: Summary) -> Figure | None:
         down,
         across,
         figsize=(1.2 + 1.9 * across, 1.5 + 1.5 * down),
-        sharex=True,
-        sharey=True,
         squeeze=False,
     )
+    every = np.concatenate([run for by in curves.values() for runs in by.values() for run in runs])
+    low, high = np.quantile(every, [0, 0.98])
+    margin = 0.05 * (high - low) or 1.0
+    longest = max(_common(runs) for by in curves.values() for runs in by.values())
+    # The same scale for all; axes that matplotlib shares take long to draw when they are many.
     for number, axis in enumerate(axes.flat):
         axis.set_visible(number < len(curves))
-        axis.tick_params(labelbottom=number + across >= len(curves))
+        axis.set_xlim(0, longest + 1)
+        axis.set_ylim(low - margin, high + margin)
+        axis.tick_params(labelbottom=number + across >= len(curves), labelleft=not number % across)
     for axis, (method, by_name) in zip(axes.flat, curves.items(), strict=False):
         tint = colour(group.entries[method]["family"])
         for name, runs in by_name.items():
-            shortest = min(len(run) for run in runs)
+            shortest = _common(runs)
             common = np.array([run[:shortest] for run in runs])
             epochs = np.arange(1, shortest + 1)
             axis.fill_between(epochs, common.min(0), common.max(0), color=tint, alpha=0.18, lw=0)
-            axis.plot(epochs, common.mean(0), ls=styles[name], color=tint, lw=1.5)
+            dot = "o" if shortest == 1 else ""  # what is fitted at once has no line
+            axis.plot(epochs, common.mean(0), ls=styles[name], marker=dot, color=tint, lw=1.5)
         axis.set_title(label(method), fontsize=8)
         axis.set_xlabel("epoch" if axis.xaxis.get_tick_params()["labelbottom"] else "", fontsize=8)
-    every = np.concatenate([run for by in curves.values() for runs in by.values() for run in runs])
-    low, high = np.quantile(every, [0, 0.98])
-    axes[0][0].set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low) or None)
     figure.supylabel("validation loss ℓ", fontsize=9)
     handles = [
         plt.Line2D([], [], color="0.2", ls=styles[name], label=label(f"{name}")) for name in names
@@ -196,6 +206,11 @@ def learning_curves(summary: Summary) -> Figure | None:
         f"over {len(group.planned)} runs, as far as the shortest of them goes.",
     )
     return figure
+
+
+def _common(runs: Sequence[np.ndarray]) -> int:
+    """How many epochs all runs have."""
+    return min(len(run) for run in runs)
 
 
 def _curves(group: Group, method: str) -> dict[str, list[np.ndarray]]:
@@ -234,11 +249,10 @@ def critical_difference(comparison: Across) -> Figure:
     axis.text((start + end) / 2, 1.14, text, ha="center", va="bottom", fontsize=8, transform=above)
     what = "real data" if comparison.source == "real" else f"{comparison.source.upper()} data"
     warning = f" N < {MANY}: ranks of so few datasets prove little." if ranks.blocks < MANY else ""
-    lines = [
+    below(
+        figure,
         f"Average rank over N = {ranks.blocks} datasets (blocks), 1 is best; {what}, protocol "
         f"{comparison.protocol}.{warning}",
         f"CD: Nemenyi's critical difference at 5 %. Friedman p {p_value(ranks.p, '= ')}. {UNTUNED}",
-    ]
-    text = "\n".join(textwrap.fill(one_line(line), 100) for line in lines)
-    figure.supxlabel(text.replace("$", r"\$"), fontsize=8, x=0.01, ha="left", color="0.3")
+    )
     return figure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from benchmark.report.frame import FAMILIES, Group
@@ -51,16 +51,40 @@ def label(name: str) -> str:
 
 def caption(figure: Figure, group: Group, *lines: str) -> None:
     """What the figure is of, below it."""
+    below(figure, title(group), *lines)
+
+
+def below(figure: Figure, *lines: str) -> None:
+    """Lines of text below a figure."""
     width = min(110, int(15 * figure.get_figwidth()))  # characters of this size that fit
-    text = "\n".join(textwrap.fill(one_line(line), width) for line in (title(group), *lines))
+    text = "\n".join(textwrap.fill(one_line(line), width) for line in lines)
     figure.supxlabel(text.replace("$", r"\$"), fontsize=8, x=0.01, ha="left", color="0.3")
 
 
-def family_legend(figure: Figure, families: Sequence[str]) -> None:
+def marker(family: str) -> str:
+    """The shape of a family's points where colour alone would have to tell them apart in print."""
+    return dict(zip(FAMILIES, "os^DvPX*", strict=True)).get(family, "h")
+
+
+def in_family_order(families: Iterable[str]) -> list[str]:
+    """Each family once, as tables have them; unknown ones go last."""
+    known = {family: place for place, family in enumerate(FAMILIES)}
+    return sorted(set(families), key=lambda family: (known.get(family, len(known)), family))
+
+
+def family_legend(figure: Figure, families: Iterable[str], *, shapes: bool = False) -> None:
+    """What the colours are, above the panels; shapes: points have the `marker` of their family."""
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], marker="o", linestyle="", color=colour(family), label=label(family))
-        for family in dict.fromkeys(families)
+        Line2D(
+            [],
+            [],
+            marker=marker(family) if shapes else "o",
+            linestyle="",
+            color=colour(family),
+            label=label(family),
+        )
+        for family in in_family_order(families)
     ]
     figure.legend(handles=handles, loc="outside upper left", ncols=5, frameon=False)
