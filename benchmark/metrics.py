@@ -58,7 +58,11 @@ CLASSES_PRESENT = Metric("classes_present", "classes present", None, (1.0, INF),
 
 _CLASSIFICATION = (
     _share("macro_f1", "macro F1", PRESENT),
-    _share("overall_accuracy", "overall accuracy", "lowered by class-weighted training"),
+    _share(
+        "overall_accuracy",
+        "overall accuracy",
+        "also the weighted recall; lowered by class-weighted training",
+    ),
     _share("average_accuracy", "average accuracy", "macro recall, " + PRESENT),
     _share("weighted_f1", "weighted F1"),
     _share("macro_precision", "macro precision", PRESENT),

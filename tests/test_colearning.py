@@ -151,6 +151,10 @@ def test_labels_and_ranges_have_their_own_scores(kind, tmp_path):
     summary = summary_of(runs({"single": 1.0}, kind=kind), tmp_path)
     text = tables(tmp_path, summary)
     assert ("AP ↑ by class: S2" if kind == "multilabel" else "by range of the target: S2") in text
+    if kind == "regression":
+        edges = [m["range_edges"] for r in summary.group.runs for m in r.metrics.values()]
+        low, high = np.mean(edges, axis=0)[-2:]
+        assert f"fifth 5 ({low:.0f} to {high:.0f})" in text
 
 
 def test_training_flops_are_shown_where_records_have_them(tmp_path):

@@ -301,6 +301,8 @@ def test_predictions_that_a_record_does_not_vouch_for_exclude_it(tmp_path):
         ("data", {}),
         ("metrics", {"S1": {"macro_f1": "high"}}),
         ("metrics", {"S1": {}}),
+        ("metrics", {"S1": {"macro_f1": 0.5, "confusion_matrix": [[1, 2], [3]]}}),
+        ("metrics", {"S1": {"macro_f1": 0.5, "f1_per_class": "all"}}),
         ("metrics", {}),
         ("status", "finished"),
         ("entry", {"family": 3}),
@@ -454,8 +456,17 @@ def test_features_that_runs_kept_are_drawn(tmp_path):
     assert kept.features_sha256
     back = records.read_features(records.read(record.path(tmp_path)), tmp_path)
     assert back.keys() == features.keys()
+    write(runs({"single": 1.0}), tmp_path)
     assert "features" in drawn([], tmp_path)
-    record.path(tmp_path).with_suffix(".features.npz").write_bytes(b"damaged")
+    path = record.path(tmp_path).with_suffix(".features.npz")
+    content = path.read_bytes()
+    path.write_bytes(b"damaged")
     with pytest.raises(UserError, match="not the features of its record"):
         records.read_features(kept, tmp_path)
     assert "features" not in drawn([], tmp_path)
+    (exclusion,) = collect(tmp_path).exclusions
+    assert "sha256" in exclusion.reason and path.name in exclusion.reason
+    path.unlink()  # elsewhere: features are large
+    assert not collect(tmp_path).exclusions
+    path.write_bytes(content)
+    assert not collect(tmp_path).exclusions

@@ -305,6 +305,26 @@ def test_sources_are_never_compared_across_together(tmp_path):
     assert "too few datasets (2)" in text and "too few datasets (1)" in text
 
 
+def test_protocols_are_never_compared_across_together(tmp_path):
+    made_up = several(2, **EVIDENCE)
+    made_up += runs(USUAL, 5, dataset="d9", fingerprint="f9", protocol="random", samples=200)
+    text = leaderboard(made_up, tmp_path)
+    assert "too few datasets (2)" in text and "too few datasets (1)" in text
+
+
+def test_the_rank_diagram_states_its_blocks_and_that_they_are_few(tmp_path):
+    from benchmark.report.figures.scores import critical_difference
+
+    write(several(3, **EVIDENCE), tmp_path)
+    (comparison,) = across(write_report(tmp_path, tmp_path / "out", figures=False).summaries)
+    figure = critical_difference(comparison)
+    said = figure.get_supxlabel().replace("\n", " ")
+    assert "N = 3 datasets (blocks)" in said and "N < 10" in said
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert f"CD = {comparison.ranks.critical_difference:.2f}" in texts
+    assert {"mdico (1.00)", "(3.00) single"} <= set(texts)
+
+
 def test_smoke_runs_are_not_compared_across(tmp_path):
     text = leaderboard(several(3), tmp_path)
     assert "Across datasets" not in text
@@ -379,6 +399,9 @@ def test_a_method_without_its_predictions_is_not_compared_on_an_official_split(t
     (summary,) = write_report(tmp_path, tmp_path / "out", cache=cache, figures=False).summaries
     rows = {row.method: row for row in summary.at("S1")}
     assert rows["kd"].comparison is None and rows["zeta"].comparison
+    said = "Not compared: kd (not all its predictions are there)."
+    for path in (tmp_path / "out/leaderboard.md", *(tmp_path / "out/tables").glob("*.md")):
+        assert said in path.read_text()
 
 
 def test_without_targets_an_official_split_has_no_test_and_says_so(tmp_path):

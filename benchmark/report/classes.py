@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from benchmark.metrics import LISTS, TARGET_RANGES
 from benchmark.report.frame import Group
 from benchmark.report.summary import Summary, in_order
-from benchmark.report.text import markdown, markdown_table, number
+from benchmark.report.text import decimals_for, markdown, markdown_table, number
 from benchmark.report.wording import Formats, heading
 
 if TYPE_CHECKING:
@@ -34,9 +35,20 @@ def per_class(summary: Summary, deployment: str, name: str) -> dict[str, list[fl
 
 
 def class_names(group: Group) -> list[str]:
-    """What the places of a list metric are: classes, or ranges of the target."""
+    """What the places of a list metric are: classes, or ranges of the target with their ends.
+
+    Each test part has fifths of its own; the ends are means over the runs.
+    """
     if group.kind == "regression":
-        return [f"fifth {i}" for i in range(1, TARGET_RANGES + 1)]
+        found = [v.get("range_edges") for r in group.runs for v in r.metrics.values()]
+        edges = [e for e in found if e and len(e) == TARGET_RANGES + 1 and None not in e]
+        names = [f"fifth {i}" for i in range(1, TARGET_RANGES + 1)]
+        if not edges:
+            return names
+        means = [math.fsum(own) / len(own) for own in zip(*edges, strict=True)]
+        ends = [number(mean, max(0, decimals_for(means) - 1)) for mean in means]
+        ranges = zip(names, pairwise(ends), strict=True)
+        return [f"{name} ({low} to {high})" for name, (low, high) in ranges]
     outputs = group.data["task"]["outputs"]
     return list(group.data["task"].get("class_names") or ()) or [
         f"class {c}" for c in range(outputs)
@@ -65,7 +77,7 @@ def per_class_lines(summary: Summary) -> list[str]:
             if rows:
                 lines += [f"## {markdown(heading(metric, group))} by class: {markdown(deployment)}"]
                 lines += ["", markdown_table(["method", *class_names(group)], rows, 1), ""]
-    what = "fifth of the target's distribution in each test part" if lines else ""
+    what = "fifth of the targets of each test part, with the mean of its ends" if lines else ""
     if lines and group.kind == "regression":
         lines = [line.replace(" by class: ", " by range of the target: ") for line in lines]
         lines += [f"Means over runs. Ranges: the lowest to the highest {what}.", ""]

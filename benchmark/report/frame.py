@@ -283,7 +283,7 @@ def _watched_only(stages: Any) -> list[dict[str, Any]]:
                 "method": stage["method"],
                 "artefact": stage["artefact"],
                 "validation": {
-                    name: np.array(curve, dtype=np.float32)
+                    name: np.array(curve, dtype=np.float32).reshape(len(curve))
                     for name, curve in stage["validation"].items()
                 },
             }
@@ -296,11 +296,11 @@ def _watched_only(stages: Any) -> list[dict[str, Any]]:
 def own_curves(record: Record) -> dict[str, np.ndarray]:
     """Validation loss by epoch of what is deployed, each from the last stage that trains it.
 
-    A method that is nothing but artefacts of its own kind (`single`) has theirs.
+    A method that deploys nothing but artefacts (`single`, `single_again`) has theirs.
     """
     own = [stage for stage in record.stages if not stage["artefact"]]
-    own = own or [stage for stage in record.stages if stage["method"] == record.spec.method]
-    return {name: c for stage in own for name, c in stage["validation"].items() if len(c)}
+    curves = [item for stage in own or record.stages for item in stage["validation"].items()]
+    return {n: c for n, c in curves if len(c) and (own or n in record.metrics)}
 
 
 def _validate(read: Iterable[Record]) -> tuple[list[Record], list[Exclusion]]:
@@ -321,13 +321,20 @@ def _defect(record: Record) -> str | None:
         texts = [spec.dataset, spec.source, spec.fingerprint, spec.method, *spec.modalities]
         texts += [spec.protocol["name"], spec.arithmetic, record.created, record.reason or ""]
         texts += [entry[name] for name in DEFAULT_ENTRY]
+        task = record.data["task"]
+        texts += [*(task.get("class_names") or ()), task.get("unit", "")]
         numbers = [spec.fold, spec.seed, record.data["train"], record.data["test"]]
+        known = (record.data.get(name) for name in ("val", "samples", "groups"))
+        numbers += [number for number in known if number is not None]
         if not all(isinstance(text, str) for text in texts):
             return "a name that is not text"
         if not all(type(number) is int for number in numbers):
             return "a number that is not whole"
         if min(record.data["train"], record.data["test"]) < 1:
             return "an empty training or test part"
+        options = spec.encoders["options"].values()
+        if not {"dim", "layer_norm"} <= spec.encoders.keys() or not all(map(_is_mapping, options)):
+            return "encoders of unknown form"
         scalars = {metric.name for metric in SCALARS[record.data["task"]["kind"]]}
         main = primary(record.data["task"]["kind"]).name
         if record.status in ("failed", "not applicable"):
@@ -348,6 +355,10 @@ def _defect(record: Record) -> str | None:
         return None
     except (KeyError, TypeError, AttributeError) as error:
         return f"incomplete: {type(error).__name__} {error}"
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, Mapping)
 
 
 def _numbers(values: Any) -> bool:

@@ -161,7 +161,12 @@ def as_latex(summary: Summary) -> str:
         header, rows = main_table(summary, deployment)
         if not rows:
             continue
-        keep = [i for i, name in enumerate(header) if name not in ("family", "role")]
+        # A page is narrow: what the caption says of all rows has no column.
+        spare = ["family", "role"]
+        if {row[-1] for row in rows} == {str(summary.units)}:
+            spare.append(header[-1])
+        keep = [i for i, name in enumerate(header) if name not in spare]
+        header = [name.removesuffix(f" over {REFERENCE}") for name in header]
         cut = lambda cells, keep=keep: [cells[i] for i in keep]  # noqa: E731
         caption = f"{title(group)}. {deployment_title(deployment)}. {error_bars(group)}. "
         tables += [

@@ -113,7 +113,7 @@ def latex_table(
     return "\n".join(
         [
             r"\begin{table}",
-            r"\centering",
+            r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
             rf"\caption{{{latex(caption)}}}",
             rf"\label{{tab:{re.sub(r'[^A-Za-z0-9:-]+', '-', label)}}}",
             rf"\begin{{tabular}}{{{columns}}}",

@@ -48,7 +48,7 @@ def facts(group: Group) -> list[tuple[str, str]]:
     """What has to be known to read a group's numbers, for above its tables."""
     task = group.data["task"]
     what = f"{group.kind}, {len(task.get('class_names') or ()) or task.get('outputs')} classes"
-    present = group.scores.loc[group.scores["metric"] == "classes_present", "value"]
+    present = group.scores.loc[group.scores["metric"] == "classes_present", "value"].dropna()
     if group.kind == "regression":
         what = f"regression of a value in {task.get('unit') or 'its own unit'}"
     elif len(present):

@@ -196,7 +196,7 @@ def _fence(points: list[tuple[float, float, Row]], summary: Summary) -> float:
     gain = summary.group.primary.gain
     better = np.array([gain(score, 0.0) for _, score, _ in points])
     low, high = np.quantile(better, [0.1, 0.9])
-    inside = better[better >= low - 3 * (high - low)]
+    inside = better[better >= low - (high - low)]
     fence = inside.min() - 0.08 * np.ptp(inside)
     return float(gain(fence, 0.0))  # back to the metric's own direction
 
@@ -215,7 +215,7 @@ def _cost_panel(axis: Axes, points: list[tuple[float, float, Row]], summary: Sum
         face = "none" if row.entry["role"] == "ablation" else tint
         shape = marker(row.entry["family"])
         axis.scatter(x, y, facecolor=face, alpha=0.9, marker=shape, **style)
-    front = pareto(points, summary)
+    front = [i for i in pareto(points, summary) if gain(points[i][1], fence) >= 0]
     axis.plot(
         [points[i][0] for i in front],
         [points[i][1] for i in front],
@@ -238,7 +238,7 @@ def _name_methods(axis: Axes, points: list[tuple[float, float, Row]], summary: S
     metric, fence = summary.group.primary, _fence(points, summary)
     decimals = Formats(summary).decimals[metric.name]
     shown, names = [], {}
-    front = pareto(points, summary)
+    front = [i for i in pareto(points, summary) if metric.gain(points[i][1], fence) >= 0]
     for i, (x, y, row) in enumerate(points):
         outside = metric.gain(y, fence) < 0
         shown.append((x, fence if outside else y))

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 FEATURED = 4
 """Methods in a figure that has room for few."""
 
-ACROSS = 5
-"""Panels side by side."""
+WIDEST = 12.0
+"""Inches that panels side by side may take: wider figures are unreadable on a page."""
 
 
 def featured(summary: Summary) -> list[str]:
@@ -79,7 +79,7 @@ def confusion_matrices(summary: Summary) -> Figure | None:
     if not found:
         return None
     names = [shortened(name, 18).replace("$", r"\$") for name in class_names(summary.group)]
-    side = max(1.7, 0.42 * len(names))
+    side = max(1.7, 0.34 * len(names))
     figure, axes = _grid(len(found), side, side + 0.6, edge=(1.4, 1.3))
     for axis, (row, matrix) in zip(axes, found, strict=True):
         total = matrix.sum(axis=1, keepdims=True)
@@ -141,16 +141,16 @@ def predicted_against_true(summary: Summary, results: Path, cache: Path | None) 
             found.append((row, y, value))
     if not found:
         return None
-    figure, axes = _grid(len(found), 2.2, 2.6, edge=(0.9, 1.0))
+    unit = group.data["task"].get("unit") or "its own unit"
+    figure, axes = _grid(len(found), 2.2, 2.7, edge=(0.9, 1.0))
     ends = np.quantile(np.concatenate([v for _, *both in found for v in both]), [0.002, 0.998])
     for axis, (row, y, value) in zip(axes, found, strict=True):
-        _against(axis, row, y, value, ends)
-    unit = group.data["task"].get("unit") or "its own unit"
+        _against(axis, row, y, value, ends, unit)
     figure.supylabel(f"predicted ({unit})".replace("$", r"\$"), fontsize=9)
     caption(
         figure,
         group,
-        f"Across: target ({unit}), up: prediction, test samples of all runs"
+        "Test samples of all runs"
         + f" but {len(missing)} whose predictions are not there" * bool(missing)
         + ". Line: equal. Methods chosen by what they are, not by their scores.",
         UNTUNED,
@@ -158,7 +158,9 @@ def predicted_against_true(summary: Summary, results: Path, cache: Path | None) 
     return figure
 
 
-def _against(axis: Axes, row: Row, y: np.ndarray, value: np.ndarray, ends: np.ndarray) -> None:
+def _against(
+    axis: Axes, row: Row, y: np.ndarray, value: np.ndarray, ends: np.ndarray, unit: str
+) -> None:
     alpha = float(np.clip(10 / np.sqrt(len(y)), 0.08, 0.6))
     tint = colour(row.entry["family"])
     axis.scatter(y, value, s=7, color=tint, alpha=alpha, lw=0, rasterized=True)
@@ -168,13 +170,15 @@ def _against(axis: Axes, row: Row, y: np.ndarray, value: np.ndarray, ends: np.nd
     axis.set_xlim(ends)
     axis.set_ylim(ends)
     axis.set_aspect("equal")
+    if axis.xaxis.get_tick_params()["labelbottom"]:
+        axis.set_xlabel(f"target ({unit})".replace("$", r"\$"), fontsize=8)
 
 
 def _grid(panels: int, width: float, height: float, *, edge: tuple[float, float]) -> tuple:
-    """A figure of ``panels`` panels in rows of five at most, and its axes in order."""
+    """A figure of ``panels`` panels in rows that fit on a page, and its axes in order."""
     from matplotlib import pyplot as plt
 
-    across = min(ACROSS, panels)
+    across = min(panels, max(1, int(WIDEST / width)))
     down = -(-panels // across)
     figure, axes = plt.subplots(
         down,

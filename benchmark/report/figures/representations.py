@@ -50,7 +50,7 @@ def feature_space(summary: Summary, results: Path) -> Figure | None:
         return None
     palette = color_palette("colorblind", 10)
     markers = dict(zip(summary.group.modalities, "o^sDvP*X" * 9, strict=False))
-    figure, axes = plt.subplots(1, len(found), figsize=(0.6 + 3.4 * len(found), 4.6), squeeze=False)
+    figure, axes = plt.subplots(1, len(found), figsize=(0.6 + 2.8 * len(found), 3.9), squeeze=False)
     parts: dict[str, None] = {}
     for axis, (method, features) in zip(axes[0], found.items(), strict=True):
         for (modality, part), points in _embedded(features).items():

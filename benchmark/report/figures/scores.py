@@ -19,7 +19,7 @@ from benchmark.report.figures.style import (
 )
 from benchmark.report.frame import ALL, Group, own_curves
 from benchmark.report.summary import REFERENCE, Row, Summary, in_order
-from benchmark.report.text import one_line
+from benchmark.report.text import MISSING, number, one_line
 from benchmark.report.wording import UNTUNED, error_bars, heading, p_value
 
 if TYPE_CHECKING:
@@ -125,8 +125,8 @@ def gain_map(summaries: Sequence[Summary]) -> Figure | None:
         cmap=sns.color_palette("blend:#b35806,#f7f7f7,#2b6ca8", as_cmap=True),
         vmin=-limit,
         vmax=limit,
-        annot=True,
-        fmt="+.1f",
+        annot=[[number(v, 1, signed=True) for v in row] for row in values],
+        fmt="",
         annot_kws={"size": 7},
         linewidths=0.5,
         cbar_kws={"label": f"gain over {REFERENCE}, % of its score", "shrink": 0.7},
@@ -134,7 +134,7 @@ def gain_map(summaries: Sequence[Summary]) -> Figure | None:
     axis.set_facecolor("0.9")
     axis.grid(False)
     for y, x in np.argwhere(np.isnan(values)):
-        axis.text(x + 0.5, y + 0.5, "–", ha="center", va="center", fontsize=7)
+        axis.text(x + 0.5, y + 0.5, MISSING, ha="center", va="center", fontsize=7)
     axis.set_yticks(np.arange(len(methods)) + 0.5, [label(m) for m in methods], rotation=0)
     ticks = [f"{label(g.dataset)}\n{label(d)} ({g.primary.label})" for g, d in columns]
     axis.set_xticks(np.arange(len(columns)) + 0.5, ticks, rotation=35, ha="right")
@@ -146,7 +146,8 @@ def gain_map(summaries: Sequence[Summary]) -> Figure | None:
     smoke = ", SMOKE RUN: no evidence" if group.smoke else ""
     lines = [
         f"Gain over {REFERENCE}: {what}, protocol {group.protocol['name']}{smoke}",
-        f"Mean over {group.unit}s; the colours end at ±{limit:.0f} %. –: no score.",
+        "Mean over folds, or over the seeds of an official split. Colours end at "
+        f"±{limit:.0f} %. {MISSING}: no score.",
         UNTUNED,
     ]
     below(figure, *lines)
@@ -178,11 +179,11 @@ def learning_curves(summary: Summary) -> Figure | None:
     margin = 0.05 * (high - low) or 1.0
     longest = max(_common(runs) for by in curves.values() for runs in by.values())
     # The same scale for all; axes that matplotlib shares take long to draw when they are many.
-    for number, axis in enumerate(axes.flat):
-        axis.set_visible(number < len(curves))
+    for place, axis in enumerate(axes.flat):
+        axis.set_visible(place < len(curves))
         axis.set_xlim(0, longest + 1)
         axis.set_ylim(low - margin, high + margin)
-        axis.tick_params(labelbottom=number + across >= len(curves), labelleft=not number % across)
+        axis.tick_params(labelbottom=place + across >= len(curves), labelleft=not place % across)
     for axis, (method, by_name) in zip(axes.flat, curves.items(), strict=False):
         tint = colour(group.entries[method]["family"])
         for name, runs in by_name.items():
@@ -191,7 +192,7 @@ def learning_curves(summary: Summary) -> Figure | None:
             epochs = np.arange(1, shortest + 1)
             axis.fill_between(epochs, common.min(0), common.max(0), color=tint, alpha=0.18, lw=0)
             dot = "o" if shortest == 1 else ""  # what is fitted at once has no line
-            axis.plot(epochs, common.mean(0), ls=styles[name], marker=dot, color=tint, lw=1.5)
+            axis.plot(epochs, common.mean(0), ls=styles[name], marker=dot, ms=3, color=tint, lw=1.5)
         axis.set_title(label(method), fontsize=8)
         axis.set_xlabel("epoch" if axis.xaxis.get_tick_params()["labelbottom"] else "", fontsize=8)
     figure.supylabel("validation loss ℓ", fontsize=9)
@@ -239,14 +240,24 @@ def critical_difference(comparison: Across) -> Figure:
     families = (comparison.families[method] for method in comparison.methods)
     tints = dict(zip(names, map(colour, families), strict=True))
     sp.critical_difference_diagram(
-        average, significance, ax=axis, label_props={"fontsize": 8}, color_palette=tints
+        average,
+        significance,
+        ax=axis,
+        label_props={"fontsize": 8},
+        color_palette=tints,
+        label_fmt_left="{label} ({rank:.2f})",
+        label_fmt_right="({rank:.2f}) {label}",
     )
     axis.grid(False)
     start, above = average.min(), axis.get_xaxis_transform()
     end = start + ranks.critical_difference
-    axis.plot([start, end], [1.12, 1.12], "|-k", lw=1, transform=above, clip_on=False)
+    lift = 1 + 0.4 / figure.get_figheight()
+    axis.plot([start, end], [lift, lift], "|-k", lw=1, transform=above, clip_on=False)
     text = f"CD = {ranks.critical_difference:.2f}"
-    axis.text((start + end) / 2, 1.14, text, ha="center", va="bottom", fontsize=8, transform=above)
+    middle = (start + end) / 2
+    axis.annotate(
+        text, (middle, lift), (0, 3), above, "offset points", ha="center", va="bottom", fontsize=8
+    )
     what = "real data" if comparison.source == "real" else f"{comparison.source.upper()} data"
     warning = f" N < {MANY}: ranks of so few datasets prove little." if ranks.blocks < MANY else ""
     below(
