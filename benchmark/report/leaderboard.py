@@ -58,7 +58,7 @@ def leaderboard(
         lines += [f"- {name}: {markdown(text)}" for name, text in facts(summary.group)]
         lines += ["", markdown_table(*_table(summary), text_columns=1), ""]
         lines += _bounds(summary)
-        lines += [f"{markdown(note)}  " for note in [*notes(summary), *_test(summary)]]
+        lines += [f"{markdown(note)}  " for note in footnotes(summary)]
         lines += [*_absent(summary), ""]
     for comparison in comparisons:
         lines += _across(comparison)
@@ -107,6 +107,11 @@ def _bounds(summary: Summary) -> list[str]:
     return lines
 
 
+def footnotes(summary: Summary) -> list[str]:
+    """What stands below a group's table, here and on the page."""
+    return [*notes(summary), *_test(summary)]
+
+
 def _test(summary: Summary) -> list[str]:
     """On what the marks of a table rest."""
     lines = no_test(summary)
@@ -129,39 +134,60 @@ def _test(summary: Summary) -> list[str]:
 
 def _across(comparison: Across) -> list[str]:
     """Average ranks and mean gains over datasets, or why there are none."""
+    lines = [f"## {markdown(across_title(comparison))}", ""]
+    if comparison.ranks is None:
+        return [*lines, markdown(why_no_ranks(comparison)), ""]
+    block, *warning = across_blocks(comparison)
+    lines += [markdown(block), *(f"**{text}**" for text in warning), ""]
+    lines += [markdown_table(*across_table(comparison), text_columns=1), ""]
+    test, gain = across_notes(comparison)
+    return [*lines, f"{test}  ", gain, ""]
+
+
+def across_title(comparison: Across) -> str:
     what = "real data" if comparison.source == "real" else f"{comparison.source.upper()} data"
-    lines = [f"## Across datasets: {markdown(what)}, protocol {markdown(comparison.protocol)}", ""]
+    return f"Across datasets: {what}, protocol {comparison.protocol}"
+
+
+def why_no_ranks(comparison: Across) -> str:
+    return f"No comparison across datasets: {comparison.why_not}."
+
+
+def across_blocks(comparison: Across) -> list[str]:
+    """What is averaged over, and a warning where that is too few."""
     ranks = comparison.ranks
-    if ranks is None:
-        return [*lines, f"No comparison across datasets: {comparison.why_not}.", ""]
-    datasets = markdown(", ".join(comparison.datasets))
-    lines += [
+    lines = [
         f"N = {ranks.blocks} blocks. A block is a dataset, its score the mean of the primary "
-        f"metric over its modalities: {datasets}. Only methods with all runs on all "
-        "datasets."
+        f"metric over its modalities: {', '.join(comparison.datasets)}. Only methods with all "
+        "runs on all datasets."
     ]
     if ranks.blocks < MANY:
-        lines += [f"**Warning: N < {MANY}; with so few datasets ranks prove little.**"]
-    lines += [""]
-    order = sorted(range(len(comparison.methods)), key=lambda i: (ranks.average[i], i))
-    rows = []
-    for i in order:
+        lines.append(f"Warning: N < {MANY}; with so few datasets ranks prove little.")
+    return lines
+
+
+def across_table(comparison: Across) -> tuple[tuple[str, ...], list[list[str]]]:
+    """Header and rows, the best average rank first."""
+    ranks, rows = comparison.ranks, []
+    for i in sorted(range(len(comparison.methods)), key=lambda i: (ranks.average[i], i)):
         method = comparison.methods[i]
         gain = comparison.gains.get(method)
         cells = [number(value, 1, signed=True) for value in gain] if gain else [MISSING] * 3
         interval = f"{cells[1]} to {cells[2]}" if gain else MISSING
         rows.append([method, number(float(ranks.average[i]), 2), cells[0], interval])
-    header = ("method", "average rank", "mean gain (%)", "95 % interval")
-    lines += [markdown_table(header, rows, text_columns=1), ""]
-    lines += [
+    return ("method", "average rank", "mean gain (%)", "95 % interval"), rows
+
+
+def across_notes(comparison: Across) -> list[str]:
+    """The tests behind the ranks, and what the gains are."""
+    ranks = comparison.ranks
+    return [
         f"Friedman's test: χ² = {ranks.chi2:.2f}, F = {ranks.f:.2f}, p {p_value(ranks.p, '= ')}. "
         f"Nemenyi: ranks that differ by less than {ranks.critical_difference:.2f} are not "
-        "significantly different at the 5 % level.  ",
+        "significantly different at the 5 % level.",
         f"Mean gain over {REFERENCE}: in per cent of its score, mean over datasets; interval by a "
         "bootstrap over datasets and folds.",
-        "",
     ]
-    return lines
 
 
 def _absent(summary: Summary) -> list[str]:

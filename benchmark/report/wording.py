@@ -58,7 +58,7 @@ def facts(group: Group) -> list[tuple[str, str]]:
         ("Data", f"{data}; {_samples(group)}; fingerprint {group.spec.fingerprint[:12]}"),
         ("Task", what),
         ("Modalities", ", ".join(group.modalities)),
-        ("Protocol", "; ".join([_name(group), *_flags(group), _folds(group), _sizes(group)])),
+        ("Protocol", "; ".join([_name(group), *flags(group), _folds(group), _sizes(group)])),
         ("Encoders", _encoders(group.spec.encoders)),
         ("Error bars", error_bars(group)),
     ]
@@ -95,18 +95,18 @@ def _samples(group: Group) -> str:
     return text
 
 
-def _flags(group: Group) -> list[str]:
+def flags(group: Group) -> list[str]:
     """What a reader has to hold against a protocol, from the values that were in force."""
-    values, flags = group.protocol, []
+    values, found = group.protocol, []
     if group.smoke:
-        flags.append("SMOKE RUN: shows that everything works, is no evidence")
+        found.append("SMOKE RUN: shows that everything works, is no evidence")
     if values.get("split") != "grouped" and group.data.get("groups"):
-        flags.append("FLAG: groups stand on both sides of a split")
+        found.append("FLAG: groups stand on both sides of a split")
     if values.get("validation") == "test":
-        flags.append("FLAG: validation is the test fold")
+        found.append("FLAG: validation is the test fold")
     if values.get("statistics") == "all":
-        flags.append("FLAG: statistics over all samples, test included")
-    return flags
+        found.append("FLAG: statistics over all samples, test included")
+    return found
 
 
 def _folds(group: Group) -> str:

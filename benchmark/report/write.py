@@ -15,6 +15,7 @@ from benchmark.report.classes import per_class_frame
 from benchmark.report.evidence import over_samples
 from benchmark.report.frame import ALL, Exclusion, Group, Results, collect
 from benchmark.report.leaderboard import leaderboard
+from benchmark.report.page import document
 from benchmark.report.summary import Summary, in_order, summarise
 from benchmark.report.tables import as_frame, as_latex, as_markdown, exclusion_counts
 from benchmark.report.text import one_line, plain_table
@@ -49,9 +50,9 @@ def write_report(
     cache: Path | None = None,
     figures: bool = True,
 ) -> Report:
-    """Write leaderboard, tables, figures and scores below ``out``, from the records alone.
+    """Write leaderboard, page, tables, figures and scores below ``out``, from the records alone.
 
-        <out>/leaderboard.md, scores.csv, exclusions.csv
+        <out>/leaderboard.md, report.html, scores.csv, exclusions.csv
         <out>/tables/<group>.md, .csv, .classes.csv, .tex
         <out>/figures/<group>-<figure>.png, .svg
 
@@ -75,10 +76,12 @@ def write_report(
         files.text(f"tables/{name}.csv", _csv(as_frame(summary)))
         files.text(f"tables/{name}.classes.csv", _csv(per_class_frame(summary)))
         files.text(f"tables/{name}.tex", as_latex(summary))
+    drawn = []
     if figures:
         from benchmark.report.figures import draw_all
 
-        draw_all(summaries, comparisons, files.binary, results=results, cache=cache)
+        drawn = draw_all(summaries, comparisons, files.binary, results=results, cache=cache)
+    files.text("report.html", document(summaries, comparisons, found, drawn, out / "figures"))
     files.finish()
     return Report(found, summaries, out, tuple(files.paths))
 
@@ -98,6 +101,7 @@ def summary_text(report: Report) -> str:
     blocks.append(
         f"{results.files} records; not shown: {exclusion_counts(results)}\n"
         f"leaderboard: {report.out / 'leaderboard.md'}\n"
+        f"page: {report.out / 'report.html'}\n"
         f"tables: {report.out / 'tables'}\n"
         f"figures: {report.out / 'figures'}"
     )

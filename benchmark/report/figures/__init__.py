@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,36 @@ if TYPE_CHECKING:
 
 Save = Callable[[str, bytes], None]
 
+TITLES = {
+    "scores": "Scores of every fold or seed",
+    "gains": "Gain over single",
+    "gap": "Share of the multi-modal gap that is closed",
+    "ablations": "Ablations",
+    "cost": "Cost of training and score",
+    "confusion": "Confusion matrices",
+    "predicted": "Predicted against true values",
+    "features": "Feature space",
+    "learning-curves": "Learning curves",
+    "ranks": "Average ranks across datasets",
+}
+"""Kinds of figures, in the order in which the page shows them."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure that was drawn: of one group, or of all groups of a source and protocol (None).
+
+    name: of its files, without folder and suffix. kind: one of `TITLES`. size: width and height
+    in inches.
+    """
+
+    name: str
+    kind: str
+    source: str
+    protocol: str
+    group: Group | None = None
+    size: tuple[float, float] = (0.0, 0.0)
+
 
 def draw_all(
     summaries: Sequence[Summary],
@@ -35,7 +66,7 @@ def draw_all(
     *,
     results: Path,
     cache: Path | None,
-) -> None:
+) -> list[Drawn]:
     """Draw every figure that the groups give; ``save`` gets its name and content.
 
     results, cache: where predictions and features lie, and the targets of the test samples.
@@ -46,19 +77,28 @@ def draw_all(
     import seaborn as sns
 
     with_scores = [s for s in summaries if any(row.runs for row in s.rows)]
+    drawn: list[Drawn] = []
+
+    def keep(figure: Figure | None, what: Drawn) -> None:
+        if figure is not None:
+            _save(figure, what.name, save)
+            drawn.append(replace(what, size=tuple(figure.get_size_inches())))
+
     with matplotlib.rc_context():
         sns.set_theme(style="whitegrid", rc=STYLE)
         for summary in with_scores:
-            name = slug(summary.group)
+            name, group = slug(summary.group), summary.group
             for kind, figure in _of_group(summary, results, cache):
-                _save(figure, f"{name}-{kind}", save)
-        for kind in dict.fromkeys(_comparable(s.group) for s in with_scores):
-            same = [s for s in with_scores if _comparable(s.group) == kind]
-            _save(gain_map(same), file_name("gains", *kind), save)
+                keep(figure, Drawn(f"{name}-{kind}", kind, *_comparable(group), group))
+        for same in dict.fromkeys(_comparable(s.group) for s in with_scores):
+            figure = gain_map([s for s in with_scores if _comparable(s.group) == same])
+            keep(figure, Drawn(file_name("gains", *same), "gains", *same))
         for comparison in comparisons:
             if comparison.ranks:
-                name = file_name("ranks", comparison.source, comparison.protocol)
-                _save(critical_difference(comparison), name, save)
+                same = comparison.source, comparison.protocol
+                figure = critical_difference(comparison)
+                keep(figure, Drawn(file_name("ranks", *same), "ranks", *same))
+    return drawn
 
 
 def _of_group(
@@ -78,12 +118,10 @@ def _comparable(group: Group) -> tuple[str, str]:
     return group.source, group.protocol_title
 
 
-def _save(figure: Figure | None, name: str, save: Save) -> None:
+def _save(figure: Figure, name: str, save: Save) -> None:
     """Both formats of a figure, without dates, so that the same records give the same bytes."""
     from matplotlib import pyplot as plt
 
-    if figure is None:
-        return
     for _ in range(2):  # panels of a fixed shape find their place in the second pass
         figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, for both
