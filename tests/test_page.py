@@ -16,7 +16,7 @@ import pytest
 from benchmark.report import write_report
 from benchmark.report.figures import Drawn
 from benchmark.report.page import document
-from tests.made_up import USUAL, official, run, runs, write
+from tests.made_up import USUAL, official, run, runs
 from tests.test_report import HOSTILE, everything, report, rows_of
 
 NAMES = (HOSTILE, "<script>alert(1)<script>", "<!--", "50%_of_it", "ä line", "n" * 80)

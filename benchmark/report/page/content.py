@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmark.metrics import Metric
 from benchmark.report.across import Across
 from benchmark.report.colearning import gap_sentences, gaps
 from benchmark.report.frame import ALL, STATUSES, Group, Results
