@@ -24,6 +24,7 @@ EXAMPLES = """examples:
   python -m benchmark list methods
   python -m benchmark describe mdico
   python -m benchmark check mdico
+  python -m benchmark data fetch cropharvest_binary --data-root DIR
 """
 
 PRECISIONS = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16"}
@@ -65,7 +66,15 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=__version__)
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    folders = argparse.ArgumentParser(add_help=False)
+    cache = argparse.ArgumentParser(add_help=False)
+    cache.add_argument(
+        "--cache",
+        type=Path,
+        default=Path(os.environ.get("EO_COLEARN_CACHE", "results/cache")),
+        metavar="DIR",
+        help="prepared and generated data (default: $EO_COLEARN_CACHE or results/cache)",
+    )
+    folders = argparse.ArgumentParser(add_help=False, parents=[cache])
     folders.add_argument(
         "--results",
         type=Path,
@@ -73,12 +82,22 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where records and reports go (default: %(default)s)",
     )
-    folders.add_argument(
-        "--cache",
+    inputs = argparse.ArgumentParser(add_help=False)
+    inputs.add_argument(
+        "--modalities", type=names, metavar="A,B", help="these modalities (default: published pair)"
+    )
+    inputs.add_argument(
+        "--protocol",
+        default="quick",
+        metavar="NAME|FILE",
+        help="quick (default), standard, random, paper, or the path of a YAML file",
+    )
+    inputs.add_argument(
+        "--data-root",
         type=Path,
-        default=Path(os.environ.get("EO_COLEARN_CACHE", "results/cache")),
+        default=os.environ.get("EO_COLEARN_DATA"),
         metavar="DIR",
-        help="prepared and generated data (default: $EO_COLEARN_CACHE or results/cache)",
+        help="real data, one folder a dataset (default: $EO_COLEARN_DATA); else it is generated",
     )
     plugins = argparse.ArgumentParser(add_help=False)
     plugins.add_argument(
@@ -93,31 +112,17 @@ def parser() -> argparse.ArgumentParser:
     verbose.add_argument("-v", "--verbose", action="store_true", help="say more")
 
     run = commands.add_parser(
-        "run", parents=[folders, plugins, verbose], help="train, score and record; then report"
+        "run",
+        parents=[inputs, folders, plugins, verbose],
+        help="train, score and record; then report",
     )
     run.add_argument("--all", action="store_true", help="every dataset with every method")
     run.add_argument("--datasets", type=names, metavar="A,B", help="these datasets")
     run.add_argument(
         "--methods", type=names, metavar="A,B", help="these methods; mdico* is a pattern"
     )
-    run.add_argument(
-        "--modalities", type=names, metavar="A,B", help="these modalities (default: published pair)"
-    )
-    run.add_argument(
-        "--protocol",
-        default="quick",
-        metavar="NAME|FILE",
-        help="quick (default), standard, random, paper, or the path of a YAML file",
-    )
     run.add_argument("--folds", type=numbers, metavar="0,2-4", help="these folds only, from 0")
     run.add_argument("--seeds", type=numbers, metavar="0,1", help="these seeds")
-    run.add_argument(
-        "--data-root",
-        type=Path,
-        default=os.environ.get("EO_COLEARN_DATA"),
-        metavar="DIR",
-        help="real data, one folder a dataset (default: $EO_COLEARN_DATA); else it is generated",
-    )
     run.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     run.add_argument(
         "--precision",
@@ -184,6 +189,31 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--datasets", type=names, metavar="A,B", help="these datasets only")
     report.add_argument("--methods", type=names, metavar="A,B", help="these methods only")
     report.add_argument("--protocol", metavar="NAME", help="this protocol only")
+
+    data = commands.add_parser("data", help="fetch, prepare or clear data")
+    tasks = data.add_subparsers(dest="task", required=True, metavar="TASK")
+    fetch = tasks.add_parser("fetch", parents=[verbose], help="download what publishers offer")
+    fetch.add_argument("datasets", type=names, metavar="A,B", help="these datasets")
+    fetch.add_argument(
+        "--data-root",
+        type=Path,
+        default=os.environ.get("EO_COLEARN_DATA"),
+        metavar="DIR",
+        help="where to: one folder a dataset (default: $EO_COLEARN_DATA)",
+    )
+    fetch.add_argument(
+        "--mirror", metavar="URL", help="where the files lie under their names, instead"
+    )
+    ahead = tasks.add_parser(
+        "prepare",
+        parents=[inputs, cache, verbose],
+        help="what `run` would do first, on a login node for example",
+    )
+    ahead.add_argument("--datasets", type=names, metavar="A,B", help="these (default: all)")
+    clear = tasks.add_parser(
+        "clear", parents=[cache, verbose], help="remove prepared and generated data"
+    )
+    clear.add_argument("--datasets", type=names, metavar="A,B", help="of these (default: all)")
 
     listing = commands.add_parser("list", parents=[plugins], help="what there is")
     listing.add_argument("what", choices=("methods", "datasets", "protocols"))
@@ -275,6 +305,10 @@ def _command(options: argparse.Namespace) -> int:
         from benchmark.conformance.command import run as check
 
         return check(options)
+    if options.command == "data":
+        from benchmark import data_command
+
+        return getattr(data_command, options.task)(options)
     from benchmark import listing
 
     return listing.describe(options) if options.command == "describe" else listing.show(options)

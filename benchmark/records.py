@@ -15,10 +15,8 @@ import hashlib
 import io
 import json
 import os
-import platform
 import random
 import time
-import uuid
 import zipfile
 from collections.abc import Mapping
 from contextlib import contextmanager, suppress
@@ -29,6 +27,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 from benchmark.errors import NotWritableError, UserError
 from benchmark.spec import RunSpec
 from benchmark.stopping import finishing
+from benchmark.writers import is_abandoned, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,8 +84,7 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
 
     Raises `NotWritableError`, naming the folder, if it cannot be written (a full disk, for one).
     """
-    writer = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    part = path.with_name(f".{path.name}.{writer}.part")
+    part = path.with_name(part_of(path.name))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
@@ -107,14 +105,8 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
 def sweep(results: Path) -> None:
     """Remove what processes of this machine that are dead have left half-written."""
     for part in results.rglob(".*.part"):
-        machine, _, process = part.name.removesuffix(".part").rpartition("-")[0].rpartition("-")
-        if machine.endswith(f".{platform.node()}") and process.isdecimal():
-            try:
-                os.kill(int(process), 0)
-            except ProcessLookupError:
-                part.unlink(missing_ok=True)
-            except (PermissionError, OverflowError):  # alive, of another user; or no such number
-                pass
+        if is_abandoned(part.name):
+            part.unlink(missing_ok=True)
 
 
 ATTEMPTS = 10

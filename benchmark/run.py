@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     request = submission.request(options) if options.executor == "slurm" else None
     device = _device(options, request)
     _check_arithmetic(options, device, here=_here(options))
-    datasets = _prepare_datasets(options, protocol)
+    datasets = prepare_datasets(options, protocol)
 
     from benchmark import executors
     from benchmark.plan import plan
@@ -136,7 +136,7 @@ def _check_writable(results: Path) -> None:
         raise UserError(f"--results {results}: cannot be written to ({reason})") from error
 
 
-def _prepare_datasets(
+def prepare_datasets(
     options: argparse.Namespace, protocol: Protocol
 ) -> list[tuple[EODataset, Path]]:
     """The chosen datasets, prepared; says on the screen for each whether it is real."""

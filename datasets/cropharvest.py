@@ -22,11 +22,13 @@ from benchmark.problem import ModalitySpec, TaskSpec
 from datasets.common.contract import (
     Adapter,
     Catalogue,
+    Download,
     MissingFilesError,
     View,
     listing,
     register,
 )
+from datasets.common.hdf5 import read_numbers
 from datasets.common.simulation import (
     CLOUD,
     Latents,
@@ -41,6 +43,7 @@ from datasets.common.subsample import subsample
 
 log = logging.getLogger(__name__)
 
+ZENODO = "https://zenodo.org/records/7257688/files"
 LABELS = "labels.geojson"
 ARRAYS = "features/arrays"
 MONTHS = 12
@@ -50,6 +53,9 @@ BANDS = (
     *("temperature_2m", "total_precipitation", "elevation", "slope", "NDVI"),
 )
 """Channels of the published arrays, in their order."""
+
+SHAPE = (MONTHS, len(BANDS))
+"""Of the published arrays."""
 
 MODALITIES = {
     "S1": ("series", ("VV", "VH"), "dB, Sentinel-1"),
@@ -69,6 +75,17 @@ class CropHarvest(Adapter):
     licence = "CC BY-SA 4.0"
     url = "https://github.com/nasaharvest/cropharvest"
     layout = f"cropharvest/\n  {LABELS}\n  {ARRAYS}/{{index}}_{{dataset}}.h5"
+    # Zenodo publishes md5 sums alone, as torchgeo has them, too.
+    downloads = (
+        Download(
+            f"{ZENODO}/labels.geojson?download=1", LABELS, md5="bf7bae6812fc7213481aff6a2e34517d"
+        ),
+        Download(
+            f"{ZENODO}/features.tar.gz?download=1",
+            "features",
+            md5="cad4df655c75caac805a80435e46ee3e",
+        ),
+    )
     modalities = tuple(MODALITIES)
     default_modalities = ("S1", "S2")
     group_kind = "1° block"
@@ -92,7 +109,8 @@ class CropHarvest(Adapter):
         folder, columns = os.fspath(root / ARRAYS), {m: _columns(s) for m, s in specs.items()}
 
         def read(i: int) -> dict[str, np.ndarray]:
-            array = _read_array(f"{folder}/{names[i]}.h5")
+            path = f"{folder}/{names[i]}.h5"
+            array = read_numbers(path, "array", SHAPE.__eq__, str(SHAPE))
             return {m: array[months, channels] for m, (months, channels) in columns.items()}
 
         return Catalogue(
@@ -180,26 +198,6 @@ def _features(path: Path) -> list[dict[str, Any]]:
 
 def _is_angle(value: Any) -> bool:
     return isinstance(value, int | float) and -360 <= value <= 360
-
-
-def _read_array(path: str) -> np.ndarray:
-    """The (12, 18) array of one point.
-
-    h5py's low-level interface: opening tens of thousands of small files is all that reading costs,
-    and `h5py.File` makes it twice as expensive.
-    """
-    from h5py import h5d, h5f, h5s
-
-    try:
-        dataset = h5d.open(h5f.open(os.fsencode(path), h5f.ACC_RDONLY), b"array")
-        shape, dtype = dataset.shape, dataset.dtype
-        if shape == (MONTHS, len(BANDS)) and dtype.kind in "fiu":
-            array = np.empty(shape, dtype)
-            dataset.read(h5s.ALL, h5s.ALL, array)
-            return array
-    except (OSError, KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{path}: no dataset 'array' can be read ({error})") from error
-    raise UserError(f"{path}: 'array' is {shape}, expected numbers ({MONTHS}, {len(BANDS)})")
 
 
 def _spec(m: str) -> ModalitySpec:

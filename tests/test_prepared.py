@@ -77,6 +77,14 @@ def test_a_changed_source_is_noticed(native, tmp_path):
     assert prepared.reopen(folder).x["a"][0, 0] == before.x["a"][0, 0]
 
 
+def test_another_version_of_the_reader_reads_anew(native, tmp_path):
+    adapter = Counting()
+    _, folder = prepare(adapter, native, tmp_path)
+    adapter.reader_version += 1
+    _, other = prepare(adapter, native, tmp_path)
+    assert other != folder and len(adapter.read) == 2 * SAMPLES
+
+
 @pytest.mark.parametrize("name", ["x-a.npy", "x-b.npy", "y.npy", "ids.npy", "meta.json"])
 @pytest.mark.parametrize("damage", ["cut in half", "gone", "empty", "foreign"])
 def test_a_damaged_cache_is_named_moved_aside_and_made_again(

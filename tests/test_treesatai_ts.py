@@ -239,7 +239,7 @@ BAD = {
     "series: text": (replace("sentinel-ts", b"hello"), "can be read"),
     "series: absent": (drop_tile("sentinel-ts"), "has no series"),
     "series: lack the masks": (edit_series(lambda f: f.pop("sen-2-masks")), "'sen-2-masks'"),
-    "series: longer than published": (edit_series(too_long), "published are 146"),
+    "series: longer than published": (edit_series(too_long), "expected numbers .at most 146"),
     "series: fewer masks than dates": (edit_series(fewer_masks), "different numbers of dates"),
     "series: of two years": (two_years, "keep one year"),
     "series: below zero": (edit_series(negative), "-17 is not in the range"),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -88,6 +89,28 @@ class MissingFilesError(UserError):
     """A dataset's folder lacks files that every reader needs."""
 
 
+@dataclass(frozen=True)
+class Download:
+    """A file that a publisher offers.
+
+    gives: what readers look for below the dataset's folder: the file itself, or what an archive
+    is unpacked to. sha256, md5: as published, in hexadecimal digits; None where they are not.
+    """
+
+    url: str
+    gives: str
+    sha256: str | None = None
+    md5: str | None = None
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(urlsplit(self.url).path).name
+
+    @property
+    def is_archive(self) -> bool:
+        return self.gives != self.name
+
+
 def listing(root: Path, folder: str, suffix: str) -> list[str]:
     """Names below ``root`` of the files in ``folder`` that end so, sorted; `MissingFilesError`.
 
@@ -106,7 +129,8 @@ class Adapter:
     name: on the command line. folder: the dataset's folder below the data root (adapters may share
     one). modalities: all that the files hold; default_modalities: the published choice. layout:
     the expected tree, shown when files lack. group_kind: what a group is ("site"), or None.
-    reader_version: raised when the same files give other arrays.
+    downloads: what `data fetch` brings, in this order. reader_version: raised when the same files
+    give other arrays.
     generated_samples: size of the generated stand-in; generator_version: raised when it changes.
     """
 
@@ -121,6 +145,7 @@ class Adapter:
     default_modalities: tuple[str, ...]
     group_kind: str | None = None
     official_split: bool = False
+    downloads: tuple[Download, ...] = ()
     reader_version: int = 1
     generated_samples: int
     generator_version: int = 1

@@ -1,0 +1,242 @@
+"""Fetches what publishers offer: over https, to a .part file, compared, unpacked, then renamed.
+
+    <folder>/.<name>.….part       what is being downloaded
+    <folder>/<name>.part          what a download that failed has left; taken up where it stopped
+    <folder>/<name>               an archive that is complete and compared; removed once unpacked
+    <folder>/.<gives>.….part      what is being unpacked
+    <folder>/<gives>              what readers look for: there is none of it, or all
+    <folder>/.sha256.json         what was fetched first, for later comparison
+
+Two processes that fetch at once do the work twice, and the same stands there at the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+from benchmark.errors import UserError
+from benchmark.writers import is_abandoned, part_of
+from datasets.common.archives import unpack
+from datasets.common.contract import Download
+
+if TYPE_CHECKING:
+    import requests
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+TIMEOUT = (10.0, 60.0)
+"""Seconds to connect, and without a byte."""
+
+CHUNK = 1 << 16
+REDIRECTS = 5
+FIRST = ".sha256.json"
+AGAIN = "give the same command again to go on where it stopped"
+
+
+def fetch(download: Download, folder: Path, mirror: str | None = None) -> bool:
+    """Bring one file of a publisher, or what is in an archive, into ``folder``.
+
+    mirror: an address below which the file lies under its own name. Its bytes are compared with
+    the published checksum all the same. Returns False if there was nothing to do. Raises
+    `UserError` saying what went wrong and what stays.
+    """
+    result, whole = folder / download.gives, folder / download.name
+    if result.exists():
+        return False
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if whole.exists():
+            _compare(download, whole, folder / FIRST)
+        else:
+            _download(download, mirror, whole)
+        if download.is_archive:
+            _unpack(whole, result)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be written to ({error.strerror or error}); what is complete stays, "
+            "give the same command again"
+        ) from error
+    return True
+
+
+def _download(download: Download, mirror: str | None, whole: Path) -> None:
+    url = download.url if mirror is None else f"{mirror.rstrip('/')}/{download.name}"
+    part = whole.with_name(part_of(whole.name))
+    left = whole.with_name(f"{whole.name}.part")
+    _take_up(left, part)
+    try:
+        _receive(url, download.name, part)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            part.replace(left)
+        raise
+    try:
+        _compare(download, part, whole.with_name(FIRST))
+    except UserError as error:
+        part.unlink()
+        raise UserError(f"{error}; it was removed") from error
+    part.replace(whole)
+
+
+def _take_up(left: Path, part: Path) -> None:
+    """Make ``part`` of what was ``left``, or of what a killed process was writing, if anything."""
+    others = left.parent.glob(f".{left.stem}.*.part")
+    for found in (left, *(other for other in others if is_abandoned(other.name))):
+        with suppress(FileNotFoundError):  # another process was quicker
+            found.rename(part)
+            return
+
+
+def check_address(url: str, coming_from: str | None = None) -> None:
+    """Raise `UserError` unless ``url`` is https, or http on this machine itself.
+
+    coming_from: the address that redirected to it.
+    """
+    try:
+        parts = urlsplit(url)
+        local = parts.scheme == "http" and parts.hostname in LOOPBACK
+    except ValueError as error:
+        raise UserError(f"{url}: not an address ({error})") from error
+    if coming_from is not None and local:
+        local = urlsplit(coming_from).hostname in LOOPBACK
+    if not (parts.scheme == "https" and parts.hostname) and not local:
+        source = f"{coming_from} redirects to {url}: " if coming_from else f"{url}: "
+        raise UserError(f"{source}only https is fetched")
+
+
+def _receive(url: str, name: str, part: Path) -> None:
+    """Download to ``part``, from where it ends if it is there and the server can do that."""
+    import requests
+
+    have = part.stat().st_size if part.exists() else 0
+    try:
+        with requests.Session() as session, _get(session, url, have) as response:
+            if response.status_code == 416 and have:
+                if _whole_size(response) != have:
+                    part.unlink()
+                    _receive(url, name, part)
+                return
+            response.raise_for_status()
+            start = have if response.status_code == 206 else 0
+            end = _whole_size(response)
+            _check_space(part.parent, (end or start) - start)
+            received = _write(response, name, part, start, end)
+    except requests.HTTPError as error:
+        raise UserError(f"{url}: the server answers {error.response.status_code}") from error
+    except requests.Timeout as error:
+        raise UserError(f"{url}: no answer in time; {AGAIN}") from error
+    except requests.RequestException as error:
+        reason = str(error)[:200]
+        raise UserError(f"{url}: the connection failed ({reason}); {AGAIN}") from error
+    if end is not None and received != end:
+        raise UserError(f"{url}: {received} of {end} bytes came; {AGAIN}")
+
+
+def _whole_size(response: requests.Response) -> int | None:
+    """Size of the whole file, if the server says it."""
+    names = {200: "Content-Length"}
+    size = response.headers.get(names.get(response.status_code, "Content-Range"), "")
+    size = size.rpartition("/")[2]
+    return int(size) if size.isdecimal() else None
+
+
+def _get(session: requests.Session, url: str, have: int) -> requests.Response:
+    """The answer behind all redirects, each of which is looked at before it is followed."""
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    check_address(url)
+    for _ in range(REDIRECTS + 1):
+        response = session.get(
+            url, headers=headers, stream=True, timeout=TIMEOUT, allow_redirects=False
+        )
+        if not response.is_redirect:
+            return response
+        target = urljoin(url, response.headers["Location"])
+        check_address(target, coming_from=url)
+        response.close()
+        url = target
+    raise UserError(f"{url}: more than {REDIRECTS} redirects")
+
+
+def _check_space(folder: Path, need: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if need > free:
+        raise UserError(
+            f"{folder}: {need / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free"
+        )
+
+
+def _write(response: requests.Response, name: str, part: Path, start: int, end: int | None) -> int:
+    """Write what comes; the number of bytes that ``part`` then has."""
+    from tqdm import tqdm
+
+    size = {"initial": start, "total": end, "unit": "B", "unit_scale": True}
+    with (
+        tqdm(desc=f"fetching {name}", **size, disable=None) as bar,
+        part.open("r+b" if part.exists() else "wb") as file,
+    ):
+        file.seek(start)
+        for chunk in response.iter_content(CHUNK):
+            file.write(chunk)
+            bar.update(len(chunk))
+        file.truncate()
+        return file.tell()
+
+
+def _compare(download: Download, file: Path, first: Path) -> None:
+    """Raise `UserError` if a file is not what is published, or not what was fetched first.
+
+    It is read from the disk, so that writing is compared as well.
+    """
+    found = _digest(file, hashlib.sha256)
+    if download.sha256 not in (None, found):
+        raise UserError(f"{file}: its sha256 is {found}, published is {download.sha256}")
+    if download.md5 is not None:
+        md5 = _digest(file, partial(hashlib.md5, usedforsecurity=False))
+        if md5 != download.md5:
+            raise UserError(f"{file}: its md5 is {md5}, published is {download.md5}")
+    try:
+        known = json.loads(first.read_bytes()) if first.exists() else {}
+        before = known.get(download.name, found)
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{first}: is damaged ({error}); remove it") from error
+    if before != found:
+        raise UserError(f"{file}: its sha256 is {found}, the first time ({first}) it was {before}")
+    part = first.with_name(part_of(first.name))
+    part.write_text(json.dumps({**known, download.name: found}, indent=1) + "\n")
+    part.replace(first)
+
+
+def _digest(path: Path, kind: Callable[[], Any]) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest()
+
+
+def _unpack(archive: Path, result: Path) -> None:
+    """Unpack beside ``result``, which appears by a rename when all is there, and drop the archive.
+
+    An archive may hold the folder that is wanted, or what is to be in it.
+    """
+    for other in result.parent.glob(f".{result.name}.*.part"):
+        if is_abandoned(other.name):
+            shutil.rmtree(other, ignore_errors=True)
+    part = result.with_name(part_of(result.name))
+    part.mkdir()
+    try:
+        unpack(archive, part)
+        inner = part / result.name
+        (inner if inner.is_dir() else part).rename(result)
+    except (UserError, OSError):
+        if not result.exists():  # else another process was quicker
+            raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    archive.unlink(missing_ok=True)

@@ -1,0 +1,34 @@
+"""Arrays from HDF5 files, of which archives have tens of thousands that are small."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.errors import UserError
+
+
+def read_numbers(
+    path: str | Path, key: str, fits: Callable[[tuple[int, ...]], bool], expected: str
+) -> np.ndarray:
+    """A whole dataset of numbers whose shape ``fits``; what was ``expected`` is told if not.
+
+    Raises `UserError` naming the file, before anything of a foreign shape is read. This is h5py's
+    low-level interface: opening is nearly all that a small file costs, and `h5py.File` makes it
+    more than twice as expensive.
+    """
+    from h5py import h5d, h5f, h5s
+
+    try:
+        dataset = h5d.open(h5f.open(os.fsencode(path), h5f.ACC_RDONLY), key.encode())
+        shape, dtype = dataset.shape, dataset.dtype
+        if dtype.kind in "fiu" and fits(shape):
+            array = np.empty(shape, dtype)
+            dataset.read(h5s.ALL, h5s.ALL, array)
+            return array
+    except (OSError, KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path}: no dataset '{key}' can be read ({error})") from error
+    raise UserError(f"{path}: '{key}' is {shape}, expected numbers {expected}")
