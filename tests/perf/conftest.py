@@ -37,6 +37,13 @@ def report(request: pytest.FixtureRequest) -> Callable[..., float]:
     return add
 
 
+@pytest.fixture
+def row(request: pytest.FixtureRequest) -> Callable[[str, str, str], None]:
+    """Puts a row that is not a ratio into the table: figure, target, what was measured."""
+    rows = request.config.stash.setdefault(ROWS, [])
+    return lambda *cells: rows.append(cells)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     import platform
 
