@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -13,13 +14,14 @@ from benchmark.problem import TaskSpec
 from benchmark.protocol import Statistics
 from benchmark.split import Fold
 from datasets.common.contract import EODataset
+from datasets.common.packed import Packed
 from methods.common.contract import Batch
 
 ON_DEVICE = 1 << 30
 """A modality of at most this many bytes is held by the accelerator that trains on it."""
 
-CHUNK = 256
-"""Samples that are read at once where a pass over a whole modality is needed."""
+CHUNK, ELEMENTS = 256, 1 << 23
+"""Samples, and numbers, that are read at once at most where a whole modality is passed over."""
 
 EVALUATION_BATCH = 512
 
@@ -31,28 +33,43 @@ def channel_statistics(array: np.ndarray, samples: np.ndarray) -> tuple[np.ndarr
     has standard deviation 1, so that it is centred and not divided by zero.
     """
     channels = array.shape[-1]
+    if array.dtype == np.uint8:
+        return _statistics_of_bytes(array, samples)
     n, total = np.zeros(channels), np.zeros(channels)
-    for part in _chunks(array, samples):
+    for part in map(np.float64, _chunks(array, samples)):
         present = np.isfinite(part)
         n += present.sum(axis=0)
         total += np.where(present, part, 0).sum(axis=0)
     mean = total / np.maximum(n, 1)
     square = np.zeros(channels)
-    for part in _chunks(array, samples):
+    for part in map(np.float64, _chunks(array, samples)):
         square += np.where(np.isfinite(part), part - mean, 0).__pow__(2).sum(axis=0)
     std = np.sqrt(square / np.maximum(n, 1))
     # A constant channel keeps the rounding error of its mean as a "spread".
     return mean, np.where(std > 1e-7 * np.maximum(np.abs(mean), 1e-30), std, 1.0)
 
 
+def _statistics_of_bytes(array: np.ndarray, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`channel_statistics` from how often each value occurs: exact, in one pass over images."""
+    counts = np.zeros((array.shape[-1], 256))
+    for part in _chunks(array, samples):
+        for channel, values in enumerate(part.T):
+            counts[channel] += np.bincount(values, minlength=256)
+    n, values = counts.sum(axis=1), np.arange(256)
+    mean = counts @ values / n
+    std = np.sqrt((counts * (values - mean[:, None]) ** 2).sum(axis=1) / n)
+    return mean, np.where(std > 0, std, 1.0)
+
+
 def _chunks(array: np.ndarray, samples: np.ndarray) -> Iterator[np.ndarray]:
+    """(n, channels) of some samples at a time; of fewer where they are large."""
     samples = np.sort(samples)
-    for start in range(0, len(samples), CHUNK):
-        part = array[samples[start : start + CHUNK]]
-        yield part.reshape(-1, array.shape[-1]).astype(np.float64)
+    step = max(1, min(CHUNK, ELEMENTS // math.prod(array.shape[1:])))
+    for start in range(0, len(samples), step):
+        yield array[samples[start : start + step]].reshape(-1, array.shape[-1])
 
 
-Values = np.ndarray | Tensor
+Values = np.ndarray | Packed | Tensor
 """A modality's values (N, *shape) as they were prepared: a memory map, or a tensor on a device."""
 
 
@@ -64,6 +81,8 @@ def shared_values(dataset: EODataset, device: torch.device) -> dict[str, Values]
     """
 
     def place(array: np.ndarray) -> Values:
+        if isinstance(array, Packed):  # is not unpacked as a whole
+            return array
         if device.type == "cpu" or array.nbytes > ON_DEVICE:
             return np.asarray(array)
         return torch.from_numpy(np.array(array)).to(device)
@@ -81,8 +100,12 @@ class StandardisedModality:
         self, values: Values, mean: np.ndarray, std: np.ndarray, device: torch.device
     ) -> None:
         self._values = values
-        self._mean = torch.as_tensor(mean, dtype=torch.float32, device=device)
-        self._std = torch.as_tensor(std, dtype=torch.float32, device=device)
+        # Repeated along the last axis but one: an operation on rows of a few channels is slow.
+        rows = values.shape[1:][-2:]
+        self._mean, self._std = (
+            torch.as_tensor(each, dtype=torch.float32, device=device).expand(rows).contiguous()
+            for each in (mean, std)
+        )
 
     def __getitem__(self, samples: Tensor) -> Tensor:
         """(B, *shape) for sample numbers (B,)."""
@@ -90,7 +113,9 @@ class StandardisedModality:
             x = self._values[samples]
         else:
             x = torch.from_numpy(self._values[samples.cpu().numpy()]).to(self._mean.device)
-        return ((x.float() - self._mean) / self._std).nan_to_num_(nan=0.0)
+        # What was gathered is a copy, so that nothing else sees what is done in place.
+        standardised = x.float().sub_(self._mean).div_(self._std)
+        return standardised if x.dtype == torch.uint8 else standardised.nan_to_num_(nan=0.0)
 
 
 @dataclass(frozen=True)

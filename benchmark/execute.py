@@ -24,6 +24,7 @@ from benchmark.artefacts import ArtefactStore
 from benchmark.data import FoldData, Part, Values, fold_data, shared_values
 from benchmark.errors import NotWritableError, UserError
 from benchmark.fit import Trained, TrainingError, fit, outputs
+from benchmark.memory import keep_large_blocks
 from benchmark.records import Record, find, write
 from benchmark.spec import RunSpec
 from benchmark.split import Fold, folds
@@ -164,6 +165,7 @@ def prepare_process(job: Job) -> None:
     import methods
 
     torch.set_num_threads(1)
+    keep_large_blocks()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=job.device != "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # a net for bugs that costs 3 %

@@ -8,6 +8,7 @@ Points lie in clusters, so that folds keep blocks of 1° of latitude and longitu
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import math
@@ -186,6 +187,8 @@ class CropHarvestMulti(CropHarvest):
 
 def _features(path: Path) -> list[dict[str, Any]]:
     """The properties of every feature of a GeoJSON file."""
+    collecting = gc.isenabled()
+    gc.disable()  # it would look at a million new objects time and again, more than linearly
     try:
         features = json.loads(path.read_bytes())["features"]
         properties = [feature["properties"] for feature in features]
@@ -194,6 +197,9 @@ def _features(path: Path) -> list[dict[str, Any]]:
         return properties
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: not a whole GeoJSON feature collection ({error})") from error
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _is_angle(value: Any) -> bool:

@@ -11,6 +11,7 @@ import torch
 from benchmark import data as data_module
 from benchmark.data import channel_statistics, fold_data
 from benchmark.split import folds
+from datasets.common.packed import Packed, pack
 from tests.problems import dataset, protocol_values
 
 CPU = torch.device("cpu")
@@ -68,6 +69,29 @@ def test_a_fold_reads_the_arrays_of_the_dataset_and_copies_none():
             assert ready.test.x[m] is x
             kept = [v for v in vars(x).values() if len(v) == len(data)]
             assert kept and all(np.shares_memory(v, data.x[m]) for v in kept)
+
+
+def test_packed_arrays_are_not_unpacked_as_a_whole(tmp_path):
+    data = dataset("binary", ("image", "series"))
+    m = next(m for m, spec in data.modalities.items() if spec.kind == "series")
+    whole = np.random.default_rng(0).integers(0, 9_999, data.x[m].shape).astype(float)
+    whole[::3, :2] = np.nan
+    packed = Packed(pack(whole, "here"))
+    fold = folds(data, protocol_values())[0]
+    unpacked = replace(data, x={**data.x, m: whole.astype(np.float32)})
+    expected = fold_data(unpacked, fold, "training", CPU).train.batch(torch.arange(5))
+    ready = fold_data(replace(data, x={**data.x, m: packed}), fold, "training", CPU).train
+    assert any(value is packed for value in vars(ready.x[m]).values())
+    assert torch.equal(ready.batch(torch.arange(5)).x[m], expected.x[m])
+
+
+def test_bytes_have_the_statistics_of_the_numbers_that_they_are():
+    bytes_ = np.random.default_rng(0).integers(0, 256, (40, 5, 5, 3)).astype(np.uint8)
+    bytes_[..., 2] = 7
+    samples = np.arange(0, 40, 2)
+    mean, std = channel_statistics(bytes_, samples)
+    assert mean == pytest.approx(bytes_[samples].reshape(-1, 3).mean(axis=0))
+    assert std[:2] == pytest.approx(bytes_[samples].reshape(-1, 3).std(axis=0)[:2]) and std[2] == 1
 
 
 def test_values_on_a_device_give_the_same_batches():

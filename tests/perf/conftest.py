@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import statistics
 from collections.abc import Callable, Sequence
@@ -54,7 +55,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not rows:
         return
     capability = torch.backends.cpu.get_cpu_capability()
-    machine = f"{platform.machine()} {capability}, torch {torch.__version__}, one thread"
+    machine = (
+        f"{platform.machine()} {capability}, {os.cpu_count()} cores, torch {torch.__version__}"
+    )
     terminalreporter.write_line("")
     terminalreporter.write_line(
         tabulate([(*row, machine) for row in rows], ["figure", "target", "measured", "machine"])
