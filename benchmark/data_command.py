@@ -25,7 +25,7 @@ def fetch(options: argparse.Namespace) -> int:
     for adapter in adapters:
         if not adapter.downloads:
             raise UserError(
-                f"{adapter.name}: its publisher offers no file that can be fetched; see "
+                f"{adapter.name}: no published file is known that could be fetched; see "
                 f"{adapter.url} and put it below {options.data_root}:\n{adapter.layout}"
             )
     for adapter in adapters:

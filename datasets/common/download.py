@@ -123,13 +123,16 @@ def _receive(url: str, name: str, part: Path) -> None:
                     part.unlink()
                     _receive(url, name, part)
                 return
-            response.raise_for_status()
+            if response.status_code not in (200, 206):
+                raise UserError(f"{url}: the server answers {response.status_code}")
             start = have if response.status_code == 206 else 0
+            if start and not response.headers.get("Content-Range", "").startswith(
+                f"bytes {start}-"
+            ):
+                raise UserError(f"{url}: the server answers with another part than asked for")
             end = _whole_size(response)
             _check_space(part.parent, (end or start) - start)
             received = _write(response, name, part, start, end)
-    except requests.HTTPError as error:
-        raise UserError(f"{url}: the server answers {error.response.status_code}") from error
     except requests.Timeout as error:
         raise UserError(f"{url}: no answer in time; {AGAIN}") from error
     except requests.RequestException as error:
