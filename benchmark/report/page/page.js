@@ -38,6 +38,13 @@ function numeral(value) {
   return text.replace("-", "−");
 }
 
+const signed = (value) => (value > 0 ? "+" : "") + numeral(value);
+
+// A name may be broken after an underscore.
+function breakable(name) {
+  return name.split(/(?<=_)/).flatMap((part) => [part, make("wbr")]).slice(0, -1);
+}
+
 // Our own sentences have `code` and **bold**.
 function rich(text) {
   return text.split(/(`[^`]+`|\*\*[^*]+\*\*)/).map((part) => {
@@ -311,7 +318,7 @@ function columnsOf(view, content, rows) {
       id: "method",
       label: "Method",
       key: (row) => method(row).name,
-      cell: (row) => make("th", { scope: "row" }, method(row).name),
+      cell: (row) => make("th", { scope: "row" }, breakable(method(row).name)),
     },
     text("family", "Family", (row) => method(row).family),
     text("role", "Role", (row) => method(row).role),
@@ -446,7 +453,7 @@ function evidence(view, content, row, metric) {
   if (row.best) rest.push(["Best set", "cannot be told from the best method"]);
   if (shownMetric.note) rest.push([shownMetric.label, shownMetric.note]);
   return [
-    make("h3", {}, method.name),
+    make("h3", {}, breakable(method.name)),
     make("p", { class: "kind" }, `${method.family}, ${method.role}. ${content.rows[row.deployment].title}`),
     make("div", { id: "card-brief" }, make("dl", {}, pairs(...brief))),
     make("dl", {}, pairs(...rest)),
@@ -476,7 +483,7 @@ function runsOf(content, row, gain, primary, metric) {
     cells.push(id(i));
     if (paired) {
       const unit = runs[content.unit][i];
-      const difference = told.has(unit) ? "″" : numeral(gain.by[unit]);
+      const difference = told.has(unit) ? "″" : signed(gain.by[unit]);
       told.add(unit);
       const j = other.get(place(i));
       cells.push(cell(numeral(column[j])), id(j), cell(difference));
