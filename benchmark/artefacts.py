@@ -11,7 +11,8 @@ from __future__ import annotations
 import io
 import json
 import logging
-import pickle
+import os
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from pathlib import Path
 import torch
 
 from benchmark.fit import Predictors, StageLog, Trained
-from benchmark.records import atomic
+from benchmark.parts import atomic
 from benchmark.spec import RunSpec
 from benchmark.stopping import finishing
 
@@ -37,41 +38,50 @@ class ArtefactStore:
         self, spec: RunSpec, predictors: Predictors, train: Callable[[], Trained]
     ) -> Trained:
         """The trained artefact of ``spec``: loaded into ``predictors``, or trained and kept."""
-        path = self.results / "artefacts" / f"{spec.id}.pt"
-        found = self._load(path, predictors)
+        found = self._load(spec, predictors)
         if found is None:
             trained = train()
             # Another process may have been quicker; the first to write is what all then use.
-            found = self._load(path, predictors)
+            found = self._load(spec, predictors)
             if found is None:
-                self._save(path, trained)
+                self._save(spec, trained)
                 return trained
         return found
 
-    def _load(self, path: Path, predictors: Predictors) -> Trained | None:
-        if not path.exists():
+    def _path(self, spec: RunSpec) -> Path:
+        return self.results / "artefacts" / f"{spec.id}.pt"
+
+    def _load(self, spec: RunSpec, predictors: Predictors) -> Trained | None:
+        path = self._path(spec)
+        if not os.path.lexists(path):
             return None
         try:
+            with zipfile.ZipFile(path) as file:  # torch itself does not look at check sums
+                if file.testzip() is not None:
+                    raise ValueError("a check sum is wrong")
             content = torch.load(path, map_location="cpu", weights_only=True)
+            if content["id"] != spec.id:
+                raise ValueError("the artefact of another run")
             for m, predictor in predictors.items():
                 predictor.load_state_dict(content["states"][m])
             stages = [StageLog(**stage) for stage in json.loads(content["stages"])]
             return Trained(predictors, stages, content["training_parameters"])
-        except (RuntimeError, OSError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as e:
+        except Exception as error:  # whatever torch makes of a file that is not one of these
             aside = path.with_suffix(".damaged")
-            reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             log.warning("%s is damaged (%s): moved to %s, trained again", path, reason, aside.name)
             with suppress(FileNotFoundError):  # another process was quicker
                 path.replace(aside)
             return None
 
-    def _save(self, path: Path, trained: Trained) -> None:
+    def _save(self, spec: RunSpec, trained: Trained) -> None:
         content = {
+            "id": spec.id,
             "states": {m: predictor.state_dict() for m, predictor in trained.predictors.items()},
             "stages": json.dumps([stage.as_json() for stage in trained.stages]),
             "training_parameters": trained.training_parameters,
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)  # to memory: torch reports a full disk as an error of its own
-        with finishing(), atomic(path) as file:
+        with finishing(), atomic(self._path(spec)) as file:
             file.write(buffer.getbuffer())

@@ -43,6 +43,6 @@ def _load_plugin(path: Path) -> None:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise UserError(f"{path}: cannot be loaded ({type(error).__name__}: {error})") from error

@@ -17,7 +17,7 @@ from methods.common.contract import Batch, EncoderFactory, Method, Stage
 from methods.common.registry import Entry, register
 
 LOG = "EO_TEST_LOG"
-"""Names a file that gets a line whenever a run begins to train."""
+"""Names a file that gets a line whenever a run begins to train: process, seed, time."""
 
 PAUSE = "EO_TEST_PAUSE"
 """Seconds that a step of the first epoch takes at least."""
@@ -52,7 +52,7 @@ class Steady(Method):
     def on_start(self, n: int) -> None:
         if LOG in os.environ:
             with open(os.environ[LOG], "a") as log:
-                log.write(f"{os.getpid()}\n")
+                log.write(f"{os.getpid()} {torch.initial_seed()} {time.time()}\n")
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         type(self).misbehave(self)
@@ -78,6 +78,10 @@ class Steady(Method):
 
 def raises(method: Steady) -> None:
     raise ArithmeticError("two and two are five")
+
+
+def raises_odd_text(method: Steady) -> None:
+    raise FileNotFoundError("no file \udcff")
 
 
 def refuses(method: Steady) -> None:
@@ -162,6 +166,7 @@ _register("steady", Steady)
 _register("predicts_nan", PredictsNan)
 for each in (
     raises,
+    raises_odd_text,
     refuses,
     exhausts_memory,
     exhausts_python,

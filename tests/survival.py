@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.records import Record
+from benchmark.records import Record, read
+from benchmark.seeds import stream
 
 PLUGIN = Path(__file__).with_name("quick_methods.py")
 ROOT = Path(__file__).parents[1]
@@ -75,14 +77,28 @@ class Workplace:
         return sorted((self.folder / results / "records").rglob("*.json"))
 
     def strays(self, results: str) -> list[str]:
-        """Files that are neither a record nor what belongs to one, nor of a report."""
-        found = (self.folder / results / "records").rglob("*")
-        return [
+        """Files that are neither a record nor what belongs to one, nor of a report or a cache."""
+        records = (self.folder / results / "records").rglob("*")
+        foreign = [
             p.name
-            for p in found
+            for p in records
             if p.is_file()
             and not (p.suffix in (".json", ".npz") and p.with_suffix(".json").exists())
         ]
+        hidden = (p for top in (results, "cache") for p in (self.folder / top).rglob(".*"))
+        return foreign + [p.name for p in hidden]
+
+    def run_again(self, results: str) -> int:
+        """How many runs began to train after they had been recorded, by the log."""
+        recorded = {
+            stream(r.spec.stream, r.spec.seed, r.spec.fold, "noise", 0): path.stat().st_ctime
+            for path in self.records(results)
+            for r in [read(path)]
+            if r.status == "done"
+        }
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        begun = ((int(seed), float(at)) for _, seed, at in map(str.split, lines))
+        return sum(at > recorded.get(seed, math.inf) for seed, at in begun)
 
 
 def comparable(results: Path) -> dict[str, bytes]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from benchmark import stopping
 from benchmark.errors import UserError
 from benchmark.executors import Records, Scale
+from benchmark.parts import part_of
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -48,12 +49,11 @@ def run(jobs: Sequence[Job], scale: Scale) -> Records:
         ) from error
     if not jobs:
         return
-    with _client(scale, jobs[0].device) as client, _probe(jobs[0].results) as probe:
+    with _client(jobs, scale) as client, _probe(jobs[0].results) as probe:
 
         def submit(job: Job) -> Future:
-            resources = {"GPU": 1} if job.device.startswith("cuda") else None
             key = f"{job.spec.method}-{job.spec.id}-{uuid.uuid4().hex[:8]}"
-            return client.submit(_work, job, probe, key=key, pure=False, resources=resources)
+            return client.submit(_work, job, probe, key=key, pure=False, resources=_resources(job))
 
         try:
             yield from _collect(client, jobs, submit)
@@ -63,6 +63,10 @@ def run(jobs: Sequence[Job], scale: Scale) -> Records:
                 "is lost; every run that was finished is recorded: start one, then give the same "
                 "command again"
             ) from error
+
+
+def _resources(job: Job) -> dict[str, int] | None:
+    return {"GPU": 1} if job.device.startswith("cuda") else None
 
 
 def _collect(client: Client, jobs: Sequence[Job], submit: Callable[[Job], Future]) -> Records:
@@ -133,7 +137,7 @@ def _work(job: Job, probe: Path) -> tuple[Record, Arrays | None, Arrays | None, 
 @contextmanager
 def _probe(results: Path) -> Iterator[Path]:
     """A file by which a worker sees that its results folder is this one."""
-    path = results / f".{uuid.uuid4().hex}.shared"
+    path = part_of(results / "shared")
     path.touch()
     try:
         yield path.resolve()
@@ -142,7 +146,7 @@ def _probe(results: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _client(scale: Scale, device: str) -> Iterator[Client]:
+def _client(jobs: Sequence[Job], scale: Scale) -> Iterator[Client]:
     import dask
     from distributed import Client, LocalCluster
 
@@ -165,12 +169,12 @@ def _client(scale: Scale, device: str) -> Iterator[Client]:
     with (
         dask.config.set(settings),
         LocalCluster(
-            n_workers=scale.workers,
+            n_workers=min(scale.workers, len(jobs)),
             threads_per_worker=1,
             dashboard_address=":0",
             host="127.0.0.1",
             silence_logs=logging.CRITICAL,
-            resources={"GPU": 1} if device.startswith("cuda") else None,
+            resources=_resources(jobs[0]),
         ) as cluster,
         Client(cluster) as client,
     ):

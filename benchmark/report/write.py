@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.errors import UserError
-from benchmark.records import atomic
+from benchmark.parts import atomic, sweep
 from benchmark.report.across import across
 from benchmark.report.classes import per_class_frame
 from benchmark.report.evidence import over_samples
@@ -154,3 +154,5 @@ class _Files:
             if re.fullmatch(r"(tables|figures)/[^/]+\.(md|csv|tex|png|svg)", name):
                 (self.out / name).unlink(missing_ok=True)
         self.text(LIST, "\n".join(written) + "\n")
+        for pattern in (".*.part", "*/.*.part"):
+            sweep(self.out, pattern)

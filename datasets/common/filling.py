@@ -18,7 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.errors import UserError
+from benchmark.parts import part_of
 from benchmark.problem import ModalitySpec
+from benchmark.stopping import end_with
 from datasets.common.contract import Catalogue
 from datasets.common.packed import pack
 
@@ -101,7 +103,7 @@ def _create(filling: Filling, catalogue: Catalogue) -> None:
     It gets its name when it is complete; if another process was quicker, its folder is used.
     """
     folder, n = filling.folder, len(catalogue)
-    part = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
+    part = part_of(folder)
     try:
         (part / NOTES).mkdir(parents=True)
         _check_space(filling, part)
@@ -166,7 +168,8 @@ def _in_order(filling: Filling, starts: list[int]) -> Iterator[int]:
 def _in_parallel(filling: Filling, starts: list[int]) -> Iterator[int]:
     import joblib
 
-    with joblib.parallel_config("loky", inner_max_num_threads=1):
+    ending = {"initializer": end_with, "initargs": (os.getpid(),)}
+    with joblib.parallel_config("loky", inner_max_num_threads=1, **ending):
         parallel = joblib.Parallel(-1, return_as="generator_unordered", batch_size=1)
         yield from parallel(joblib.delayed(_fill_piece)(filling, start) for start in starts)
 

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.errors import UserError
+from benchmark.parts import part_of
 from benchmark.problem import ModalitySpec, TaskSpec
 from datasets.common.contract import (
     Adapter,
@@ -93,7 +94,7 @@ def _appearing(folder: Path) -> Iterator[Path]:
 
     If another process was quicker, its folder stays and ours is dropped.
     """
-    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    part = part_of(folder)
     try:
         part.mkdir(parents=True)
     except OSError as error:
@@ -127,7 +128,9 @@ def prepare(
     folder = cache / "prepared" / f"{adapter.name}-{key}"
     if folder.is_dir():
         try:
-            return _load(folder), folder
+            dataset = _load(folder)
+            shutil.rmtree(folder / NOTES, ignore_errors=True)  # of a process killed at the end
+            return dataset, folder
         except UserError as error:
             aside = folder.with_name(f"{folder.name}.damaged-{uuid.uuid4().hex[:8]}")
             log.warning("%s: moved to %s, prepared again", error, aside.name)
@@ -229,6 +232,8 @@ def _load(folder: Path) -> EODataset:
     try:
         meta = json.loads((folder / "meta.json").read_bytes())
         for name, size in meta["files"].items():
+            if Path(name).name != name:
+                raise ValueError(f"{name} is not the name of a file")
             if (folder / name).stat().st_size != size:
                 raise ValueError(f"{name} has not its size")
 
@@ -254,7 +259,7 @@ def _load(folder: Path) -> EODataset:
             source=meta["source"],
             fingerprint=meta["fingerprint"],
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # whatever numpy makes of files that are not ours
         raise UserError(f"{folder}: a damaged prepared dataset ({error})") from error
 
 
