@@ -10,6 +10,8 @@ def main() -> int:
     """Run the command line; returns the exit code."""
     from benchmark.cli import main as cli
 
+    for stream in (sys.stdout, sys.stderr):  # a name may have what they cannot show
+        stream.reconfigure(errors="backslashreplace")
     try:
         code = cli()
         sys.stdout.flush()

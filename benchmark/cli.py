@@ -31,6 +31,10 @@ PRECISIONS = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16"}
 """Values of --precision, and what a run's spec calls them."""
 
 
+MANY = 10_000
+"""Numbers that an argument may list."""
+
+
 def names(text: str) -> tuple[str, ...]:
     """A comma-separated list of names, in the order given."""
     items = tuple(item.strip() for item in text.split(",") if item.strip())
@@ -43,16 +47,18 @@ def names(text: str) -> tuple[str, ...]:
 
 def numbers(text: str) -> tuple[int, ...]:
     """Whole numbers and ranges, as in ``0,2,5-7``."""
-    result: list[int] = []
+    result: dict[int, None] = {}
     for item in text.split(","):
         match = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", item.strip())
         if not match:
             raise argparse.ArgumentTypeError(f"'{text}' is not a list like 0,2,5-7")
         first, last = int(match[1]), int(match[2] or match[1])
-        if not 0 <= last - first <= 10_000:
+        if not 0 <= last - first < MANY:
             raise argparse.ArgumentTypeError(f"'{item}' is not a range from low to high")
-        result += range(first, last + 1)
-    return tuple(dict.fromkeys(result))
+        result.update(dict.fromkeys(range(first, last + 1)))
+        if len(result) > MANY:
+            raise argparse.ArgumentTypeError(f"more than {MANY} numbers")
+    return tuple(result)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -80,6 +80,8 @@ def compute(job: Job) -> tuple[Record, Arrays | None, Arrays | None]:
     dataset, fold = _data(job)
 
     def failed(reason: str) -> Record:
+        # The name of a file, for one, may have what is no text.
+        reason = reason.encode("utf-8", "backslashreplace").decode()
         return Record(**_common(job, dataset, fold), status="failed", reason=reason)
 
     late = f"exceeded the time limit of {job.timeout} s"

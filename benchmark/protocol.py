@@ -17,6 +17,9 @@ from benchmark.errors import UserError, unknown
 
 FOLDER = Path(__file__).parent / "protocols"
 
+LARGEST = 100_000
+"""Bytes of a protocol file."""
+
 Split = Literal["grouped", "stratified", "shuffled"]
 Statistics = Literal["training", "all"]
 StopOn = Literal["predictors", "objective"]
@@ -100,7 +103,14 @@ def _parse(path: Path) -> Protocol:
     import yaml
 
     try:
-        document = yaml.safe_load(path.read_bytes())
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise ValueError("too large")
+        # A few lines of references to references stand for more values than any memory holds.
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(content)):
+            raise ValueError("write values out, in the place of references like *name")
+        document = yaml.safe_load(content)
     except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: not a YAML file ({reason})") from error
@@ -142,14 +152,25 @@ def _value(path: Path, key: str, value: Any, hint: Any) -> Any:
         if key == "validation":
             return value if value == "test" else float(value)
         if key in ("batch_size", "encoders", "view"):
-            if not isinstance(value, dict):
-                raise ValueError("a mapping")
+            if not isinstance(value, dict) or not _is_plain(value):
+                raise ValueError("a mapping of words to numbers, words, lists and mappings")
             return value
         if value not in get_args(hint):
             raise ValueError("one of " + ", ".join(get_args(hint)))
         return value
     except (ValueError, TypeError, OverflowError) as error:
         raise UserError(f"{path}: '{key}: {value}' cannot be read: expected {error}") from error
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON can tell a value: no dates, no infinite numbers, no keys but text."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(inner) for key, inner in value.items())
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    if isinstance(value, int | float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, str)
 
 
 def _check(path: Path, protocol: Protocol) -> None:

@@ -16,40 +16,94 @@ import io
 import json
 import os
 import random
+import sys
 import time
 import zipfile
 from collections.abc import Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, get_args
+from types import UnionType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    TypedDict,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
-from benchmark.errors import NotWritableError, UserError
+from benchmark.errors import UserError
+from benchmark.parts import atomic
 from benchmark.spec import RunSpec
 from benchmark.stopping import finishing
-from benchmark.writers import is_abandoned, part_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy as np
 
 SCHEMA = 1
 Status = Literal["done", "failed", "not applicable"]
 
 
+class Entry(TypedDict, total=False):
+    """What a record says of its method, so that a report needs no method to exist."""
+
+    family: str
+    role: str
+    defaults_from: str
+    reference: str
+
+
+class Task(TypedDict, total=False):
+    """`benchmark.problem.TaskSpec` before it is fitted."""
+
+    kind: str
+    outputs: int
+    class_names: list[str]
+    unit: str
+
+
+class Data(TypedDict, total=False):
+    """Of the dataset, and of this fold's parts: train, val and test are numbers of samples.
+
+    groups: their number, or None.
+    """
+
+    task: Task
+    samples: int
+    groups: int | None
+    group_kind: str | None
+    train: int
+    val: int
+    test: int
+
+
+class Cost(TypedDict, total=False):
+    """Of all stages, artefacts included; of one prediction by deployment."""
+
+    seconds: float
+    steps: int
+    training_flops: int | None
+    training_parameters: int
+    inference_parameters: Mapping[str, int]
+    inference_flops: Mapping[str, int]
+
+
+Number = float | None
+Value = Number | list[Number] | list[list[Number]]
+"""Of a metric: None where it is undefined; by class or range; a confusion matrix."""
+
+
 @dataclass(frozen=True)
 class Record:
     """All that is known of one run.
 
-    reason: why a run failed or does not apply. entry: family, role, defaults_from and reference of
-    the method, so that a report needs no method to exist. data: task (kind, outputs, class_names,
-    unit), samples, groups (their number or None), group_kind, and train, val, test: the sizes of
-    this fold's parts. metrics: deployment → metric → value (a number, a list or None where it is
-    undefined). stages: of this run and of the artefacts it used, as `benchmark.fit.StageLog`
-    tells. cost: seconds, steps, training_flops, training_parameters; inference_parameters and
-    inference_flops by deployment.
-    environment: versions, git revision, device: where it ran, never part of the id.
+    reason: why a run failed or does not apply. metrics: deployment → metric → value. stages: of
+    this run and of the artefacts it used, as `benchmark.fit.StageLog` tells. environment:
+    versions, git revision, device: where it ran, never part of the id.
     predictions_sha256, features_sha256: digests of the ``.npz`` and the ``.features.npz`` beside
     the record.
     """
@@ -58,11 +112,11 @@ class Record:
     spec: RunSpec
     status: Status
     reason: str | None = None
-    entry: Mapping[str, Any] = field(default_factory=dict)
-    data: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    entry: Entry = field(default_factory=Entry)
+    data: Data = field(default_factory=Data)
+    metrics: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     stages: list[dict[str, Any]] = field(default_factory=list)
-    cost: Mapping[str, Any] = field(default_factory=dict)
+    cost: Cost = field(default_factory=Cost)
     environment: Mapping[str, Any] = field(default_factory=dict)
     predictions_sha256: str | None = None
     features_sha256: str | None = None
@@ -76,37 +130,6 @@ class Record:
 def record_path(results: Path, spec: RunSpec) -> Path:
     """Where the record of ``spec`` lies below a results folder."""
     return results / "records" / spec.dataset / spec.method / f"{spec.id}.json"
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that appears under ``path`` only when it is complete and on disk.
-
-    Raises `NotWritableError`, naming the folder, if it cannot be written (a full disk, for one).
-    """
-    part = path.with_name(part_of(path.name))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise NotWritableError(
-            f"{path.parent}: cannot be written to ({error.strerror or error}); make room or give "
-            "the right to write, then run again: all that is recorded stays"
-        ) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
-def sweep(results: Path) -> None:
-    """Remove what processes of this machine that are dead have left half-written."""
-    for part in results.rglob(".*.part"):
-        if is_abandoned(part.name):
-            part.unlink(missing_ok=True)
 
 
 ATTEMPTS = 10
@@ -139,7 +162,7 @@ def write(
             content = beside[path.with_suffix(suffix)] = buffer.getvalue()
             record = replace(record, **{digest: hashlib.sha256(content).hexdigest()})
     document = {"schema": SCHEMA, **asdict(record)}
-    text = json.dumps(document, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+    text = _encode(document) + b"\n"
     with finishing():
         for attempt in range(ATTEMPTS):
             found = find(record.spec, results)
@@ -158,6 +181,11 @@ def write(
         raise UserError(f"{path}: other processes keep writing it; stop all but one, run again")
 
 
+def _encode(document: Any) -> bytes:
+    """JSON in UTF-8. Raises ValueError for what has none: infinite numbers, lone surrogates."""
+    return json.dumps(document, allow_nan=False, ensure_ascii=False).encode()
+
+
 def load(spec: RunSpec, results: Path) -> Record | None:
     """The record of ``spec``, or None if there is none.
 
@@ -170,8 +198,6 @@ def load(spec: RunSpec, results: Path) -> Record | None:
     record = read(path)
     if record.id != spec.id:
         raise UserError(f"{path}: the record of another run")
-    if record.status not in get_args(Status):
-        raise UserError(f"{path}: of unknown status '{record.status}'")
     if record.status == "done":
         read_predictions(record, results)
     return record
@@ -191,9 +217,12 @@ def read(path: Path) -> Record:
     """
     try:
         document = json.loads(path.read_bytes())
+        _encode(document)  # what could not be written was not written here
         if document.pop("schema") != SCHEMA:
             raise ValueError("another schema")
         record = Record(**{**document, "spec": RunSpec(**document["spec"])})
+        _check_types(record.spec)
+        _check_types(record)
         if record.spec.id != record.id:
             raise ValueError("its id is not that of its spec")
         # No name that a file gives may lead elsewhere.
@@ -201,8 +230,50 @@ def read(path: Path) -> Record:
             raise ValueError("its folders are not those of its spec")
         return record
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
-        message = f"{path}: not a whole record of this benchmark ({error}); move it away"
+        reason = str(error).encode("utf-8", "backslashreplace").decode()
+        message = f"{path}: not a whole record of this benchmark ({reason}); move it away"
         raise UserError(message) from error
+
+
+def _check_types(value: Record | RunSpec) -> None:
+    """Raise TypeError if a field is not of the type that it is declared with."""
+    for name, hint in _hints(type(value)).items():
+        found = getattr(value, name)
+        if not _fits(found, hint):
+            raise TypeError(f"'{name}' cannot be {found!r:.60}")
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value that was read from JSON is of a declared type, all the way down."""
+    kind, inner = _parts(hint)
+    if kind is Any:
+        return True
+    if kind in (int, float):
+        number = type(value) is int or type(value) is kind
+        return number and -sys.float_info.max <= value <= sys.float_info.max
+    if kind is Literal:
+        return value in inner
+    if kind is UnionType:
+        return any(_fits(value, each) for each in inner)
+    if kind in (list, tuple):
+        return isinstance(value, kind) and all(_fits(item, inner[0]) for item in value)
+    if kind is Mapping:
+        return isinstance(value, dict) and all(_fits(item, inner[1]) for item in value.values())
+    if is_typeddict(kind):
+        hints = _hints(kind)
+        return isinstance(value, dict) and all(_fits(value[k], hints.get(k, Any)) for k in value)
+    return isinstance(value, kind)
+
+
+@cache
+def _parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """A type and its arguments: list and (str,) of list[str]."""
+    return get_origin(hint) or hint, get_args(hint)
 
 
 def files(results: Path) -> list[Path]:

@@ -9,6 +9,35 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+# Property tests: a few examples, the same every time, so that `make test` gives the same answer
+# twice; `make soak` searches (--hypothesis-profile=soak) and prints how to get a failure again.
+# No test sets a number of its own.
+EVERYWHERE = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("suite", max_examples=40, derandomize=True, database=None, **EVERYWHERE)
+settings.register_profile("soak", max_examples=1000, print_blob=True, **EVERYWHERE)
+settings.load_profile("suite")
+
+
+FAULTS = pytest.StashKey()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    from tests.faults import Faults
+
+    config.stash[FAULTS] = Faults()
+
+
+def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+    """What the tests have counted, and nothing else."""
+    config.stash[FAULTS].show(terminalreporter.write_line)
+
+
+@pytest.fixture
+def faults(request):
+    """Counts what is tried against the project; `make soak` prints it."""
+    return request.config.stash[FAULTS]
 
 
 @pytest.fixture(scope="session")

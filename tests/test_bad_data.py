@@ -9,12 +9,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.cli import main
 from benchmark.errors import UserError
 from tests.layouts import copied, crop_label, crop_tree, generated, opened
+from tests.odd import ANYTHING, mutated
 
 LABELS = "TreeSatBA_v9_60m_multi_labels.json"
 
@@ -211,27 +212,6 @@ def test_one_modality_is_too_few(run):
 
 # Odd label files: whatever they hold, a reader reads them or raises `UserError`.
 
-ODD = settings(
-    max_examples=350,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=6),
-    st.sampled_from(["maize", "../../x", "\x00", "Abies", 1e400, 10**400]),
-)  # fmt: skip
-ANYTHING = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner)
-)
-
-
-def mutated(content: bytes):
-    """``content`` cut, or with some bytes replaced."""
-    cut = st.integers(0, len(content)).map(lambda n: content[:n])
-    place = st.tuples(st.integers(0, len(content) - 1), st.binary(min_size=1, max_size=4))
-    splice = place.map(lambda p: content[: p[0]] + p[1] + content[p[0] + len(p[1]) :])
-    return cut | splice | st.binary(max_size=40)
-
 
 def read_or_refuse(name: str, native: Path, *modalities: str) -> None:
     try:
@@ -247,7 +227,6 @@ def crops(tmp_path_factory) -> Path:
     return crop_tree(tmp_path_factory.mktemp("crops"), [crop_label(i) for i in range(4)])
 
 
-@ODD
 @given(st.data())
 def test_odd_properties_of_crop_labels(crops, data):
     rows = [crop_label(i) for i in range(4)]
@@ -260,14 +239,12 @@ def test_odd_properties_of_crop_labels(crops, data):
         read_or_refuse(name, crops)
 
 
-@ODD
 @given(mutated(json.dumps({"features": [crop_label(i) for i in range(4)]}).encode()))
 def test_odd_bytes_of_crop_labels(crops, content):
     (crops / "labels.geojson").write_bytes(content)
     read_or_refuse("cropharvest_multi", crops)
 
 
-@ODD
 @given(ANYTHING)
 def test_any_json_for_labels(crops, document):
     (crops / "labels.geojson").write_text(json.dumps({"features": document}))
@@ -283,14 +260,12 @@ TILE_LABELS = (generated("treesatai_ts", 12) / "labels" / LABELS).read_bytes()
 TILE_LIST = (generated("treesatai_ts", 12) / "split" / "train_filenames.lst").read_bytes()
 
 
-@ODD
 @given(mutated(TILE_LABELS) | st.builds(lambda d: json.dumps(d).encode(), ANYTHING))
 def test_odd_labels_of_tiles(tiles, content):
     (tiles / "labels" / LABELS).write_bytes(content)
     read_or_refuse("treesatai_ts", tiles)
 
 
-@ODD
 @given(mutated(TILE_LIST))
 def test_odd_lists_of_tiles(tiles, content):
     (tiles / "labels" / LABELS).write_bytes(TILE_LABELS)
@@ -304,7 +279,6 @@ TABLE = (
 )
 
 
-@settings(ODD, max_examples=150)
 @given(mutated(TABLE))
 def test_odd_tables_of_moisture(tmp_path_factory, content):
     folder = tmp_path_factory.getbasetemp() / "odd_table"
@@ -313,7 +287,6 @@ def test_odd_tables_of_moisture(tmp_path_factory, content):
     read_or_refuse("lfmc", folder, "S1", "S2", "static", "land_cover")
 
 
-@ODD
 @given(
     mutated(
         (lambda path: path.read_bytes())(

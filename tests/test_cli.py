@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark import cli
@@ -93,16 +93,17 @@ def test_another_package_named_datasets_is_told_apart(tmp_path):
     assert "the package 'datasets' was found at" in done.stderr and "Hugging Face" in done.stderr
 
 
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
 WORDS = st.one_of(
     st.sampled_from(
         ["run", "report", "list", "describe", "check", "--methods", "--datasets", "--folds"]
         + ["--seeds", "--protocol", "--workers", "--timeout", "--dry-run", "-v", "methods", "quick"]
+        + ["--plugin", "--modalities", "--device", "--executor", "--dask-address", "--family", "--"]
     ),
-    st.text(max_size=12),
+    TEXT,
 )
 
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(WORDS, max_size=6))
 def test_odd_command_lines_end_with_exit_code_2_or_say_what_there_is(tmp_path, monkeypatch, words):
     """Nothing can be run here: no method has the name that is added."""
@@ -110,9 +111,59 @@ def test_odd_command_lines_end_with_exit_code_2_or_say_what_there_is(tmp_path, m
     command = [*words, "--methods", "no such method"] if "run" in words[:1] else words
     if words[:1] == ["check"] and "--all" in words:
         return
-    try:
-        code = cli.main(command)
-    except SystemExit as leave:
-        code = leave.code
-    assert code in (0, 2)
+    assert code_of(command) in (0, 2)
     assert not any(p for p in tmp_path.rglob("*") if p.is_file())
+
+
+def code_of(command: list[str]) -> int:
+    try:
+        return cli.main(command)
+    except SystemExit as leave:
+        return leave.code
+
+
+NUMBERS = st.one_of(
+    st.integers().map(str),
+    st.floats().map(str),
+    st.lists(st.integers(0, 12), min_size=1, max_size=4).map(lambda n: ",".join(map(str, n))),
+    st.tuples(st.integers(0, 9), st.integers(0, 10**6)).map(lambda pair: f"{pair[0]}-{pair[1]}"),
+    st.sampled_from(["5-1", "0-2", "99999999999", "-1", "nan", "inf", "1e999", "0x1", "1_0", "٣"]),
+    st.sampled_from(["", ",", "-", "0--1", "0-1-2", "²", "9" * 5000, "0-9999," * 5000 + "1"]),
+    TEXT,
+)
+NAMES = st.one_of(
+    st.sampled_from(
+        ["", ",", "*", "[", "[!", "steady,*", "ste?dy", "x" * 10_000, "S1,S2", "S1,S1"]
+    ),
+    st.sampled_from(
+        ["lfmc", "S2,S1,static", "quick", "../quick.yaml", "/", ".", "~", "cpu", "meta"]
+    ),
+    TEXT,
+)
+OPTIONS = {
+    "--folds": NUMBERS, "--seeds": NUMBERS, "--workers": NUMBERS, "--timeout": NUMBERS,
+    "--methods": NAMES, "--datasets": NAMES, "--modalities": NAMES, "--protocol": NAMES,
+    "--device": NAMES, "--executor": NAMES, "--plugin": NAMES, "--retry": NAMES,
+    "--data-root": NAMES, "--dask-address": NAMES,
+}  # fmt: skip
+
+
+@given(st.data())
+def test_odd_arguments_of_run_end_with_exit_code_2_or_a_plan(run, place, capsys, data):
+    """A run that is asked for with two odd values, and only planned."""
+    names = data.draw(st.lists(st.sampled_from(sorted(OPTIONS)), max_size=2, unique=True))
+    odd = [f"{name}={data.draw(OPTIONS[name])}" for name in names]
+    executor = () if "--executor" in names else ("--executor", "serial")
+    command = [*place.arguments("odd", *executor), *odd, "--dry-run"]
+    code = code_of(command)
+    said = capsys.readouterr()
+    assert code in (0, 2), said.err
+    assert code or "runs to do" in said.out
+    assert not place.records("odd")
+
+
+def test_bytes_that_are_no_text_are_shown_and_not_a_traceback(tmp_path):
+    command = [sys.executable, "-m", "benchmark", "report", "--results", b"no/such/\xff"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True)
+    assert done.returncode == 2
+    assert b"no/such/\\udcff: no records there" in done.stderr

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.problem import ModalitySpec
@@ -203,7 +203,6 @@ pairs = st.tuples(
 )
 
 
-@settings(max_examples=40, deadline=None)
 @given(pairs)
 def test_distance_is_0_at_equality_and_never_negative(case):
     kind, seed, T, scale = case

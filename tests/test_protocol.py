@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark import protocol
 from benchmark.errors import UserError
+from datasets.common.contract import View
+from tests.odd import altered, mutated
 
 QUICK = (protocol.FOLDER / "quick.yaml").read_text()
 
@@ -89,28 +94,70 @@ def test_an_unknown_name_comes_with_the_nearest():
         protocol.load("standart")
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
-    max_leaves=5,
-)
+VALUES = yaml.safe_load(QUICK)
 
 
-@given(key=st.sampled_from(sorted(yaml.safe_load(QUICK))), value=JSON)
-@settings(max_examples=300, deadline=None)
-def test_an_odd_value_is_a_clear_error_or_a_protocol(tmp_path_factory, key, value):
-    path = tmp_path_factory.getbasetemp() / "odd.yaml"
-    path.write_text(yaml.safe_dump({**yaml.safe_load(QUICK), key: value}))
-    try:
-        assert protocol.load(str(path)).name == "odd"
-    except UserError as error:
-        assert "odd.yaml" in str(error)
-
-
-@given(st.binary(max_size=100))
-@settings(max_examples=100, deadline=None)
-def test_odd_bytes_are_a_clear_error(tmp_path_factory, content):
-    path = tmp_path_factory.getbasetemp() / "odd.yaml"
+def loads_or_is_refused(path: Path, content: bytes) -> None:
+    """A protocol whose values can be a part of a run's id, or an error that names the file."""
     path.write_bytes(content)
-    with pytest.raises(UserError, match="odd.yaml"):
+    try:
+        found = protocol.load(str(path))
+    except UserError as error:
+        assert path.name in str(error)
+        return
+    for dataset in ("lfmc", "treesatai_ts"):
+        used = [found.values_for(dataset), found.encoders_for(dataset, {"series", "image"})]
+        json.dumps(used, allow_nan=False)
+        View(**found.view_for(dataset))
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("protocol") / "odd.yaml"
+
+
+@given(altered(VALUES))
+def test_odd_values_are_a_clear_error_or_a_protocol(path, document):
+    loads_or_is_refused(path, yaml.safe_dump(document).encode("utf-8", "surrogatepass"))
+
+
+@given(mutated(QUICK.encode()))
+def test_odd_bytes_are_a_clear_error_or_a_protocol(path, content):
+    loads_or_is_refused(path, content)
+
+
+BOMB = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12)
+)
+YAML = [
+    "&a [*a]", "? [1, 2]\n: 3", "- 1", "a: b: c", "{", "\t", "%YAML 9.9\n---\na", "--- a\n--- b",
+    "!!python/object/apply:os.system ['touch executed']", "!!python/name:os.system", "!!set {a}",
+    "!!binary aGk=", "!foreign 1", "2001-12-14t21:59:43.10-05:00", ".inf", "-.Inf", ".nan",
+    "0x1F", "0o17", "1_000", "12:30:45", "~", "yes", "1e3", "&a 3", "<<: {a: 1}", "9" * 400,
+    "9" * 5000, "2024-02-31", '"\\ud800"', '"\\0"', "[" * 400,
+]  # fmt: skip
+
+
+@given(st.sampled_from(sorted(VALUES)), st.sampled_from(YAML))
+def test_all_that_yaml_can_do_is_a_clear_error_or_a_protocol(path, monkeypatch, key, value):
+    monkeypatch.chdir(path.parent)
+    lines = [line for line in QUICK.splitlines() if not line.startswith(f"{key}:")]
+    loads_or_is_refused(path, "\n".join([*lines, f"{key}: {value}", ""]).encode())
+    loads_or_is_refused(path, value.encode())
+    assert [p.name for p in path.parent.iterdir()] == [path.name], "nothing was executed"
+
+
+def test_a_bomb_of_references_is_refused_at_once(path):
+    """10^12 numbers in 1 kB: they are never counted out."""
+    loads_or_is_refused(path, BOMB.encode())
+    loads_or_is_refused(path, f"{BOMB}{QUICK}view: *a11\n".encode())
+    path.write_text(QUICK.replace("flags: []", "") + BOMB + "flags: *a11\n")
+    with pytest.raises(UserError):
+        protocol.load(str(path))
+
+
+def test_a_file_that_is_far_too_large_is_refused_unread(path):
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(UserError, match="odd.yaml: .*too large"):
         protocol.load(str(path))

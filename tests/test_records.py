@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark import records
 from benchmark.errors import UserError
-from benchmark.records import Record
+from benchmark.parts import atomic
+from benchmark.records import Record, record_path
+from benchmark.report import summary_text, write_report
+from benchmark.spec import RunSpec
+from tests import made_up
+from tests.odd import ANYTHING, altered, mutated
 from tests.problems import dataset, run_spec
 
 SPEC = run_spec("single", dataset())
@@ -43,7 +50,7 @@ def test_the_same_predictions_are_the_same_bytes(written, tmp_path):
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path):
-    with pytest.raises(KeyboardInterrupt), records.atomic(tmp_path / "file") as file:
+    with pytest.raises(KeyboardInterrupt), atomic(tmp_path / "file") as file:
         file.write(b"half")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
@@ -56,29 +63,105 @@ def test_a_value_that_is_not_a_number_is_never_written(tmp_path):
     assert not record.path(tmp_path).exists()
 
 
-@given(cut=st.integers(0, 400))
-@settings(max_examples=30, deadline=None)
-def test_a_truncated_record_is_named(tmp_path_factory, cut):
-    folder = tmp_path_factory.mktemp("r")
-    path = records.write(Record(SPEC.id, SPEC, "done"), None, folder).path(folder)
-    path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(UserError, match=path.name):
-        records.read(path)
+WHOLE = made_up.run("mdico")
+DOCUMENT = json.loads(json.dumps({"schema": records.SCHEMA, **asdict(WHOLE)}))
+CONTENT = json.dumps(DOCUMENT).encode()
 
 
-@given(
-    st.binary(max_size=200)
-    | st.recursive(
-        st.none() | st.booleans() | st.floats() | st.text(max_size=5),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner),
-    ).map(lambda value: json.dumps(value).encode())
-)
-@settings(max_examples=200, deadline=None)
-def test_a_foreign_file_is_named(tmp_path_factory, content):
-    path = tmp_path_factory.getbasetemp() / "foreign.json"
+@given(mutated(CONTENT) | ANYTHING.map(lambda value: json.dumps(value).encode()))
+def test_odd_bytes_are_a_record_or_named(tmp_path_factory, content):
+    path = WHOLE.path(tmp_path_factory.getbasetemp() / "odd-bytes")
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    with pytest.raises(UserError, match="foreign.json"):
+    try:
+        assert records.read(path).id == records.read(path).spec.id
+    except UserError as error:
+        assert path.name in str(error)
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def edited(change) -> bytes:
+    document = json.loads(CONTENT)
+    change(document)
+    return json.dumps(document).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (CONTENT.replace(b'"seconds": 0.5', b'"seconds": NaN'), "not JSON compliant"),
+        (CONTENT.replace(b'"seconds": 0.5', b'"seconds": Infinity'), "not JSON compliant"),
+        (CONTENT.replace(b'"seconds": 0.5', b'"seconds": 1e999'), "not JSON compliant"),
+        (CONTENT.replace(b'"seconds": 0.5', b'"seconds": 1' + b"0" * 400), "'cost' cannot be"),
+        (CONTENT.replace(b'"seconds": 0.5', b'"seconds": 1' + b"0" * 9999), "limit"),
+        (CONTENT.replace(b'"S1"', rb'"\ud800"', 1), "surrogates not allowed"),
+        (b"[" * 100_000, "recursion"),
+        (b"\xff" + CONTENT, "decode"),
+        (CONTENT + CONTENT, "Extra data"),
+        (edited(lambda d: d.update(status="perhaps")), "status"),
+        (edited(lambda d: d.update(reason=["no"])), "reason"),
+        (edited(lambda d: d.update(metrics=[1])), "metrics"),
+        (edited(lambda d: d.update(stages={"a": 1})), "stages"),
+        (edited(lambda d: d.update(created=7)), "created"),
+        (edited(lambda d: d["spec"].update(dataset=["toy"])), "dataset"),
+        (edited(lambda d: d.update(extra=1)), "extra"),
+        (edited(lambda d: d.update(schema=2)), "another schema"),
+    ],
+)
+def test_what_no_run_has_written_is_refused(tmp_path, content, reason):
+    path = WHOLE.path(tmp_path)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=reason) as caught:
         records.read(path)
+    assert path.name in str(caught.value)
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path):
+    path = WHOLE.path(tmp_path)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"\xef\xbb\xbf" + CONTENT)
+    assert records.read(path) == WHOLE
+
+
+@given(altered(DOCUMENT, keep=("schema", "id")), st.integers(0, 10**9))
+def test_odd_values_are_read_reported_or_named(tmp_path_factory, document, number):
+    """Whoever alters a record can make its id fit too: then it is read, or said why not."""
+    folder = tmp_path_factory.getbasetemp() / "odd" / str(number)
+    try:
+        document["id"] = RunSpec(**document["spec"]).id
+        path = record_path(folder, RunSpec(**document["spec"]))
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (KeyError, TypeError, ValueError, AttributeError, OSError):
+        path = WHOLE.path(folder)  # there is no such spec, or no such folder
+        path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document))
+    try:
+        record = records.read(path)
+        assert isinstance(record.reason, str | None) and str(record.spec)
+    except UserError as error:
+        assert path.name in str(error)
+    try:
+        report = write_report(folder, folder / "out", figures=False)
+        assert f"{len(records.files(folder))} records" in summary_text(report)
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_a_record_cannot_lead_out_of_its_folder(tmp_path):
+    """Names that are paths, in a record whose id fits them."""
+    outside = tmp_path / "outside"
+    for name in ("../outside", "..", "/etc", str(outside)):
+        for field in ("dataset", "method"):
+            spec = replace(WHOLE.spec, **{field: name})
+            record = replace(WHOLE, id=spec.id, spec=spec)
+            path = replace(WHOLE, id=spec.id).path(tmp_path).with_name(f"{spec.id}.json")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"schema": records.SCHEMA, **asdict(record)}))
+            with pytest.raises(UserError, match="its folders are not those of its spec"):
+                records.read(path)
+    write_report(tmp_path, tmp_path / "out", figures=False)
+    assert not outside.exists() and {p.name for p in tmp_path.iterdir()} == {"records", "out"}
 
 
 def test_a_record_whose_spec_was_edited_is_refused(written, tmp_path):

@@ -41,6 +41,50 @@ def test_whatever_decides_the_numbers_changes_the_id(data):
     assert replace(SPEC, **{name: value}).id != SPEC.id
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=6)
+    | st.sampled_from([0.0, -0.0, 0, False, "0", 1, 1.0, True, "é", "e\u0301"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=8,
+)  # fmt: skip
+
+
+def canonical(value):
+    """What tells JSON values apart: also 1 from 1.0 and from True, and 0.0 from -0.0."""
+    if isinstance(value, dict):
+        return frozenset((key, canonical(inner)) for key, inner in value.items())
+    if isinstance(value, list):
+        return tuple(map(canonical, value))
+    return type(value).__name__, repr(value)
+
+
+@given(JSON, JSON)
+def test_two_values_have_one_id_only_if_they_are_the_same(one, other):
+    ids = {replace(SPEC, hyperparameters={"value": value}).id for value in (one, other)}
+    assert (len(ids) == 1) == (canonical(one) == canonical(other))
+
+
+def shuffled(value):
+    """The same with every mapping in reverse order."""
+    if isinstance(value, dict):
+        return {key: shuffled(inner) for key, inner in reversed(value.items())}
+    return [shuffled(inner) for inner in value] if isinstance(value, list) else value
+
+
+@given(st.dictionaries(st.text(max_size=4), JSON, max_size=2))
+def test_neither_order_nor_a_way_through_json_changes_the_id(values):
+    before = replace(SPEC, hyperparameters=values, encoders={"options": values})
+    for other in (shuffled(values), json.loads(json.dumps(values))):
+        assert replace(SPEC, hyperparameters=other, encoders={"options": other}).id == before.id
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_json_has_no_number_for_has_no_id(value):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        replace(SPEC, hyperparameters={"value": value}).id  # noqa: B018
+
+
 @given(dataset=WORDS, source=st.sampled_from(["real", "generated"]))
 def test_names_and_places_do_not_change_the_id(dataset, source):
     assert replace(SPEC, dataset=dataset, source=source).id == SPEC.id

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark import protocol
@@ -38,7 +38,6 @@ def test_every_sample_is_tested_once_and_parts_do_not_overlap(kind, name):
     seed=st.integers(0, 5),
     kind=st.sampled_from(["binary", "regression"]),
 )
-@settings(max_examples=25, deadline=None)
 def test_a_group_never_stands_on_two_sides(groups, seed, kind):
     data = dataset(kind, samples=120, groups=groups, seed=seed)
     for fold in folds(data, protocol_values(folds=4, split="grouped", split_seed=seed)):
