@@ -3,7 +3,7 @@
 # make lint        ruff
 # make leaderboard the committed leaderboard.md, from the records in results/reference alone
 # make perf        speed, measured against a bare loop and against Lightning (not part of the tests)
-# make soak        the long tests of crashes, kills and full disks (under 15 minutes)
+# make soak        kills, full disks, thousands of runs and odd input at length (under 15 minutes)
 #
 # PYTHON names the interpreter (3.11 or newer); ARGS goes to the command: make benchmark ARGS="--data-root DIR"
 
@@ -37,7 +37,7 @@ perf: $(READY)
 	$(RUN) -m pytest -q -m perf --benchmark-quiet $(ARGS)
 
 soak: $(READY)
-	$(RUN) -m pytest -q -m soak $(ARGS)
+	$(RUN) -m pytest -q -m "soak or hypothesis" --hypothesis-profile=soak $(ARGS)
 
 # Made anew when what is to be installed has changed.
 $(READY): pyproject.toml constraints.txt

@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,16 +21,26 @@ from benchmark import protocol as protocols
 from benchmark import records, submission
 from benchmark.cli import PRECISIONS
 from benchmark.errors import UserError, unknown
+from benchmark.parts import sweep
 
 if TYPE_CHECKING:
     from benchmark.executors import Executor, Scale
     from benchmark.executors.slurm import Request
     from benchmark.plan import Planned
     from benchmark.protocol import Protocol
-    from benchmark.records import Record
+    from benchmark.records import Record, Status
     from benchmark.spec import RunSpec
     from datasets.common.contract import EODataset
     from methods.common.registry import Entry
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `run` keeps of a record until its end: there may be very many."""
+
+    spec: RunSpec
+    status: Status
+    reason: str | None
 
 
 def run(options: argparse.Namespace) -> int:
@@ -63,15 +74,16 @@ def run(options: argparse.Namespace) -> int:
     _notice_other_data(planned, options.results)
     waiting = submission.waiting(options) if request else set()
     recorded = _recorded(planned, options.results)
-    again = [r for r in recorded if r.status == "failed" and options.retry == "failed"]
-    skipped = [r for r in recorded if r not in again]
-    known = {record.id for record in skipped}
+    retried = ("failed",) if options.retry == "failed" else ()
+    again = [outcome for outcome in recorded if outcome.status in retried]
+    skipped = [outcome for outcome in recorded if outcome.status not in retried]
+    known = {outcome.spec.id for outcome in skipped}
     todo = [p for p in planned if p.job.spec.id not in known | waiting]
     if options.dry_run:
         _list(todo, len(known))
     else:
-        for record in again:
-            record.path(options.results).unlink(missing_ok=True)
+        for outcome in again:
+            records.record_path(options.results, outcome.spec).unlink(missing_ok=True)
     if request:
         return submission.submit(todo, request, options.results, dry_run=options.dry_run)
     if options.dry_run:
@@ -82,10 +94,10 @@ def run(options: argparse.Namespace) -> int:
     try:
         done = _execute(todo, executors.executor(name), scale)
     finally:
-        records.sweep(options.results)
+        sweep(options.results)
     _summarise(planned, skipped, done)
     report(argparse.Namespace(**{**vars(options), **REPORT_ALL}))
-    return 1 if any(record.status == "failed" for record in (*skipped, *done)) else 0
+    return 1 if any(outcome.status == "failed" for outcome in (*skipped, *done)) else 0
 
 
 REPORT_ALL = {"out": None, "datasets": None, "methods": None, "protocol": None}
@@ -150,6 +162,7 @@ def prepare_datasets(
         if name not in adapters:
             raise unknown("dataset", name, adapters)
     prepared.check_data_root(options.data_root, adapters.values())
+    sweep(options.cache, "*/.*.part")
     result, problems = [], []
     for name in chosen:
         adapter = adapters[name]
@@ -234,15 +247,15 @@ def _check_arithmetic(options: argparse.Namespace, device: str, *, here: bool) -
         raise UserError("--compile: there is no C++ compiler on this machine (c++, g++ or $CXX)")
 
 
-def _recorded(planned: Sequence[Planned], results: Path) -> list[Record]:
-    """The records that exist of the planned runs; a damaged one is moved aside and named."""
-    records.sweep(results)
+def _recorded(planned: Sequence[Planned], results: Path) -> list[Outcome]:
+    """The outcomes of runs that are recorded; a damaged record is moved aside and named."""
+    sweep(results)
     found = []
     for item in planned:
         try:
             record = records.load(item.job.spec, results)
             if record is not None:
-                found.append(record)
+                found.append(Outcome(item.job.spec, record.status, record.reason))
         except UserError as error:
             path = records.record_path(results, item.job.spec)
             aside = path.with_suffix(".damaged")
@@ -278,18 +291,26 @@ def _list(todo: Sequence[Planned], skipped: int) -> None:
     print(f"{len(todo)} runs to do, {skipped} recorded already")
 
 
-def _execute(todo: Sequence[Planned], executor: Executor, scale: Scale) -> list[Record]:
+def _execute(todo: Sequence[Planned], executor: Executor, scale: Scale) -> list[Outcome]:
     """Execute what applies, with one progress bar, one line a finished run."""
     from tqdm import tqdm
 
     from benchmark.execute import not_applicable
 
-    done = [not_applicable(p.job, p.not_applicable) for p in todo if p.not_applicable]
-    jobs = [p.job for p in todo if not p.not_applicable]
+    specs = {item.job.spec.id: item.job.spec for item in todo}
+    done = []
+
+    def keep(record: Record) -> None:
+        done.append(Outcome(specs[record.id], record.status, record.reason))
+
+    for item in todo:
+        if item.not_applicable:
+            keep(not_applicable(item.job, item.not_applicable))
+    jobs = [item.job for item in todo if not item.not_applicable]
     bar = tqdm(total=len(jobs), unit="run", disable=not jobs)
     with bar, closing(executor(jobs, scale)) as finished:
         for record in finished:
-            done.append(record)
+            keep(record)
             tqdm.write(_line(record), file=sys.stdout)
             bar.update()
     return done
@@ -307,11 +328,11 @@ def _line(record: Record) -> str:
 
 
 def _summarise(
-    planned: Sequence[Planned], skipped: Sequence[Record], done: Sequence[Record]
+    planned: Sequence[Planned], skipped: Sequence[Outcome], done: Sequence[Outcome]
 ) -> None:
-    counts = Counter(record.status for record in (*skipped, *done))
+    counts = Counter(outcome.status for outcome in (*skipped, *done))
     parts = [f"{n} {status}" for status, n in sorted(counts.items())]
     print(f"\n{len(planned)} runs: {', '.join(parts)}; {len(skipped)} were recorded already")
-    for record in (*skipped, *done):
-        if record.status == "failed":
-            print(f"failed: {record.spec}: {record.reason} (run again with --retry failed)")
+    for outcome in (*skipped, *done):
+        if outcome.status == "failed":
+            print(f"failed: {outcome.spec}: {outcome.reason} (run again with --retry failed)")

@@ -6,12 +6,15 @@ None of them stops a write: `finishing` lets it end first.
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+
+log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -89,6 +92,19 @@ def may_end_process() -> None:
     _State.expendable = True
 
 
+def end_with(parent: int) -> None:
+    """End this process when ``parent``, which started it, does; what it writes is written first."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        while _State.writing:
+            time.sleep(0.01)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def become_worker(parent: int) -> None:
     """Make this process one that runs jobs for ``parent``, and ends when that process does.
 
@@ -104,18 +120,11 @@ def become_worker(parent: int) -> None:
         elif _State.busy:
             raise Interrupted(number)
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        while _State.writing:
-            time.sleep(0.01)
-        os._exit(1)
-
     may_end_process()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, handle)
-    threading.Thread(target=watch, daemon=True).start()
+    end_with(parent)
 
 
 @contextmanager
@@ -135,7 +144,8 @@ def deadline(seconds: float | None, abandon: Callable[[], None]) -> Iterator[Non
     """Raise `OutOfTime` in this thread if what is done inside takes longer than ``seconds``.
 
     It is raised between two Python instructions. A call that does not return within `GRACE`
-    seconds more cannot be stopped: ``abandon`` is called and the process ends, if it may.
+    seconds more cannot be stopped: ``abandon`` is called and the process ends, if it may; it is
+    said otherwise.
     """
     if seconds is None:
         yield
@@ -150,9 +160,15 @@ def deadline(seconds: float | None, abandon: Callable[[], None]) -> Iterator[Non
         with lock:
             if not over.is_set():
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(OutOfTime))
-        if not over.wait(GRACE) and _State.expendable:
+        if over.wait(GRACE):
+            return
+        if _State.expendable:
             abandon()
             os._exit(1)
+        log.warning(
+            "a run is out of time, but nothing can stop it in this process: interrupt it and run "
+            "again with --executor processes"
+        )
 
     threading.Thread(target=guard, daemon=True).start()
     try:

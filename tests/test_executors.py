@@ -40,15 +40,15 @@ def test_processes_give_the_records_of_a_serial_run(run, place, expected, worker
 def cluster(place):
     """A Dask scheduler and two workers, each a process of its own on the loopback interface."""
     pytest.importorskip("distributed")
-    with dask_cluster(place.folder, workers=2) as processes:
+    with dask_cluster(place.folder, 2, place.log) as processes:
         yield processes
 
 
 @contextmanager
-def dask_cluster(folder, workers):
+def dask_cluster(folder, workers, log, pause=0.0):
     file = folder / f"scheduler-{time.monotonic_ns()}.json"
     command = [sys.executable, "-m", "dask"]
-    environment = {**os.environ, "EO_TEST_LOG": str(folder / "log"), "EO_TEST_PAUSE": "0"}
+    environment = {**os.environ, "EO_TEST_LOG": str(log), "EO_TEST_PAUSE": str(pause)}
     where = {"cwd": ROOT, "env": environment, "stderr": subprocess.DEVNULL}
     options = [
         "scheduler",
@@ -99,7 +99,7 @@ def test_a_killed_dask_worker_and_a_lost_scheduler_lose_nothing(place, expected)
     place.log.unlink(missing_ok=True)
     pytest.importorskip("distributed")
     more = ("--folds", "0,1", "--seeds", "0-3")
-    with dask_cluster(place.folder, workers=2) as (address, (scheduler, first, _)):
+    with dask_cluster(place.folder, 2, place.log) as (address, (scheduler, first, _)):
         process = place.start(
             "dask-kills", "--executor", "dask", "--dask-address", address, *more, methods="steady"
         )

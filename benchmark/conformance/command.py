@@ -20,6 +20,7 @@ from benchmark.conformance.checks import (
 from benchmark.conformance.problem import COMBINATIONS, Combination
 from benchmark.errors import UserError
 from benchmark.run import choose_methods
+from benchmark.stopping import end_with
 from methods.common.registry import Entry
 
 Job = tuple[str, Sequence[Combination], Sequence[str], tuple[Path, ...]]
@@ -33,16 +34,19 @@ def run(options: argparse.Namespace) -> int:
 
     if not (options.all or options.methods):
         raise UserError("say what to check: names or patterns of methods, or --all")
-    workers = options.workers or os.cpu_count() or 1
-    if workers < 1:
+    if options.workers is not None and options.workers < 1:
         raise UserError("--workers must be at least 1")
     started = time.perf_counter()
     entries = choose_methods(options)
+    workers = options.workers or os.cpu_count() or 1
+    workers = min(workers, len(entries) * len(COMBINATIONS))
     jobs = list(_jobs(entries, workers, tuple(plugin.resolve() for plugin in options.plugin)))
     verdicts: dict[str, list[Verdict]] = {entry.key: [] for entry in entries}
     # Idle OpenMP threads that spin would slow every worker down many times on busy cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    with joblib.parallel_config("loky", inner_max_num_threads=1), tqdm(total=len(jobs)) as bar:
+    ending = {"initializer": end_with, "initargs": (os.getpid(),)}
+    loky = joblib.parallel_config("loky", inner_max_num_threads=1, **ending)
+    with loky, tqdm(total=len(jobs)) as bar:
         parallel = joblib.Parallel(workers, return_as="generator_unordered")
         for key, found in parallel(joblib.delayed(_work)(job) for job in jobs):
             verdicts[key] += found
@@ -83,7 +87,7 @@ def _work(job: Job) -> tuple[str, list[Verdict]]:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     entry = methods.load(plugins)[key]
-    with ProcessPoolExecutor(1) as fresh:
+    with ProcessPoolExecutor(1, initializer=end_with, initargs=(os.getpid(),)) as fresh:
         return key, check(entry, combinations, fresh, plugins, checks)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import threading
 from collections import deque
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from benchmark import stopping
@@ -52,7 +53,7 @@ def _in_parallel(waiting: deque[Job], workers: int) -> Generator[Record, None, l
     """Execute jobs until there are no more, or a worker dies; returns what was at hand then."""
     from concurrent.futures import FIRST_COMPLETED, wait
 
-    with _pool(workers) as pool:
+    with _pool(min(workers, len(waiting))) as pool:
         futures = {}
         while waiting or futures:
             while waiting and len(futures) < 2 * workers:  # one is ready when one ends
@@ -129,8 +130,15 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         own = list(pool._processes.values())  # loky has no public list of them
         for process in own:
             process.terminate()
-        late = threading.Timer(PATIENCE, lambda: [process.kill() for process in own])
+        late = threading.Timer(PATIENCE, _kill, [[process.pid for process in own]])
         late.start()
         pool.shutdown()  # what is at hand ends with what it is writing, and nothing else begins
         late.cancel()
         raise
+
+
+def _kill(processes: Sequence[int]) -> None:
+    """loky's processes have no method for it."""
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
