@@ -81,8 +81,8 @@ def test_metrics_that_are_not_finite_are_named_and_counted(report, tmp_path):
         document["metrics"]["S1"]["macro_f1"] = float(word)
         record.path(tmp_path).write_text(json.dumps(document))
     out, text = report()
-    assert "not shown: 2 invalid" in out
-    assert "macro_f1 of S1 is nan" in text and "macro_f1 of S1 is inf" in text
+    assert "not shown: 2 unreadable" in out
+    assert "not JSON compliant: nan" in text and "not JSON compliant: inf" in text
 
 
 def test_foreign_files_are_left_alone_and_told_where_they_stand_for_records(report, tmp_path):
