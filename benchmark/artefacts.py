@@ -21,9 +21,9 @@ from pathlib import Path
 import torch
 
 from benchmark.fit import Predictors, StageLog, Trained
-from benchmark.parts import atomic
 from benchmark.spec import RunSpec
 from benchmark.stopping import finishing
+from benchmark.writers import atomic
 
 log = logging.getLogger(__name__)
 

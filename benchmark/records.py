@@ -37,9 +37,9 @@ from typing import (
 )
 
 from benchmark.errors import UserError
-from benchmark.parts import atomic
 from benchmark.spec import RunSpec
 from benchmark.stopping import finishing
+from benchmark.writers import atomic
 
 if TYPE_CHECKING:
     import numpy as np

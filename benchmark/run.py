@@ -21,7 +21,7 @@ from benchmark import protocol as protocols
 from benchmark import records, submission
 from benchmark.cli import PRECISIONS
 from benchmark.errors import UserError, unknown
-from benchmark.parts import sweep
+from benchmark.writers import sweep
 
 if TYPE_CHECKING:
     from benchmark.executors import Executor, Scale

@@ -1,10 +1,21 @@
-"""Names for what is being written, from which others can tell whether its writer is alive."""
+"""Files and folders that appear under their name only when they are complete.
+
+Until then they are called after who writes them, so that others can tell whether that process is
+alive, and what one that was killed has left is removed by the next. There are no locks.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
+import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from benchmark.errors import NotWritableError
 
 
 def part_of(name: str) -> str:
@@ -26,3 +37,37 @@ def is_abandoned(part: str) -> bool:
         except (PermissionError, OverflowError):  # alive, of another user; or no such number
             pass
     return False
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that appears under ``path`` only when it is complete and on disk.
+
+    Raises `NotWritableError`, naming the folder, if it cannot be written (a full disk, for one).
+    """
+    part = path.with_name(part_of(path.name))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise NotWritableError(
+            f"{path.parent}: cannot be written to ({error.strerror or error}); make room or give "
+            "the right to write, then run again: all that is recorded stays"
+        ) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, pattern: str = "**/.*.part") -> None:
+    """Remove what processes of this machine that are dead have left half-written in a folder."""
+    for part in folder.glob(pattern):
+        if is_abandoned(part.name):
+            if part.is_dir():
+                shutil.rmtree(part, ignore_errors=True)  # another process may do the same
+            else:
+                part.unlink(missing_ok=True)

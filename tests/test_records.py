@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from benchmark import records
 from benchmark.errors import UserError
-from benchmark.parts import atomic
 from benchmark.records import Record, record_path
 from benchmark.report import summary_text, write_report
 from benchmark.spec import RunSpec
+from benchmark.writers import atomic
 from tests import made_up
 from tests.odd import ANYTHING, altered, mutated
 from tests.problems import dataset, run_spec

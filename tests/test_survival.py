@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from benchmark import records, stopping
-from benchmark.parts import atomic, sweep
+from benchmark.writers import atomic, sweep
 from tests.problems import dataset, run_spec
 from tests.survival import alive, comparable, reasons, wait_until
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from benchmark import stopping
 from benchmark.errors import UserError
 from benchmark.executors import Records, Scale
-from benchmark.parts import part_of
+from benchmark.writers import part_of
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -137,7 +137,7 @@ def _work(job: Job, probe: Path) -> tuple[Record, Arrays | None, Arrays | None, 
 @contextmanager
 def _probe(results: Path) -> Iterator[Path]:
     """A file by which a worker sees that its results folder is this one."""
-    path = part_of(results / "shared")
+    path = results / part_of("shared")
     path.touch()
     try:
         yield path.resolve()

@@ -184,7 +184,7 @@ def submit(packs: Sequence[Sequence[Job]], request: Request, folder: Path) -> li
     """
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-    from benchmark.records import atomic
+    from benchmark.writers import atomic
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.errors import UserError
-from benchmark.parts import atomic, sweep
 from benchmark.report.across import across
 from benchmark.report.classes import per_class_frame
 from benchmark.report.evidence import over_samples
@@ -20,6 +19,7 @@ from benchmark.report.summary import Summary, in_order, summarise
 from benchmark.report.tables import as_frame, as_latex, as_markdown, exclusion_counts
 from benchmark.report.text import one_line, plain_table
 from benchmark.report.wording import Formats, error_bars, heading, slug, title
+from benchmark.writers import atomic, sweep
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.errors import UserError
-from benchmark.parts import part_of
 from benchmark.problem import ModalitySpec
 from benchmark.stopping import end_with
+from benchmark.writers import part_of
 from datasets.common.contract import Catalogue
 from datasets.common.packed import pack
 
@@ -103,7 +103,7 @@ def _create(filling: Filling, catalogue: Catalogue) -> None:
     It gets its name when it is complete; if another process was quicker, its folder is used.
     """
     folder, n = filling.folder, len(catalogue)
-    part = part_of(folder)
+    part = folder.with_name(part_of(folder.name))
     try:
         (part / NOTES).mkdir(parents=True)
         _check_space(filling, part)

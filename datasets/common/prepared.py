@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.errors import UserError
-from benchmark.parts import part_of
 from benchmark.problem import ModalitySpec, TaskSpec
+from benchmark.writers import part_of
 from datasets.common.contract import (
     Adapter,
     Catalogue,
@@ -94,7 +94,7 @@ def _appearing(folder: Path) -> Iterator[Path]:
 
     If another process was quicker, its folder stays and ours is dropped.
     """
-    part = part_of(folder)
+    part = folder.with_name(part_of(folder.name))
     try:
         part.mkdir(parents=True)
     except OSError as error:
