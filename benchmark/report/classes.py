@@ -67,6 +67,7 @@ PER_CLASS = {
 def per_class_lines(summary: Summary) -> list[str]:
     """By class, genus or range of the target: a table for each deployment."""
     group, lines = summary.group, []
+    names = class_names(group)
     for metric in LISTS[group.kind]:
         if metric.name not in PER_CLASS[group.kind]:
             continue
@@ -76,7 +77,7 @@ def per_class_lines(summary: Summary) -> list[str]:
             rows = [[m, *(number(v, decimals) for v in own)] for m, own in means.items()]
             if rows:
                 lines += [f"## {markdown(heading(metric, group))} by class: {markdown(deployment)}"]
-                lines += ["", markdown_table(["method", *class_names(group)], rows, 1), ""]
+                lines += ["", markdown_table(["method", *names], rows, 1), ""]
     what = "fifth of the targets of each test part, with the mean of its ends" if lines else ""
     if lines and group.kind == "regression":
         lines = [line.replace(" by class: ", " by range of the target: ") for line in lines]
@@ -91,12 +92,13 @@ def per_class_frame(summary: Summary) -> pd.DataFrame:
     import pandas as pd
 
     group, rows = summary.group, []
+    names = class_names(group)
     for deployment in group.deployments:
         for metric in LISTS[group.kind]:
             if metric.name in ("confusion_matrix", "range_edges"):
                 continue
             for method, own in per_class(summary, deployment, metric.name).items():
-                for name, value in zip(class_names(group), own, strict=False):
+                for name, value in zip(names, own, strict=False):
                     rows.append((deployment, method, metric.name, name, value))
     return pd.DataFrame(rows, columns=["deployment", "method", "metric", "class", "mean"])
 
@@ -105,8 +107,7 @@ def confusion(summary: Summary, method: str, deployment: str) -> np.ndarray | No
     """Confusion matrix [true][predicted] of a method, summed over its runs."""
     found = [
         record.metrics.get(deployment, {}).get("confusion_matrix")
-        for record in summary.group.runs
-        if record.spec.method == method
+        for record in summary.group.runs_of(method)
     ]
     found = [np.array(matrix) for matrix in found if matrix]
     return np.sum(found, axis=0) if found else None

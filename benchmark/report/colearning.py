@@ -43,7 +43,7 @@ def best_bound(summary: Summary) -> Row | None:
     losses = {}
     for row in summary.rows:
         if row.deployment == ALL and row.entry["role"] == "bound" and summary.complete(row):
-            runs = [r for r in summary.group.runs if r.spec.method == row.method]
+            runs = summary.group.runs_of(row.method)
             lowest = [float(c.min()) for r in runs for c in own_curves(r).values()]
             if lowest and all(any(not s["artefact"] for s in r.stages) for r in runs):
                 losses[row.method] = math.fsum(lowest) / len(lowest), row

@@ -106,6 +106,17 @@ class Group:
         """All records, the newest last."""
         return tuple(sorted((*self.runs, *self.absent), key=_age))
 
+    @cached_property
+    def _by_method(self) -> dict[str, list[Record]]:
+        found: dict[str, list[Record]] = {}
+        for record in self.runs:
+            found.setdefault(record.spec.method, []).append(record)
+        return found
+
+    def runs_of(self, method: str) -> list[Record]:
+        """The runs of one method."""
+        return self._by_method.get(method, [])
+
     @property
     def spec(self) -> RunSpec:
         """A spec whose data, modalities and protocol are those of all runs."""
@@ -158,7 +169,7 @@ class Group:
         """(fold, seed) that any method was run on."""
         return frozenset((r.spec.fold, r.spec.seed) for r in self.records)
 
-    @property
+    @cached_property
     def unit(self) -> Literal["fold", "seed"]:
         """What error bars are over; seeds are averaged within a fold where there are folds."""
         folds, seeds = ({pair[i] for pair in self.planned} for i in (0, 1))
@@ -179,7 +190,7 @@ class Group:
 
         return {method: entries[method] for method in sorted(entries, key=position)}
 
-    @property
+    @cached_property
     def deployments(self) -> tuple[str, ...]:
         """What predictors were given: each modality alone, then whatever else there is."""
         found = {deployment for record in self.runs for deployment in record.metrics}

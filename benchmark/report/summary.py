@@ -268,7 +268,7 @@ def _spreads(group: Group) -> tuple[dict[Any, dict[str, Spread]], dict[Any, int]
 
 def _pooled(group: Group, method: str, deployment: str) -> Spread:
     """R² over all runs of a method at once, as a single value."""
-    runs = [r.metrics.get(deployment) for r in group.runs if r.spec.method == method]
+    runs = [record.metrics.get(deployment) for record in group.runs_of(method)]
     needed = ("samples", "rmse", "target_mean", "target_sd")
     if not runs or not all(run and all(run.get(n) is not None for n in needed) for run in runs):
         return NOTHING

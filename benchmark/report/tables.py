@@ -94,14 +94,13 @@ def costs(summary: Summary) -> tuple[list[str], list[list[str]]]:
 def mean_cost(group: Group, method: str, *keys: str, unit: float = 1.0) -> float | None:
     """Mean of a cost over the runs of a method, None if one does not state it."""
     found = []
-    for record in group.runs:
-        if record.spec.method == method:
-            value: Any = record.cost
-            for key in keys:
-                value = value.get(key) if isinstance(value, Mapping) else None
-            if not isinstance(value, int | float) or not math.isfinite(value):
-                return None
-            found.append(value / unit)
+    for record in group.runs_of(method):
+        value: Any = record.cost
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            return None
+        found.append(value / unit)
     return math.fsum(found) / len(found) if found else None
 
 

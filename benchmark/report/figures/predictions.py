@@ -128,9 +128,7 @@ def predicted_against_true(summary: Summary, results: Path, cache: Path | None) 
     missing: set[str] = set()
     for row in _columns(summary):
         parts = []
-        for record in group.runs:
-            if record.spec.method != row.method:
-                continue
+        for record in group.runs_of(row.method):
             try:
                 ids, predictions = records.read_predictions(record, results)
                 parts.append((known.y[known.places(ids)], predictions[row.deployment]))

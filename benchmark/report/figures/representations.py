@@ -39,8 +39,8 @@ def feature_space(summary: Summary, results: Path) -> Figure | None:
         in_order(summary), key=lambda m: summary.group.entries[m]["role"] == "ablation"
     )
     for method in ablations_last:
-        for record in summary.group.runs:
-            if record.spec.method == method and record.features_sha256 and len(found) < PANELS:
+        for record in summary.group.runs_of(method):
+            if record.features_sha256 and len(found) < PANELS:
                 try:
                     found[method] = records.read_features(record, results)
                     break

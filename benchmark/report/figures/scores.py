@@ -217,10 +217,9 @@ def _common(runs: Sequence[np.ndarray]) -> int:
 def _curves(group: Group, method: str) -> dict[str, list[np.ndarray]]:
     """Watched quantity → validation loss by epoch of each run of a method."""
     by_name: dict[str, list[np.ndarray]] = {}
-    for record in group.runs:
-        if record.spec.method == method:
-            for name, curve in own_curves(record).items():
-                by_name.setdefault(name, []).append(curve)
+    for record in group.runs_of(method):
+        for name, curve in own_curves(record).items():
+            by_name.setdefault(name, []).append(curve)
     return by_name
 
 
