@@ -195,10 +195,22 @@ def test_the_hierarchical_interval_covers_spread_between_and_within_datasets():
     assert hierarchical_interval(constant, [0.1] * 3) == pytest.approx([2, 2])
     apart = [np.full(10, value) for value in (1.0, 2.0, 3.0)]
     low, high = hierarchical_interval(apart, [0.1] * 3)
-    assert (low, high) == pytest.approx((1 + 1 / 3, 3 - 1 / 3), abs=0.35)
+    # Student's interval of three values: 4.303 · 1 / √3.
+    assert (low, high) == pytest.approx((2 - 2.48, 2 + 2.48), abs=0.6)
     noisy = [np.random.default_rng(i).normal(2, 1, size=10) for i in range(3)]
     plain, wider = (hierarchical_interval(noisy, [ratio] * 3) for ratio in (0.0, 0.5))
     assert np.ptp(wider) > 1.5 * np.ptp(plain)
+
+
+@pytest.mark.parametrize(("datasets", "between"), [(3, 2.0), (4, 0.5), (10, 1.0)])
+def test_the_hierarchical_interval_covers_the_true_mean(datasets, between):
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(150):
+        gains = [rng.normal(1 + between * rng.normal(), 1, size=10) for _ in range(datasets)]
+        low, high = hierarchical_interval(gains, [0.0] * datasets)
+        hits += low <= 1 <= high
+    assert hits / 150 >= 0.95 - 2 * math.sqrt(0.95 * 0.05 / 150)
 
 
 EVIDENCE = {"protocol": "standard", "samples": 200}

@@ -198,17 +198,28 @@ def friedman_nemenyi(values: np.ndarray) -> Ranks:
 def hierarchical_interval(blocks: Sequence[np.ndarray], ratios: Sequence[float]) -> np.ndarray:
     """95 % interval (2,) of the mean over blocks, resampling blocks and the folds within them.
 
-    blocks: paired differences of each block by fold, in a unit that all share.
+    blocks: paired differences of each of N >= 2 blocks by fold, in a unit that all share.
+
+    A bootstrap of few blocks is too narrow: their spread lacks a factor N / (N - 1), and its
+    quantiles are a normal distribution's, not Student's t. Both are made up for, or the interval of
+    three blocks would cover the true mean in three of four cases (tested by simulation).
+    Source: Hesterberg 2015, The American Statistician 69:371-386,
+    doi 10.1080/00031305.2015.1089789.
     """
+    from scipy import stats
+
+    N = len(blocks)
     rng = np.random.default_rng(0)
     means = np.stack(
         [
-            spread_out(d, r)[rng.integers(len(d), size=(DRAWS, len(blocks), len(d)))].mean(axis=2)
+            spread_out(d, r)[rng.integers(len(d), size=(DRAWS, N, len(d)))].mean(axis=2)
             for d, r in zip(blocks, ratios, strict=True)
         ],
         axis=2,
     )
-    chosen = rng.integers(len(blocks), size=(DRAWS, len(blocks)))
-    places = np.arange(len(blocks))
-    drawn = means[np.arange(DRAWS)[:, None], places, chosen]
-    return np.quantile(drawn.mean(axis=1), [ALPHA / 2, 1 - ALPHA / 2])
+    chosen = rng.integers(N, size=(DRAWS, N))
+    drawn = means[np.arange(DRAWS)[:, None], np.arange(N), chosen].mean(axis=1)
+    centre = np.mean([np.mean(d) for d in blocks])
+    quantile = 1 - ALPHA / 2
+    wider = math.sqrt(N / (N - 1)) * stats.t.ppf(quantile, N - 1) / stats.norm.ppf(quantile)
+    return centre + wider * (np.quantile(drawn, [ALPHA / 2, quantile]) - centre)
