@@ -163,8 +163,8 @@ def cost_against_score(summary: Summary) -> Figure | None:
         group,
         f"A point is a method's mean over {group.unit}s; all stages and trained teachers count. "
         "Line: Pareto front, no method is both cheaper and better; its methods, and "
-        f"{REFERENCE}, are named. Ablations are hollow and not on it, nor is what stands at an edge "
-        "with its score: a method far worse than the others.",
+        f"{REFERENCE}, are named. Ablations are hollow and not on it, nor is what stands at an "
+        "edge with its score: a method far worse than the others.",
         UNTUNED,
     )
     for axis, deployment in zip(axes[0], panels, strict=True):
