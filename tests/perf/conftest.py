@@ -26,19 +26,13 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, float,
 
 
 @pytest.fixture
-def row(request: pytest.FixtureRequest) -> Callable[[str, str, str], None]:
-    """Puts a row into the table: figure, target, what was measured."""
+def report(request: pytest.FixtureRequest) -> Callable[..., float]:
+    """Puts a row into the table; gives the ratio back: (figure, target, above, below) → ratio."""
     rows = request.config.stash.setdefault(ROWS, [])
-    return lambda *cells: rows.append(cells)
-
-
-@pytest.fixture
-def report(row: Callable[[str, str, str], None]) -> Callable[..., float]:
-    """Puts a ratio into the table and gives it back: (figure, target, above, below) → ratio."""
 
     def add(figure: str, target: str, above: Sequence[float], below: Sequence[float]) -> float:
         value, low, high = ratio(above, below)
-        row(figure, target, f"{value:.3f} [{low:.3f}, {high:.3f}]")
+        rows.append((figure, target, f"{value:.3f} [{low:.3f}, {high:.3f}]"))
         return value
 
     return add
