@@ -75,8 +75,10 @@ def compute(job: Job) -> tuple[Record, Arrays | None, Arrays | None]:
 
     What several runs need is kept below its results folder. A run that raises, gives values that
     are not finite or exceeds its time limit gives a record with status "failed" and the reason,
-    and nothing else.
+    and nothing else. Raises `UserError` if the device is not there.
     """
+    if job.device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"--device {job.device}: torch finds no CUDA on {platform.node()}")
     dataset, fold = _data(job)
 
     def failed(reason: str) -> Record:
@@ -274,9 +276,10 @@ def _flops(predictor: nn.Module, m: str, test: Part) -> int:
 
 def environment(device: str) -> dict[str, Any]:
     """Where a run was executed: stated in its record, never part of its id."""
+    cuda = device.startswith("cuda") and torch.cuda.is_available()  # a lost run's may be elsewhere
     return {
         **_versions(),
-        "device": torch.cuda.get_device_name() if device.startswith("cuda") else "cpu",
+        "device": torch.cuda.get_device_name() if cuda else device,
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
     }

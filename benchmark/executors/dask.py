@@ -154,8 +154,11 @@ def _client(jobs: Sequence[Job], scale: Scale) -> Iterator[Client]:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if scale.dask_address is not None:
         with _connected(scale.dask_address) as client:
-            if not client.scheduler_info()["workers"]:
-                print(f"the Dask scheduler at {scale.dask_address} has no workers yet: waiting")
+            workers = client.scheduler_info(n_workers=-1)["workers"].values()
+            needed = "GPU" if device.startswith("cuda") else None
+            if not any(needed is None or worker["resources"].get(needed) for worker in workers):
+                what = "workers with the resource GPU" if needed else "workers"
+                print(f"the Dask scheduler at {scale.dask_address} has no {what} yet: waiting")
             yield client
         return
     settings = {
