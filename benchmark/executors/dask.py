@@ -155,8 +155,8 @@ def _client(jobs: Sequence[Job], scale: Scale) -> Iterator[Client]:
     if scale.dask_address is not None:
         with _connected(scale.dask_address) as client:
             workers = client.scheduler_info(n_workers=-1)["workers"].values()
-            needed = "GPU" if device.startswith("cuda") else None
-            if not any(needed is None or worker["resources"].get(needed) for worker in workers):
+            needed = set(_resources(jobs[0]) or ())
+            if not any(needed <= worker["resources"].keys() for worker in workers):
                 what = "workers with the resource GPU" if needed else "workers"
                 print(f"the Dask scheduler at {scale.dask_address} has no {what} yet: waiting")
             yield client
