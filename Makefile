@@ -2,7 +2,7 @@
 # make test        fresh clone → environment → the test suite
 # make lint        ruff
 # make leaderboard the committed leaderboard.md, from the records in results/reference alone
-# make perf        speed, measured against a bare loop and against Lightning (not part of the tests)
+# make perf        ratios of speed and memory, with their targets, on an idle machine (under 15 minutes)
 # make soak        kills, full disks, thousands of runs and odd input at length (under 15 minutes)
 #
 # PYTHON names the interpreter (3.11 or newer); ARGS goes to the command: make benchmark ARGS="--data-root DIR"

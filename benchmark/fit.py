@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.data import FoldData, Part
+from benchmark.optimiser import Adam
 from benchmark.problem import ModalitySpec, TaskSpec
 from benchmark.seeds import stream
 from benchmark.spec import RunSpec
@@ -181,7 +182,7 @@ def _train_stage(
     method.requires_grad_(False)
     for parameter in parameters:
         parameter.requires_grad_(True)
-    optimiser = torch.optim.Adam(parameters, lr=values["learning_rate"], fused=True)
+    optimiser = Adam(parameters, lr=values["learning_rate"])
     order = torch.Generator().manual_seed(
         stream(spec.stream, spec.seed, spec.fold, "order", number)
     )
@@ -253,7 +254,7 @@ def _fit_stage(
 
 def _train_epoch(
     stage: Stage,
-    optimiser: torch.optim.Optimizer,
+    optimiser: Adam,
     train: Part,
     size: int,
     order: torch.Generator,
@@ -267,7 +268,7 @@ def _train_epoch(
         first = not log.steps and not steps
         with FlopCounterMode(display=False) if first else nullcontext() as counter:
             terms = stage.losses(batch)
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad()
             sum(terms.values()).backward()
         if first:
             log.flops = counter.get_total_flops()  # of one step, until all are known

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +24,10 @@ LOG = "EO_TEST_LOG"
 
 PAUSE = "EO_TEST_PAUSE"
 """Seconds that a step of the first epoch takes at least."""
+
+
+HEAVY = ("torchgeo", "timm", "seaborn", "matplotlib")
+"""What takes seconds to import, and only reports, or data of other kinds, need."""
 
 
 class Net(nn.Module):
@@ -130,6 +137,21 @@ def kills_once(method: Steady) -> None:
         kills(method)
 
 
+def tells(method: Steady) -> None:
+    """Fail with what the process is like that executes the run, as JSON."""
+    maps, mapped = Path("/proc/self/smaps").read_text(), {}
+    for file, facts in re.findall(r"/(x-[^/]+\.npy)\n((?:\w+: .*\n)+)", maps):
+        mapped[file] = sum(map(int, re.findall(r"^Private_Dirty: +(\d+)", facts, re.M)))
+    told = {
+        "process": os.getpid(),
+        "threads": torch.get_num_threads(),
+        "environment": [os.environ.get(n) for n in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")],
+        "imported": [name for name in HEAVY if name in sys.modules],
+        "kB of each map that are a copy": mapped,
+    }
+    raise UserError(json.dumps(told))
+
+
 class PredictsNan(Steady):
     """Its losses and its validation are finite; its predictions of the test part are not."""
 
@@ -177,5 +199,6 @@ for each in (
     hangs,
     kills,
     kills_once,
+    tells,
 ):
     _register(each.__name__, type(each.__name__, (Steady,), {"misbehave": each}))

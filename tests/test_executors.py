@@ -25,6 +25,8 @@ def expected(place):
     process = place.start("serial", "--executor", "serial", "--folds", "0,1", methods=METHODS)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
+    found, _ = records.read_all(place.folder / "serial")
+    assert {record.environment["threads"] for record in found} == {1}
     return comparable(place.folder / "serial")
 
 
@@ -34,6 +36,26 @@ def test_processes_give_the_records_of_a_serial_run(run, place, expected, worker
     more = ("--workers", str(workers), "--folds", "0,1")
     assert run(results, *more, methods=METHODS, executor="processes") == 0
     assert comparable(place.folder / results) == expected
+
+
+@pytest.mark.parametrize("executor", ["processes", "dask"])
+def test_a_worker_has_one_thread_maps_its_data_and_imports_no_more_than_it_needs(
+    run, place, executor
+):
+    if executor == "dask":
+        pytest.importorskip("distributed")
+    results = f"worker-{executor}"
+    assert run(results, "--workers", "2", methods="tells", executor=executor) == 1
+    found, _ = records.read_all(place.folder / results)
+    assert len(found) == 3
+    for record in found:
+        told = json.loads(record.reason)
+        assert told["process"] != os.getpid()
+        assert told["threads"] == record.environment["threads"] == 1
+        assert told["environment"] == ["1", "PASSIVE"]
+        assert told["imported"] == []
+        copies = told["kB of each map that are a copy"]
+        assert set(copies) == {"x-S1.npy", "x-S2.npy"} and not any(copies.values())
 
 
 @pytest.fixture(scope="module")

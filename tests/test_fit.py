@@ -14,6 +14,7 @@ from benchmark.artefacts import ArtefactStore
 from benchmark.data import fold_data
 from benchmark.execute import features_of
 from benchmark.fit import TrainingError, fit
+from benchmark.optimiser import Adam
 from benchmark.split import folds
 from methods.common.contract import Method, Stage
 from methods.common.registry import REGISTRY, Entry
@@ -66,6 +67,23 @@ def test_a_late_ensemble_of_one_modality_is_that_single_net():
     x = {m: torch.as_tensor(a[:5]) for m, a in data.x.items()}
     for m in x:
         assert torch.equal(ensemble({m: x[m]}), single[m](x[m]))
+
+
+def test_the_optimiser_is_torchs_adam_bit_for_bit():
+    """Also for parameters that get a gradient in some steps only."""
+    ours = [nn.Parameter(torch.randn(shape)) for shape in ((37, 19), (5,), (), (8, 3, 5))]
+    theirs = copy.deepcopy(ours)
+    optimisers = Adam(ours, lr=1e-3), torch.optim.Adam(theirs, lr=1e-3, fused=True)
+    for step in range(12):
+        for parameters, optimiser in zip((ours, theirs), optimisers, strict=True):
+            optimiser.zero_grad()
+            torch.manual_seed(step)
+            for i, parameter in enumerate(parameters):
+                gradient = torch.randn_like(parameter)
+                if step % (i + 1) == 0 or i == 0:
+                    parameter.grad = gradient
+            optimiser.step()
+        assert all(map(torch.equal, ours, theirs))
 
 
 class Probe(Method):

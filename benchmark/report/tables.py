@@ -199,6 +199,7 @@ def as_frame(summary: Summary) -> pd.DataFrame:
                 "source": group.source,
                 "modalities": "+".join(group.modalities),
                 "protocol": group.protocol["name"],
+                "precision": group.spec.arithmetic,
                 "fingerprint": group.spec.fingerprint,
                 "deployment": row.deployment,
                 "method": row.method,

@@ -145,7 +145,7 @@ def gain_map(summaries: Sequence[Summary]) -> Figure | None:
     what = "real data" if group.source == "real" else f"{group.source.upper()} data"
     smoke = ", SMOKE RUN: no evidence" if group.smoke else ""
     lines = [
-        f"Gain over {REFERENCE}: {what}, protocol {group.protocol['name']}{smoke}",
+        f"Gain over {REFERENCE}: {what}, protocol {group.protocol_title}{smoke}",
         "Mean over folds, or over the seeds of an official split. Colours end at "
         f"±{limit:.0f} %. {MISSING}: no score.",
         UNTUNED,

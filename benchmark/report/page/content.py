@@ -61,7 +61,7 @@ def _choices(group: Group) -> dict[str, Any]:
     return {
         "dataset": group.dataset,
         "source": group.source,
-        "protocol": group.protocol["name"],
+        "protocol": group.protocol_title,
         "trained": " + ".join(group.modalities),
         "deployments": [
             {"name": d, "label": BOUNDS if d == ALL else f"{d} alone", "bounds": d == ALL}
