@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark import stopping
 from benchmark.errors import UserError, unknown
 from benchmark.executors import Scale
+from benchmark.writers import atomic, sweep
 
 if TYPE_CHECKING:
     from submitit import DelayedSubmission, SlurmExecutor
@@ -184,8 +185,6 @@ def submit(packs: Sequence[Sequence[Job]], request: Request, folder: Path) -> li
     """
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-    from benchmark.writers import atomic
-
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700)
     for exposed in _writable_by_others(folder):
@@ -255,7 +254,6 @@ class Pack:
     def __call__(self) -> None:
         from benchmark.execute import lost
         from benchmark.executors.local import processes
-        from benchmark.records import sweep
 
         began = time.monotonic()
         missing = before = self._missing()
