@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from benchmark.fit import Predictors, StageLog, Trained
+from benchmark.fit import Predictors, StageLog, Trained, Training
 from benchmark.spec import RunSpec
 from benchmark.stopping import finishing
 from benchmark.writers import atomic
@@ -35,12 +35,12 @@ class ArtefactStore:
     results: Path
 
     def __call__(
-        self, spec: RunSpec, predictors: Predictors, train: Callable[[], Trained]
-    ) -> Trained:
+        self, spec: RunSpec, predictors: Predictors, train: Callable[[], Training]
+    ) -> Training:
         """The trained artefact of ``spec``: loaded into ``predictors``, or trained and kept."""
         found = self._load(spec, predictors)
         if found is None:
-            trained = train()
+            trained = yield from train()
             # Another process may have been quicker; the first to write is what all then use.
             found = self._load(spec, predictors)
             if found is None:
@@ -77,7 +77,11 @@ class ArtefactStore:
     def _save(self, spec: RunSpec, trained: Trained) -> None:
         content = {
             "id": spec.id,
-            "states": {m: predictor.state_dict() for m, predictor in trained.predictors.items()},
+            # Copies, as torch saves all of the memory that a tensor may share with others.
+            "states": {
+                m: {name: value.clone() for name, value in predictor.state_dict().items()}
+                for m, predictor in trained.predictors.items()
+            },
             "stages": json.dumps([stage.as_json() for stage in trained.stages]),
             "training_parameters": trained.training_parameters,
         }

@@ -61,6 +61,15 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(result)
 
 
+def replicas(text: str) -> int | None:
+    """How many runs are trained at once: 1 for ``off``, None for ``auto``."""
+    if text == "auto":
+        return None
+    if text != "off" and not re.fullmatch(r"[1-9]\d{0,5}", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not auto, off or a number from 1")
+    return 1 if text == "off" else int(text)
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     root = argparse.ArgumentParser(
@@ -164,6 +173,14 @@ def parser() -> argparse.ArgumentParser:
         type=int,
         metavar="N",
         help="runs at the same time (default: one a core; 20 jobs with --executor slurm)",
+    )
+    run.add_argument(
+        "--replicas",
+        type=replicas,
+        default=1,
+        metavar="auto|off|N",
+        help="train so many folds and seeds of a method at once, as one batched model; auto: as "
+        "many as a GPU holds, off without one (default: off)",
     )
     run.add_argument(
         "--timeout",

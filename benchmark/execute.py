@@ -9,9 +9,11 @@ import os
 import platform
 import subprocess
 import traceback
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib import metadata
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from benchmark.errors import NotWritableError, UserError
 from benchmark.fit import Trained, TrainingError, fit, outputs
 from benchmark.memory import keep_large_blocks
 from benchmark.records import Record, find, write
+from benchmark.replicas import fit_together
 from benchmark.spec import RunSpec
 from benchmark.split import Fold, folds
 from benchmark.stopping import OutOfTime, deadline
@@ -70,12 +73,68 @@ def execute(job: Job) -> Record:
     return write(record, predictions, job.results, features)
 
 
-def compute(job: Job) -> tuple[Record, Arrays | None, Arrays | None]:
+def execute_together(jobs: Sequence[Job]) -> Iterator[Record]:
+    """Run jobs that differ in fold and seed alone as replicas (`benchmark.replicas`).
+
+    As many at once as the memory of the device holds; one by one if they cannot be trained
+    together. Their records are committed when all are done. Raises as `execute`; time limits are
+    not kept.
+    """
+    if len(jobs) == 1:
+        yield execute(jobs[0])
+        return
+    prepare_process(jobs[0])
+    todo = []
+    for job in jobs:
+        if found := find(job.spec, job.results):
+            yield found
+        else:
+            todo.append(job)
+    if len(todo) < 2:
+        yield from map(execute, todo)
+        return
+    dataset = _data(todo[0])[0]
+    try:
+        data = [_fold_data(j.prepared, _protocol(j), j.spec.fold, j.device) for j in todo]
+        store = ArtefactStore(todo[0].results)
+        trained = fit_together([job.spec for job in todo], dataset.modalities, data, store)
+    except torch.OutOfMemoryError:
+        trained = None
+    except Exception as error:  # each may still be done by itself
+        log.warning("%s: run one by one: %s", todo[0].spec.method, error)
+        yield from map(execute, todo)
+        return
+    if trained is None:
+        half = len(todo) // 2
+        log.warning("%s: %d at once are too many for the memory", todo[0].spec.method, len(todo))
+        yield from execute_together(todo[:half])
+        yield from execute_together(todo[half:])
+        return
+    for job, outcome in zip(todo, trained, strict=True):
+        record, predictions, features = compute(job, outcome)
+        yield write(record, predictions, job.results, features)
+
+
+def replica_groups(jobs: Sequence[Job], most: int) -> Iterator[tuple[Job, ...]]:
+    """Consecutive jobs that differ in fold and seed alone, at most ``most`` in a group."""
+
+    def all_but_fold_and_seed(job: Job) -> Job:
+        return replace(job, spec=replace(job.spec, fold=0, seed=0))
+
+    for _, alike in groupby(jobs, all_but_fold_and_seed):
+        while group := tuple(islice(alike, most)):
+            yield group
+
+
+def compute(
+    job: Job, trained: Trained | BaseException | None = None
+) -> tuple[Record, Arrays | None, Arrays | None]:
     """Run a job: record, predictions and features as `benchmark.records.write` takes them.
 
     What several runs need is kept below its results folder. A run that raises, gives values that
     are not finite or exceeds its time limit gives a record with status "failed" and the reason,
-    and nothing else. Raises `UserError` if the device is not there.
+    and nothing else. trained: what came of it where it was trained together with others. Raises
+    `UserError` if the device is not there.
     """
     if job.device.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(f"--device {job.device}: torch finds no CUDA on {platform.node()}")
@@ -90,7 +149,10 @@ def compute(job: Job) -> tuple[Record, Arrays | None, Arrays | None]:
     try:
         with deadline(job.timeout, abandon=lambda: write(failed(late), None, job.results)):
             data = _fold_data(job.prepared, _protocol(job), fold.number, job.device)
-            trained = fit(job.spec, dataset.modalities, data, ArtefactStore(job.results))
+            if trained is None:
+                trained = fit(job.spec, dataset.modalities, data, ArtefactStore(job.results))
+            elif isinstance(trained, BaseException):
+                raise trained
             predictions = {m: predict(p, m, data) for m, p in trained.predictors.items()}
             features = features_of(trained, data.test) if job.keep_features else None
             y = dataset.y[fold.test]
@@ -188,7 +250,7 @@ def _folds(prepared: Path, protocol: str) -> list[Fold]:
     return folds(reopen(prepared), json.loads(protocol))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=16)
 def _fold_data(prepared: Path, protocol: str, fold: int, device: str) -> FoldData:
     """Consecutive runs on a fold share its statistics."""
     statistics = json.loads(protocol)["statistics"]

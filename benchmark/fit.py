@@ -1,11 +1,15 @@
-"""Building and training a method on one fold. The training loop knows no method."""
+"""Building and training a method on one fold. The training loop knows no method.
+
+The loop is a generator that asks for one `Step` of optimisation after the other, so that whoever
+drives it may take the steps of several runs at once (`benchmark.replicas`).
+"""
 
 from __future__ import annotations
 
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -38,7 +42,8 @@ class StageLog:
     validation and best_epoch are by deployment, or under "objective" where a stage is watched as a
     whole. stopped: "patience", "cap", or "fitted" for a stage without gradients. flops: of all
     steps, forward and backward, each counted as the first, without validation; None if it was not
-    counted.
+    counted. replicas: how many runs took their steps at once, of whose time ``seconds`` are a
+    share; refused: why they did not, where they should have.
     """
 
     stage: str
@@ -50,6 +55,8 @@ class StageLog:
     seconds: float = 0.0
     flops: int | None = None
     stopped: str = "cap"
+    replicas: int = 1
+    refused: str | None = None
     losses: dict[str, list[float]] = field(default_factory=dict)
     validation: dict[str, list[float]] = field(default_factory=dict)
     best_epoch: dict[str, int] = field(default_factory=dict)
@@ -71,8 +78,32 @@ class Trained:
     training_parameters: int
 
 
+Terms = dict[str, Tensor]
+"""Loss terms by name, each a scalar without graph."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of optimisation of a run, on one batch.
+
+    at: number of stages before it in the run, epoch, number of steps before it in the epoch.
+    number: of the stage within the method.
+    """
+
+    at: tuple[int, int, int]
+    method: Method
+    number: int
+    stage: Stage
+    optimiser: Adam
+    log: StageLog
+    batch: Batch | dict[str, Batch] | None = None
+
+
+Training = Generator[Step, Terms, Trained]
+"""Asks for steps, is sent their loss terms, and returns what was trained."""
+
 Predictors = dict[str, nn.Module]
-Obtain = Callable[[RunSpec, Predictors, Callable[[], Trained]], Trained]
+Obtain = Callable[[RunSpec, Predictors, Callable[[], Training]], Training]
 """Gives an artefact: (its spec, its untrained predictors, a function that trains it) → trained."""
 
 
@@ -133,14 +164,46 @@ def fit(
     The result is the same whether an artefact came from the cache or was trained here: every
     stage draws from seed streams of its own.
     """
+    training = fitting(spec, modalities, data, obtain, time.perf_counter)
+    terms: Terms | None = None
+    while True:
+        try:
+            step = training.send(terms)
+        except StopIteration as end:
+            return end.value
+        terms = take(step)
+
+
+def take(step: Step) -> Terms:
+    """Take one step of optimisation; the first of a stage is counted in its log."""
+    first = step.log.flops is None
+    with FlopCounterMode(display=False) if first else nullcontext() as counter:
+        terms = step.stage.losses(step.batch)
+        step.optimiser.zero_grad()
+        sum(terms.values()).backward()
+    if first:
+        step.log.flops = counter.get_total_flops()  # of one step, until all are known
+    step.optimiser.step()
+    return {name: term.detach() for name, term in terms.items()}
+
+
+def fitting(
+    spec: RunSpec,
+    modalities: Mapping[str, ModalitySpec],
+    data: FoldData,
+    obtain: Obtain,
+    clock: Callable[[], float],
+    before: int = 0,
+) -> Training:
+    """What `fit` does, but for taking the steps; ``before``: stages of the run that precede."""
     device = data.train.y.device
     logs: list[StageLog] = []
     parameters = 0
     method = build(spec, modalities, data.task)
     for name in spec.artefacts:
         needed = artefact_spec(spec, name)
-        train = partial(fit, needed, modalities, data, obtain)
-        trained = obtain(needed, method.given[name], train)
+        train = partial(fitting, needed, modalities, data, obtain, clock, before + len(logs))
+        trained = yield from obtain(needed, method.given[name], train)
         for m, predictor in trained.predictors.items():
             method.given[name][m] = predictor.requires_grad_(False).eval().to(device)
         logs += [replace(log, artefact=True) for log in trained.stages]
@@ -151,8 +214,13 @@ def fit(
     best: dict[str, nn.Module] = {}
     for number, stage in enumerate(stages):
         log = StageLog(stage.name, spec.method, list(spec.modalities), artefact=False)
-        train_stage = _fit_stage if isinstance(stage, FitStage) else _train_stage
-        states = train_stage(spec, method, stage, number, own, log)
+        started = clock()
+        if isinstance(stage, FitStage):
+            states = _fit_stage(spec, method, stage, number, own, log)
+        else:
+            at = before + len(logs)
+            states = yield from _train_stage(spec, method, stage, number, own, log, at)
+        log.seconds = clock() - started
         logs.append(log)
         for m in stage.predictors:
             predictor = method.predictor(m)
@@ -171,8 +239,14 @@ def _parameters(*modules: nn.Module) -> list[nn.Parameter]:
 
 
 def _train_stage(
-    spec: RunSpec, method: Method, stage: Stage, number: int, data: FoldData, log: StageLog
-) -> dict[str, State]:
+    spec: RunSpec,
+    method: Method,
+    stage: Stage,
+    number: int,
+    data: FoldData,
+    log: StageLog,
+    before: int,
+) -> Generator[Step, Terms, dict[str, State]]:
     """Train one stage and return the best state of each of its predictors.
 
     A stage that is watched as a whole leaves its modules in their best state.
@@ -189,7 +263,6 @@ def _train_stage(
     torch.manual_seed(stream(spec.stream, spec.seed, spec.fold, "noise", number))
     watch = _watch(spec, method, stage, data.val)  # in full precision, whatever trains
     stage = replace(stage, losses=_computed(spec, stage.losses, data.train.y.device))
-    started = time.perf_counter()
     method.eval()
     with torch.no_grad():
         if stage.on_start:
@@ -200,7 +273,8 @@ def _train_stage(
         method.eval()
         for module in stage.modules:
             module.train()
-        means = _train_epoch(stage, optimiser, data.train, values["batch_size"], order, epoch, log)
+        step = Step((before, epoch, 0), method, number, stage, optimiser, log)
+        means = yield from _train_epoch(step, data.train, values["batch_size"], order)
         _check_finite(stage, epoch, means)
         for name, mean in means.items():
             log.losses.setdefault(name, []).append(mean)
@@ -213,7 +287,6 @@ def _train_stage(
         if not waiting:
             log.stopped = "patience"
             break
-    log.seconds = time.perf_counter() - started
     log.flops = (log.flops or 0) * log.steps
     return watch.best_states()
 
@@ -240,7 +313,6 @@ def _fit_stage(
 ) -> dict[str, State]:
     """Let a stage without gradients see the training part; its predictors' states."""
     torch.manual_seed(stream(spec.stream, spec.seed, spec.fold, "noise", number))
-    started = time.perf_counter()
     method.eval()
     with torch.no_grad():
         stage.fit(_Reiterable(data.train, epoch=0))
@@ -248,38 +320,24 @@ def _fit_stage(
             loss = method.task.loss(outputs(method.predictor(m), m, data.val), data.val.y)
             log.validation[m] = [float(loss)]
     log.stopped = "fitted"
-    log.seconds = time.perf_counter() - started
     return {m: method.predictor(m).state_dict() for m in stage.predictors}
 
 
 def _train_epoch(
-    stage: Stage,
-    optimiser: Adam,
-    train: Part,
-    size: int,
-    order: torch.Generator,
-    epoch: int,
-    log: StageLog,
-) -> dict[str, float]:
+    first: Step, train: Part, size: int, order: torch.Generator
+) -> Generator[Step, Terms, dict[str, float]]:
     """One pass over the training part; returns the mean of every loss term over the steps."""
-    totals: dict[str, Tensor] = {}
+    stage, (before, epoch, _) = first.stage, first.at
+    totals: Terms = {}
     steps = 0
     for batch in _batches(stage, train, size, order, epoch):
-        first = not log.steps and not steps
-        with FlopCounterMode(display=False) if first else nullcontext() as counter:
-            terms = stage.losses(batch)
-            optimiser.zero_grad()
-            sum(terms.values()).backward()
-        if first:
-            log.flops = counter.get_total_flops()  # of one step, until all are known
-        optimiser.step()
+        terms = yield replace(first, at=(before, epoch, steps), batch=batch)
         if stage.after_step:
             stage.after_step(batch)
         for name, term in terms.items():
-            term = term.detach()
             totals[name] = totals[name] + term if name in totals else term
         steps += 1
-    log.steps += steps
+    first.log.steps += steps
     return {name: float(total) / steps for name, total in totals.items()}
 
 

@@ -36,25 +36,34 @@ class Adam:
             parameter.grad = None
 
     @torch.no_grad()
-    def step(self) -> None:
-        """Update every parameter that has a gradient."""
-        moved = [i for i, p in enumerate(self.parameters) if p.grad is not None]
+    def step(self, others: Sequence[Adam] = ()) -> None:
+        """Update every parameter that has a gradient; by the same call, those of ``others``.
+
+        All have the same rates.
+        """
+        moved = [
+            (adam, i)
+            for adam in (self, *others)
+            for i, p in enumerate(adam.parameters)
+            if p.grad is not None
+        ]
         if not moved:
             return
-        for i in moved:
-            self.steps[i] += 1
-        device = self.parameters[moved[0]].device
+        for adam, i in moved:
+            adam.steps[i] += 1
+        first, k = moved[0]
+        device = first.parameters[k].device
         counts = {
             n: torch.full((), n, dtype=torch.float32, device=device)
-            for n in {self.steps[i] for i in moved}
+            for n in {adam.steps[i] for adam, i in moved}
         }
         torch._fused_adam_(
-            [self.parameters[i] for i in moved],
-            [self.parameters[i].grad for i in moved],
-            [self.means[i] for i in moved],
-            [self.squares[i] for i in moved],
+            [adam.parameters[i] for adam, i in moved],
+            [adam.parameters[i].grad for adam, i in moved],
+            [adam.means[i] for adam, i in moved],
+            [adam.squares[i] for adam, i in moved],
             [],
-            [counts[self.steps[i]] for i in moved],
+            [counts[adam.steps[i]] for adam, i in moved],
             lr=self.lr,
             beta1=self.betas[0],
             beta2=self.betas[1],

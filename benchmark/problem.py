@@ -128,7 +128,7 @@ class TaskSpec:
         if self.is_classification:
             if self.class_weights is None:
                 return F.cross_entropy(output, y)
-            weight = torch.tensor(self.class_weights, dtype=output.dtype, device=output.device)
+            weight = torch.as_tensor(self.class_weights, dtype=output.dtype, device=output.device)
             total = F.cross_entropy(output, y, weight=weight, reduction="sum")
             return total / weight[y].sum().clamp_min(torch.finfo(output.dtype).tiny)
         if output.shape != y.shape:

@@ -88,9 +88,11 @@ def run(options: argparse.Namespace) -> int:
         return submission.submit(todo, request, options.results, dry_run=options.dry_run)
     if options.dry_run:
         return 0
-    workers = options.workers or (1 if device.startswith("cuda") else os.cpu_count() or 1)
+    replicas = _replicas(options, device)
+    one = device.startswith("cuda") or replicas > 1
+    workers = options.workers or (1 if one else os.cpu_count() or 1)
     name = options.executor or ("serial" if workers == 1 else "processes")
-    scale = executors.Scale(workers, options.dask_address)
+    scale = executors.Scale(workers, options.dask_address, replicas)
     try:
         done = _execute(todo, executors.executor(name), scale)
     finally:
@@ -99,6 +101,9 @@ def run(options: argparse.Namespace) -> int:
     report(argparse.Namespace(**{**vars(options), **REPORT_ALL}))
     return 1 if any(outcome.status == "failed" for outcome in (*skipped, *done)) else 0
 
+
+MOST_REPLICAS = 32
+"""With ``--replicas auto``; fewer where the memory does not hold them."""
 
 REPORT_ALL = {"out": None, "datasets": None, "methods": None, "protocol": None}
 """`run` ends with the report over everything in its results folder."""
@@ -134,6 +139,16 @@ def _check_request(options: argparse.Namespace) -> None:
         raise UserError("--slurm and --runs-per-job are for --executor slurm")
     if options.runs_per_job is not None and options.runs_per_job < 1:
         raise UserError("--runs-per-job must be at least 1")
+    one_by_one = {
+        "--workers": (options.workers or 1) > 1,
+        "--executor": options.executor not in (None, "serial"),
+        "--timeout": options.timeout is not None,
+        "--precision": options.precision != "fp32",
+        "--compile": options.compile,
+    }
+    if options.replicas != 1 and any(one_by_one.values()):
+        named = " and ".join(name for name, given in one_by_one.items() if given)
+        raise UserError(f"--replicas: one process trains them, in full precision; not with {named}")
     if options.timeout is not None and not 0 < options.timeout < threading.TIMEOUT_MAX:
         raise UserError("--timeout must be a number of seconds above 0")
 
@@ -247,6 +262,13 @@ def _check_arithmetic(options: argparse.Namespace, device: str, *, here: bool) -
         raise UserError("--compile: there is no C++ compiler on this machine (c++, g++ or $CXX)")
 
 
+def _replicas(options: argparse.Namespace, device: str) -> int:
+    """How many runs are trained at once."""
+    if options.replicas is None:
+        return MOST_REPLICAS if device.startswith("cuda") else 1
+    return options.replicas
+
+
 def _recorded(planned: Sequence[Planned], results: Path) -> list[Outcome]:
     """The outcomes of runs that are recorded; a damaged record is moved aside and named."""
     sweep(results)
@@ -308,11 +330,17 @@ def _execute(todo: Sequence[Planned], executor: Executor, scale: Scale) -> list[
             keep(not_applicable(item.job, item.not_applicable))
     jobs = [item.job for item in todo if not item.not_applicable]
     bar = tqdm(total=len(jobs), unit="run", disable=not jobs)
+    refused: dict[tuple[str, str], str] = {}
     with bar, closing(executor(jobs, scale)) as finished:
         for record in finished:
             keep(record)
+            for stage in record.stages:
+                if stage.get("refused"):
+                    refused[stage["method"], stage["stage"]] = stage["refused"]
             tqdm.write(_line(record), file=sys.stdout)
             bar.update()
+    for (method, stage), reason in refused.items():
+        print(f"no replicas: {method}, stage '{stage}' was trained one by one: {reason}")
     return done
 
 
@@ -324,7 +352,9 @@ def _line(record: Record) -> str:
         return f"{record.spec}: FAILED: {record.reason}"
     metric = primary(record.data["task"]["kind"])
     scores = ", ".join(f"{m} {s[metric.name]:.3f}" for m, s in record.metrics.items())
-    return f"{record.spec}: {metric.label} {scores} ({record.cost['seconds']:.1f} s)"
+    at_once = max((stage.get("replicas", 1) for stage in record.stages), default=1)
+    share = f", its share of {at_once} at once" if at_once > 1 else ""
+    return f"{record.spec}: {metric.label} {scores} ({record.cost['seconds']:.1f} s{share})"
 
 
 def _summarise(

@@ -196,7 +196,7 @@ def test_frozen_teacher_is_untouched(tmp_path):
     kept = {}
 
     def obtain(needed, predictors, train):
-        trained = train()
+        trained = yield from train()
         kept["teacher"] = trained.predictors["all"]
         kept["before"] = copy.deepcopy(trained.predictors["all"].state_dict())
         return trained

@@ -20,10 +20,14 @@ TRIES = 2
 
 @dataclass(frozen=True)
 class Scale:
-    """How many workers there are, and where: address of a Dask scheduler, or None."""
+    """How many workers there are, and where: address of a Dask scheduler, or None.
+
+    replicas: how many runs of a method a worker may train at once, if there is one worker.
+    """
 
     workers: int = 1
     dask_address: str | None = None
+    replicas: int = 1
 
 
 Records = Generator["Record", None, None]

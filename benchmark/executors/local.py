@@ -28,11 +28,11 @@ PATIENCE = 5.0
 
 
 def serial(jobs: Sequence[Job], scale: Scale) -> Records:
-    """One job after the other, in this process."""
-    from benchmark.execute import execute
+    """One job after the other in this process, or one group of replicas after the other."""
+    from benchmark.execute import execute_together, replica_groups
 
-    for job in jobs:
-        yield execute(job)
+    for group in replica_groups(jobs, scale.replicas):
+        yield from execute_together(group)
 
 
 def processes(jobs: Sequence[Job], scale: Scale) -> Records:

@@ -24,12 +24,25 @@ class Dropout(nn.Dropout):
         """x, or in training mode x with about p of its elements 0 and the others scaled up."""
         if not self.training or self.p in (0, 1):
             return super().forward(x)
-        n = x.numel()
-        draws = torch.empty(-(-n // 4), dtype=torch.int64, device=x.device)
-        draws.random_(-(2**63), None)
-        uniform = draws.view(torch.int16)[:n].as_strided(x.size(), x.stride())
+        draws = x.new_empty(self.draws(x.numel()), dtype=torch.int64)
+        self.draw_(draws)
+        kept = self.kept(draws)[: x.numel()]
+        return x * kept.as_strided(x.size(), x.stride())
+
+    @staticmethod
+    def draws(n: int) -> int:
+        """How many numbers are drawn for ``n`` elements."""
+        return -(-n // 4)
+
+    @staticmethod
+    def draw_(draws: Tensor, generator: torch.Generator | None = None) -> None:
+        """Draw all bits of ``draws``, 64-bit integers."""
+        draws.random_(-(2**63), None, generator=generator)
+
+    def kept(self, draws: Tensor) -> Tensor:
+        """(..., D) draws → (..., 4D) factors of the elements, 0 or the scale, in their order."""
         dropped = round(self.p * 2**16)
-        return x * ((uniform >= dropped - 2**15) * (2**16 / (2**16 - dropped)))
+        return (draws.view(torch.int16) >= dropped - 2**15) * (2**16 / (2**16 - dropped))
 
 
 class TemporalConvolution(nn.Conv2d):

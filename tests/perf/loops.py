@@ -26,7 +26,7 @@ SHAPES = {
 """Series as the adapters deliver them, the task, and the samples and epochs that make a second."""
 
 
-def problem(shapes: str, method: str) -> tuple[RunSpec, EODataset, FoldData]:
+def problem(shapes: str, method: str, device: str = "cpu") -> tuple[RunSpec, EODataset, FoldData]:
     """A few epochs of a method under the protocol `standard`, on random numbers of given shapes."""
     series, task, samples, epochs = SHAPES[shapes]
     if method == "single":
@@ -57,7 +57,7 @@ def problem(shapes: str, method: str) -> tuple[RunSpec, EODataset, FoldData]:
         protocol={**standard.values_for(shapes), "epochs": epochs},
     )
     fold = Fold(0, train=numbers[:samples], val=numbers[samples:], test=numbers[samples:])
-    return spec, data, fold_data(data, fold, "training", torch.device("cpu"))
+    return spec, data, fold_data(data, fold, "training", torch.device(device))
 
 
 def project_loop(spec: RunSpec, data: EODataset, ready: FoldData) -> None:
