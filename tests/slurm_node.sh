@@ -20,6 +20,7 @@ start() {
     dir=$1
     user=$(id -un)
     host=$(hostname -s)
+    port=$((20000 + $$ % 5000 * 2)) # so that several can stand side by side
     mkdir -p "$dir/state" "$dir/spool"
     chmod 700 "$dir"
     head -c 1024 /dev/urandom > "$dir/munge.key"
@@ -33,8 +34,8 @@ start() {
     cat > "$dir/slurm.conf" <<CONF
 ClusterName=test
 SlurmctldHost=$host(127.0.0.1)
-SlurmctldPort=26817
-SlurmdPort=26818
+SlurmctldPort=$port
+SlurmdPort=$((port + 1))
 SlurmUser=$user
 SlurmdUser=$user
 AuthType=auth/munge

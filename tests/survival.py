@@ -86,7 +86,7 @@ class Workplace:
             and not (p.suffix in (".json", ".npz") and p.with_suffix(".json").exists())
         ]
         hidden = (p for top in (results, "cache") for p in (self.folder / top).rglob(".*"))
-        return foreign + [p.name for p in hidden]
+        return foreign + [p.name for p in hidden if not p.is_symlink()]  # submitit's are links
 
     def run_again(self, results: str) -> int:
         """How many runs began to train after they had been recorded, by the log."""
