@@ -7,6 +7,7 @@ sees them; where it does not see the results folder, the record travels back thr
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -177,11 +178,17 @@ def _client(jobs: Sequence[Job], scale: Scale) -> Iterator[Client]:
             dashboard_address=":0",
             host="127.0.0.1",
             silence_logs=logging.CRITICAL,
+            preload=[__name__],
             resources=_resources(jobs[0]),
         ) as cluster,
         Client(cluster) as client,
     ):
         yield client
+
+
+def dask_setup(worker: object) -> None:
+    """Dask calls it in the workers of our own cluster: SIGINT is left to the client."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _connected(address: str) -> Client:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from benchmark.execute import Job
     from benchmark.records import Record
 
-PATIENCE = 5.0
-"""Seconds that workers have to finish writing when the run is interrupted."""
+PATIENCE = 3.0
+"""Seconds that workers have to finish writing, and to end, when the run is interrupted."""
 
 
 def serial(jobs: Sequence[Job], scale: Scale) -> Records:
