@@ -1,0 +1,117 @@
+"""What many runs cost beside their training: workers and their start, and memory.
+
+Wall time and the memory of whole processes are measured: on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmark import protocol
+from benchmark.execute import Job, prepare_process
+from benchmark.executors import Scale, executor, local
+from benchmark.plan import plan
+from methods.common.registry import REGISTRY
+from tests.survival import ROOT, alive
+
+pytestmark = pytest.mark.perf
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], list[Job]]:
+    """Runs of `mdico` on generated LFMC data, one epoch of the protocol `standard` each."""
+    import datasets
+    import methods
+    from datasets.common import prepared
+    from datasets.common.contract import View
+
+    methods.load()
+    adapter, cache = datasets.load()["lfmc"], tmp_path_factory.mktemp("cache")
+    native, source, _ = prepared.resolve(adapter, None, cache, named=True)
+    data = prepared.prepare(adapter, native, source, adapter.default_modalities, View(), cache)
+    standard = replace(protocol.load("standard"), epochs=1)
+
+    def jobs(runs: int) -> list[Job]:
+        results = tmp_path_factory.mktemp("results")
+        where = {"results": results, "device": "cpu", "plugins": ()}
+        seeds = range(runs)
+        found = plan([data], [REGISTRY["mdico"]], standard, chosen_folds=[0], seeds=seeds, **where)
+        return [each.job for each in found]
+
+    return jobs
+
+
+def test_two_workers_do_the_work_of_two(planned, report):
+    def seconds_a_run(name: str, workers: int) -> float:
+        """Once workers are at work: the first record starts the clock."""
+        ends = [time.perf_counter() for _ in executor(name)(planned(9), Scale(workers))]
+        return (ends[-1] - ends[0]) / (len(ends) - 1)
+
+    rounds = [(seconds_a_run("serial", 1), seconds_a_run("processes", 2)) for _ in range(5)]
+    assert report("runs an hour, 2 workers / 1", "at least 1.7", *zip(*rounds, strict=True)) >= 1.7
+
+
+def test_a_worker_is_soon_ready(planned, report):
+    """From nothing to a process in which all is imported and set."""
+
+    def seconds() -> float:
+        (job,) = planned(1)
+        started = time.perf_counter()
+        with local._pool(1) as pool:
+            pool.submit(prepare_process, job).result()
+            return time.perf_counter() - started
+
+    ready = [seconds() for _ in range(5)]
+    assert report("start of a worker / 4 s", "at most 1", ready, [4.0] * 5) <= 1
+
+
+WITHOUT_REPORT = """
+import sys, benchmark.run
+from benchmark import cli
+benchmark.run.report = lambda options: 0
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_memory_does_not_grow_with_the_number_of_runs(place, report, workers):
+    """Of all processes of `run` together, teachers and students of `kd` in turn."""
+    results = f"memory-{workers}"
+    more = ("--folds", "0,1", "--seeds", "0-49", "--workers", str(workers))
+    command = [sys.executable, "-c", WITHOUT_REPORT]
+    process = subprocess.Popen(
+        [*command, *place.arguments(results, *more, methods="kd")],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    at_tenth = at_last = 0
+    while process.poll() is None:
+        done = len(place.records(results))
+        if done < 100:  # a process that ends touches pages that no run needs
+            at_last = max(at_last, peak_memory(process.pid))
+        if done <= 10:
+            at_tenth = at_last
+        time.sleep(0.1)
+    assert process.returncode == 0 and len(place.records(results)) == 100
+    figure = f"peak memory, 100th / 10th run, {workers} worker{'s' * (workers > 1)}"
+    assert report(figure, "at most 1.05", [at_last], [at_tenth]) <= 1.05
+
+
+def peak_memory(group: int) -> int:
+    """kB that the processes of a group have held at most, summed."""
+    total = 0
+    for process in alive(group):
+        status = Path(f"/proc/{process}/status")
+        with suppress(OSError, IndexError):  # it has just ended
+            total += int(status.read_text().partition("VmHWM:")[2].split()[0])
+    return total
