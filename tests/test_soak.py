@@ -114,7 +114,7 @@ def kills(place: Workplace, more: tuple[str, ...], moments: Iterator[float], exp
 
 
 @pytest.mark.parametrize(
-    ("executors", "times"), [(("serial", "processes"), 20), (("dask",), 4)], ids=["local", "dask"]
+    ("executors", "times"), [(("serial", "processes"), 12), (("dask",), 4)], ids=["local", "dask"]
 )
 def test_kill_9_of_the_run_at_random_moments(place, faults, chance, expected, executors, times):
     """From its start to the last file of its report."""
