@@ -114,7 +114,7 @@ def kills(place: Workplace, more: tuple[str, ...], moments: Iterator[float], exp
 
 
 @pytest.mark.parametrize(
-    ("executors", "times"), [(("serial", "processes"), 12), (("dask",), 4)], ids=["local", "dask"]
+    ("executors", "times"), [(("serial", "processes"), 10), (("dask",), 3)], ids=["local", "dask"]
 )
 def test_kill_9_of_the_run_at_random_moments(place, faults, chance, expected, executors, times):
     """From its start to the last file of its report."""
@@ -227,36 +227,28 @@ def test_two_runs_at_once(place, faults, chance, expected):
 def test_signals_end_a_run_in_time_and_say_how_to_resume(
     place, faults, chance, expected, executor, number
 ):
-    """Once at work, and once at a moment that may be before or after it."""
     own = with_own_log(place, f"{executor}-{number.name}")
     results = own.log.stem
-    more = ("--executor", executor, "--workers", "2")
-    for at_work in (True, False):
-        own.log.unlink(missing_ok=True)
-        before = contents(own, results)
-        process = own.start(results, *more, *SEEDS, pause=PAUSE)
-        if at_work:
-            wait_until(lambda own=own: own.begun() >= 2)
-        time.sleep(chance.uniform(0, 2 if at_work else 10))
-        sent = time.monotonic()
-        os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
-        out, err = process.communicate(timeout=60)
-        seconds = time.monotonic() - sent
-        ended = process.returncode in (128 + number, 0)  # or it was done before
-        assert ended or (not at_work and process.returncode == -number), err  # Python began
-        assert process.returncode <= 0 or "give the same command again" in err, err
-        assert "Traceback" not in err or process.returncode < 0, err
-        assert seconds < 10
-        wait_until(lambda group=process.pid: not alive(group), 10)
-        assert not own.strays(results)
-        faults.add(
-            f"{number.name}, {executor}",
-            lost=lost(before),
-            torn=torn(own.folder / results),
-            doubled=own.run_again(results),
-        )
-    finish(own.start(results, "--executor", "serial", *SEEDS))
-    assert comparable(own.folder / results) == expected
+    process = own.start(results, "--executor", executor, "--workers", "2", *SEEDS, pause=PAUSE)
+    wait_until(lambda: own.begun() >= 2)
+    time.sleep(chance.uniform(0, 1))
+    before = contents(own, results)
+    sent = time.monotonic()
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    seconds = time.monotonic() - sent
+    assert process.returncode == 128 + number, err
+    assert "give the same command again" in err and "Traceback" not in err
+    assert seconds < 10
+    wait_until(lambda: not alive(process.pid), 10)
+    assert not own.strays(results)
+    assert comparable(own.folder / results).items() <= expected.items()
+    faults.add(
+        f"{number.name}, {executor}",
+        lost=lost(before),
+        torn=torn(own.folder / results),
+        doubled=own.run_again(results),
+    )
 
 
 def test_a_run_that_never_returns_to_python_is_recorded_and_the_others_go_on(place, faults):
@@ -283,30 +275,34 @@ def small_disk(folder: Path, kilobytes: int) -> Iterator[None]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("executor", ["serial", "processes"])
-def test_a_disk_that_fills_up(place, faults, chance, expected, executor):
+def test_a_disk_that_fills_up(place, faults, chance, expected):
     """At the first record, in between, or in the report; then there is room again."""
-    for n in range(3):
-        own = with_own_log(place, f"full-{executor}-{n}")
-        own.log.unlink(missing_ok=True)
-        results = own.log.stem
-        folder = own.folder / results
-        more = ("--executor", executor, "--workers", "2", *SEEDS)
-        with small_disk(folder, kilobytes=int(chance.uniform(16, 600))):
-            said = finish(own.start(results, *more), 2)
-            assert f"error: {folder}" in said and "cannot be written to" in said
-            tried = {"tried": 1, "torn": torn(folder), "doubled": own.run_again(results)}
-            before = contents(own, results)
-            kept = own.folder / f"{results}-kept"
-            shutil.copytree(folder, kept)
-        folder.rmdir()
-        kept.rename(folder)
-        own.log.unlink(missing_ok=True)
-        finish(own.start(results, *more))
-        assert own.begun() == RUNS - len(before)
-        faults.add(f"a full disk, {executor}", **tried, lost=lost(before))
-        assert comparable(folder) == expected
-        assert not own.strays(results)
+
+    def work(executor: str, sizes: list[int]) -> None:
+        for n, kilobytes in enumerate(sizes):
+            own = with_own_log(place, f"full-{executor}-{n}")
+            results = own.log.stem
+            folder = own.folder / results
+            more = ("--executor", executor, "--workers", "2", *SEEDS)
+            with small_disk(folder, kilobytes):
+                said = finish(own.start(results, *more), 2)
+                assert f"error: {folder}" in said and "cannot be written to" in said
+                harm = {"torn": torn(folder), "doubled": own.run_again(results)}
+                before = contents(own, results)
+                kept = own.folder / f"{results}-kept"
+                shutil.copytree(folder, kept)
+            folder.rmdir()
+            kept.rename(folder)
+            own.log.unlink(missing_ok=True)
+            finish(own.start(results, *more))
+            assert own.begun() == RUNS - len(before)
+            faults.add(f"a full disk, {executor}", **harm, lost=lost(before))
+            assert comparable(folder) == expected
+            assert not own.strays(results)
+
+    sizes = [int(chance.uniform(*limits)) for limits in ((16, 64), (64, 200), (200, 600))]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, ("serial", "processes"), (sizes, sizes)))
 
 
 def test_preparations_that_are_killed_or_run_at_once(tmp_path, faults, chance):
@@ -350,41 +346,45 @@ def test_preparations_that_are_killed_or_run_at_once(tmp_path, faults, chance):
         faults.add("three preparations at once", torn=torn_caches(start(), start(), start()))
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_2000_runs_need_no_more_memory_and_files_than_600(place, faults, workers):
-    """Growth from record 600 on, of all processes together; none is missing at the end.
+def test_2000_runs_need_no_more_memory_and_files_than_600(place, faults):
+    """In one process and in two workers: growth from record 600 on, of all processes together.
 
     The bounds, for 1,000 runs: 5 MB of memory that is resident, and of memory that is the
     processes' own, and 5 open files. PSS is shown as well; as it depends on who else on the
     machine has the same libraries loaded, it has no bound.
     """
-    results = f"thousands-{workers}"
-    executor = ("--executor", "serial") if workers == 1 else ("--executor", "processes")
-    more = (*executor, "--workers", str(workers), "--seeds", "0-666")
-    process = place.start(results, *more)
-    samples = []
-    drain = threading.Thread(target=process.communicate)
-    drain.start()
-    while drain.is_alive():
-        done = len(place.records(results))
-        if 600 <= done < 2001:
-            samples.append((done, *usage(process.pid)))
-        drain.join(0.5)
-    assert process.returncode == 0
-    assert len(place.records(results)) == 2001
-    assert not place.strays(results)
-    faults.add(f"2,001 runs, {workers} at once", 2001, torn=torn(place.folder / results))
-    done, *measured = (list(column) for column in zip(*samples, strict=True))
-    growth = dict(zip(USAGE, (slope(done, values) * 1000 for values in measured), strict=True))
-    told = [
-        f"{name} {values[0]:.0f} to {values[-1]:.0f} ({growth[name]:+.1f} for 1,000 runs)"
-        for name, values in zip(USAGE, measured, strict=True)
-    ]
-    faults.remarks.append(
-        f"2,001 runs, {workers} at once, {len(samples)} samples from run {done[0]} on: "
-        + ", ".join(told)
-    )
-    assert all(growth[name] < 5 for name in USAGE if name != "PSS MB"), growth
+
+    def work(executor: str) -> dict[str, float]:
+        results = f"thousands-{executor}"
+        more = ("--executor", executor, "--workers", "2", "--seeds", "0-666")
+        process = place.start(results, *more)
+        samples = []
+        drain = threading.Thread(target=process.communicate)
+        drain.start()
+        while drain.is_alive():
+            done = len(place.records(results))
+            if 600 <= done < 2001:
+                samples.append((done, *usage(process.pid)))
+            drain.join(0.5)
+        assert process.returncode == 0
+        assert len(place.records(results)) == 2001
+        assert not place.strays(results)
+        faults.add(f"2,001 runs, {executor}", 2001, torn=torn(place.folder / results))
+        done, *measured = (list(column) for column in zip(*samples, strict=True))
+        growth = [slope(done, values) * 1000 for values in measured]
+        told = [
+            f"{name} {values[0]:.0f} to {values[-1]:.0f} ({grown:+.1f} for 1,000 runs)"
+            for name, values, grown in zip(USAGE, measured, growth, strict=True)
+        ]
+        faults.remarks.append(
+            f"2,001 runs, {executor}, {len(samples)} samples from run {done[0]} on: "
+            + ", ".join(told)
+        )
+        return dict(zip(USAGE, growth, strict=True))
+
+    with ThreadPoolExecutor(2) as pool:
+        for growth in pool.map(work, ("serial", "processes")):
+            assert all(growth[name] < 5 for name in USAGE if name != "PSS MB"), growth
 
 
 USAGE = ("RSS MB", "own MB", "PSS MB", "open files")
@@ -414,7 +414,7 @@ def slope(x: list[float], y: list[float]) -> float:
 
 def test_the_same_spec_gives_the_same_bits_however_it_is_executed(place):
     """Real methods, some with artefacts: cold, warm and lost ones."""
-    methods = "single,mdico,kd,forest,crd,gmc"
+    methods = "single,mdico,kd,crd"
     folds = ("--folds", "0,1")
 
     def records_of(results: str, *more: str) -> dict[str, bytes]:
@@ -422,7 +422,7 @@ def test_the_same_spec_gives_the_same_bits_however_it_is_executed(place):
         return comparable(place.folder / results)
 
     once = records_of("bits", "--executor", "serial")
-    assert len(once) == 2 * 2 * 6
+    assert len(once) == 2 * 2 * 4
     shutil.rmtree(place.folder / "bits/records")
     assert records_of("bits", "--executor", "serial") == once, "with artefacts from before"
     for path in list((place.folder / "bits/records").rglob("kd/*")):
