@@ -138,10 +138,14 @@ def kills_once(method: Steady) -> None:
 
 
 def tells(method: Steady) -> None:
-    """Fail with what the process is like that executes the run, as JSON."""
+    """Fail with what the process is like that executes the run, as JSON.
+
+    A page that the process has copied is anonymous; one that is only dirty may be the file's own,
+    not yet on the disk.
+    """
     maps, mapped = Path("/proc/self/smaps").read_text(), {}
     for file, facts in re.findall(r"/(x-[^/]+\.npy)\n((?:\w+: .*\n)+)", maps):
-        mapped[file] = sum(map(int, re.findall(r"^Private_Dirty: +(\d+)", facts, re.M)))
+        mapped[file] = sum(map(int, re.findall(r"^Anonymous: +(\d+)", facts, re.M)))
     told = {
         "process": os.getpid(),
         "threads": torch.get_num_threads(),
