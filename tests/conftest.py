@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
+import time
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -20,24 +22,33 @@ settings.register_profile("soak", max_examples=1000, print_blob=True, **EVERYWHE
 settings.load_profile("suite")
 
 
-FAULTS = pytest.StashKey()
+# Of the random moments in `make soak`; one for all processes of a test session.
+os.environ.setdefault("EO_SOAK_SEED", str(time.time_ns() % 1_000_000))
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    from tests.faults import Faults
-
-    config.stash[FAULTS] = Faults()
-
-
-def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter) -> None:
     """What the tests have counted, and nothing else."""
-    config.stash[FAULTS].show(terminalreporter.write_line)
+    from tests.faults import summary
+
+    reports = [report for group in terminalreporter.stats.values() for report in group]
+    ended = [report for report in reports if getattr(report, "when", None) == "teardown"]
+    for line in summary(each for report in ended for each in report.user_properties):
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture
 def faults(request):
     """Counts what is tried against the project; `make soak` prints it."""
-    return request.config.stash[FAULTS]
+    from tests.faults import Faults
+
+    return Faults(request.node.user_properties)
+
+
+@pytest.fixture
+def chance(request, faults) -> random.Random:
+    """Random moments; EO_SOAK_SEED, shown with the table, repeats them."""
+    seed = os.environ["EO_SOAK_SEED"]
+    return random.Random(f"{seed} {request.node.name}")
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tabulate import tabulate
@@ -11,47 +13,45 @@ from tabulate import tabulate
 from benchmark import records
 from benchmark.errors import UserError
 
-
-@dataclass
-class Fault:
-    """lost: records that were there before and are not, or are others, afterwards. torn: files
-    under their final name that are not whole. doubled: runs that were recorded and run again, or
-    recorded twice."""
-
-    tried: int = 0
-    lost: int = 0
-    torn: int = 0
-    doubled: int = 0
-
-    @property
-    def harm(self) -> int:
-        return self.lost + self.torn + self.doubled
+COUNTS = ("tried", "lost", "torn", "doubled")
+"""lost: records that were there before and are not, or are others, afterwards. torn: files under
+their final name that are not whole. doubled: runs that were recorded and run again, or recorded
+twice."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Faults:
-    """By what was done, and what was measured beside it."""
+    """What one test has tried and measured, kept as properties of the test: they reach the table
+    from whatever process the test ran in."""
 
-    by_name: dict[str, Fault] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
+    properties: list[tuple[str, object]]
 
     def add(
         self, name: str, tried: int = 1, *, lost: int = 0, torn: int = 0, doubled: int = 0
     ) -> None:
         """Count, then fail the test if anything was lost, torn or doubled."""
-        fault = self.by_name.setdefault(name, Fault())
-        fault.tried += tried
-        fault.lost += lost
-        fault.torn += torn
-        fault.doubled += doubled
+        self.properties.append(("fault", [name, tried, lost, torn, doubled]))
         assert not lost + torn + doubled, f"{name}: {lost} lost, {torn} torn, {doubled} doubled"
 
-    def show(self, write: Callable[[str], None]) -> None:
-        if self.by_name:
-            rows = [[n, f.tried, f.lost, f.torn, f.doubled] for n, f in self.by_name.items()]
-            write(tabulate(rows, headers=["fault", "tried", "lost", "torn", "doubled"]))
-        for remark in self.remarks:
-            write(remark)
+    def remark(self, text: str) -> None:
+        self.properties.append(("remark", text))
+
+
+def summary(properties: Iterable[tuple[str, object]]) -> Iterator[str]:
+    """Of the properties of all tests: the table of faults by name, and the remarks below it."""
+    counts: dict[str, Counter] = {}
+    remarks = []
+    for kind, value in properties:
+        if kind == "fault":
+            name, *numbers = value
+            counts.setdefault(name, Counter()).update(dict(zip(COUNTS, numbers, strict=True)))
+        elif kind == "remark":
+            remarks.append(value)
+    if counts:
+        rows = [[name, *(count[each] for each in COUNTS)] for name, count in sorted(counts.items())]
+        yield tabulate(rows, headers=["fault", *COUNTS])
+        yield f"moments: EO_SOAK_SEED={os.environ['EO_SOAK_SEED']}"
+    yield from remarks
 
 
 def torn(results: Path) -> int:

@@ -1,4 +1,4 @@
-"""The same on a real SLURM of one node, where it is installed: `tests/slurm_node.sh`."""
+"""The same on a real SLURM of one node, where it is installed: `make slurm`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from benchmark import cli, records
 from tests.survival import ROOT, comparable, reasons, wait_until
 
-pytestmark = pytest.mark.soak
+pytestmark = pytest.mark.slurm
 pytest.importorskip("submitit")
 
 SCRIPT = ROOT / "tests/slurm_node.sh"

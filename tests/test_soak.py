@@ -39,16 +39,6 @@ PAUSE = 0.02
 """Seconds that a step takes, so that a run is long enough to be hit."""
 
 
-@pytest.fixture(scope="module")
-def chance(request) -> random.Random:
-    """Random moments; the seed is shown with the table, EO_SOAK_SEED repeats it."""
-    from tests.conftest import FAULTS
-
-    seed = int(os.environ.get("EO_SOAK_SEED", time.time_ns() % 1_000_000))
-    request.config.stash[FAULTS].remarks.append(f"moments: EO_SOAK_SEED={seed}")
-    return random.Random(seed)
-
-
 def finish(process: subprocess.Popen, code: int = 0) -> str:
     """Wait for a run that must end by itself; what it said."""
     out, err = process.communicate(timeout=300)
@@ -376,7 +366,7 @@ def test_2000_runs_need_no_more_memory_and_files_than_600(place, faults):
             f"{name} {values[0]:.0f} to {values[-1]:.0f} ({grown:+.1f} for 1,000 runs)"
             for name, values, grown in zip(USAGE, measured, growth, strict=True)
         ]
-        faults.remarks.append(
+        faults.remark(
             f"2,001 runs, {executor}, {len(samples)} samples from run {done[0]} on: "
             + ", ".join(told)
         )
