@@ -6,11 +6,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
-
-FEWER = settings(max_examples=settings.default.max_examples // 5)
-"""For properties that take a tenth of a second to look at."""
 
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=6),

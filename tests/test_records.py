@@ -19,7 +19,7 @@ from benchmark.report import summary_text, write_report
 from benchmark.spec import RunSpec
 from benchmark.writers import atomic
 from tests import made_up
-from tests.odd import ANYTHING, FEWER, altered, mutated
+from tests.odd import ANYTHING, altered, mutated
 from tests.problems import dataset, run_spec
 
 SPEC = run_spec("single", dataset())
@@ -154,7 +154,6 @@ def test_odd_values_are_read_or_named(tmp_path_factory, document):
         shutil.rmtree(folder)
 
 
-@FEWER
 @given(altered(DOCUMENT, keep=("schema", "id")))
 def test_odd_values_are_reported_or_excluded(tmp_path_factory, document):
     folder = tmp_path_factory.getbasetemp() / "odd-reports"

@@ -18,7 +18,6 @@ from benchmark.report import write_report
 from benchmark.report.frame import collect
 from benchmark.spec import RunSpec
 from tests.made_up import USUAL, official, run, runs, write
-from tests.odd import FEWER
 
 EVIDENCE = {"protocol": "standard"}
 
@@ -211,7 +210,6 @@ def check_odd_value(tmp_path: Path, kind: str, data: st.DataObject) -> None:
     assert not collect(tmp_path).exclusions
 
 
-@FEWER
 @given(kind=st.sampled_from(["binary", "multiclass", "multilabel", "regression"]), data=st.data())
 def test_an_odd_value_anywhere_in_a_record_costs_that_record_at_most(kind, data, tmp_path_factory):
     check_odd_value(tmp_path_factory.mktemp("results"), kind, data)

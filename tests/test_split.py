@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from benchmark import protocol
 from benchmark.errors import UserError
 from benchmark.split import folds
-from tests.odd import FEWER
 from tests.problems import dataset, protocol_values
 
 
@@ -34,7 +33,6 @@ def test_every_sample_is_tested_once_and_parts_do_not_overlap(kind, name):
             assert len(fold.train) + len(fold.val) + len(fold.test) == 120
 
 
-@FEWER
 @given(
     groups=st.integers(8, 40),
     seed=st.integers(0, 5),
