@@ -20,7 +20,7 @@ from methods.common.contract import Batch
 from tests.problems import run_spec
 
 SHAPES = {
-    "lfmc": ({"S1": (4, 3), "S2": (4, 8)}, TaskSpec("regression", 1), 2320, 4),
+    "lfmc": ({"S1": (4, 3), "S2": (4, 8)}, TaskSpec("regression", 1), 2320, 2),
     "cropharvest": ({"S1": (12, 2), "S2": (12, 12)}, TaskSpec("binary", 2), 2560, 1),
 }
 """Series as the adapters deliver them, the task, and the samples and epochs that make a second."""
