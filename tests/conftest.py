@@ -10,6 +10,10 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Commands in tests see generated data, wherever the user has real ones; `real_data` finds those.
+if "EO_COLEARN_DATA" in os.environ:
+    os.environ["EO_TEST_DATA"] = os.environ.pop("EO_COLEARN_DATA")
+
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
@@ -55,7 +59,7 @@ def chance(request, faults) -> random.Random:
 def real_data() -> Path:
     """The folder of real datasets, or the test is skipped."""
     default = Path(__file__).parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("EO_COLEARN_DATA", default))
+    folder = Path(os.environ.get("EO_TEST_DATA", default))
     if not folder.is_dir():
         pytest.skip("no real data: set EO_COLEARN_DATA to their folder")
     return folder
