@@ -9,10 +9,10 @@ from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
+from benchmark.conformance.leaks import corrupted
 from benchmark.data import FoldData, Part, fold_data
 from benchmark.fit import Trained, fit, outputs
 from benchmark.split import Fold, folds
@@ -57,21 +57,6 @@ def clean(key: str, kind: str) -> tuple[EODataset, Fold, FoldData, Trained]:
     data = problem(key, kind)
     fold = folds(data, problems.protocol_values())[0]
     return data, fold, *train(key, data, fold)
-
-
-def corrupted(data: EODataset, rows: np.ndarray) -> EODataset:
-    """Other inputs, half of them absurd and half missing, and other targets in some rows."""
-    x = {m: a.copy() for m, a in data.x.items()}
-    for a in x.values():
-        a[rows[::2]], a[rows[1::2]] = 1e9, np.nan
-    y = data.y.copy()
-    if data.task.is_classification:
-        y[rows] = (y[rows] + 1) % data.task.outputs
-    elif data.task.kind == "multilabel":
-        y[rows] = 1 - y[rows]
-    else:
-        y[rows] = 1e6 - y[rows]
-    return replace(data, x=x, y=y)
 
 
 def same(first: Trained, second: Trained) -> bool:
