@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,11 @@ def prediction(spec: TaskSpec, y: np.ndarray, skill: float, rng: np.random.Gener
     return odds / odds.sum(axis=1, keepdims=True)
 
 
+@cache
+def protocol_values(name: str, dataset: str) -> dict[str, Any]:
+    return protocols.load(name).values_for(dataset)
+
+
 def run(
     method: str = "single",
     fold: int = 0,
@@ -90,7 +97,7 @@ def run(
         artefacts={},
         encoders={"dim": 8, "layer_norm": False, "options": {"series": {"width": 4}}},
         precision="float32",
-        protocol=protocols.load(protocol).values_for(dataset),
+        protocol=deepcopy(protocol_values(protocol, dataset)),
         fold=fold,
         seed=seed,
     )
