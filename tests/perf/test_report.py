@@ -51,4 +51,4 @@ def test_a_report_of_20_000_records(tmp_path, row):
     figures = f"{with_figures - took[1]:.1f} s"
     row(f"figures of {per_repeat} records, {len(DATASETS)} datasets", "timed apart", figures)
     assert took[10] <= SECONDS and peak <= GIBIBYTES
-    assert took[10] - took[1] <= 1.1 * 9 / 2 * (took[3] - took[1])
+    assert took[10] <= 10 * took[1]  # tests/test_report_scale.py counts, to the line
