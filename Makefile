@@ -2,7 +2,7 @@
 # make test        fresh clone → environment → the test suite (under 10 minutes on 2 cores)
 # make lint        ruff
 # make leaderboard the committed leaderboard.md, from the records in results/reference alone
-# make perf        ratios of speed and memory, with their targets, on an idle machine (about 20 minutes)
+# make perf        ratios of speed and memory, with their targets, on an idle machine (about 16 minutes)
 # make soak        kills, full disks, thousands of runs and odd input at length (under 15 minutes)
 # make slurm       jobs on a real SLURM of one node, where it is installed (tests/slurm_node.sh)
 #

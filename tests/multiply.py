@@ -21,12 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import protocol as protocols
 from benchmark import records
 from benchmark.metrics import score
 from benchmark.problem import TaskSpec
 from benchmark.records import Record
-from tests.made_up import prediction, prepare, target
+from tests.made_up import prediction, prepare, protocol_values, target
 
 REFERENCE = Path(__file__).parents[1] / "results" / "reference"
 CROPS = (
@@ -194,7 +193,7 @@ def _repeated(
                 record.spec,
                 fold=0 if dataset == OFFICIAL else unit,
                 seed=UNITS * seed + unit if dataset == OFFICIAL else seed,
-                protocol=protocols.load(protocol).values_for(dataset),
+                protocol=protocol_values(protocol, dataset),
             )
             yield replace(record, spec=spec, id=spec.id), predictions
 
