@@ -341,7 +341,7 @@ def environment(device: str) -> dict[str, Any]:
     cuda = device.startswith("cuda") and torch.cuda.is_available()  # a lost run's may be elsewhere
     return {
         **_versions(),
-        "device": torch.cuda.get_device_name() if cuda else device,
+        "device": torch.cuda.get_device_name(device) if cuda else device,
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
     }

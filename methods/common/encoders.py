@@ -40,9 +40,15 @@ class Dropout(nn.Dropout):
         draws.random_(-(2**63), None, generator=generator)
 
     def kept(self, draws: Tensor) -> Tensor:
-        """(..., D) draws → (..., 4D) factors of the elements, 0 or the scale, in their order."""
+        """(..., D) draws → (..., 4D) factors of the elements, 0 or the scale, in their order.
+
+        The draws are overwritten: less than half the time of a mask of truth values.
+        """
         dropped = round(self.p * 2**16)
-        return (draws.view(torch.int16) >= dropped - 2**15) * (2**16 / (2**16 - dropped))
+        bits = draws.view(torch.int16)
+        return (
+            bits.ge_(dropped - 2**15).to(torch.get_default_dtype()).mul_(2**16 / (2**16 - dropped))
+        )
 
 
 class TemporalConvolution(nn.Conv2d):
