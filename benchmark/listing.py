@@ -11,11 +11,14 @@ from pathlib import Path
 from tabulate import tabulate
 
 from benchmark import protocol
-from benchmark.errors import unknown
+from benchmark.errors import UserError, unknown
 
 
 def show(options: argparse.Namespace) -> int:
     """Print a table of the methods, datasets or protocols."""
+    for name, given in (("--family", options.family), ("--plugin", options.plugin)):
+        if given and options.what != "methods":
+            raise UserError(f"{name} is for `list methods`")
     tables = {"methods": _methods, "datasets": _datasets, "protocols": _protocols}
     rows = tables[options.what](options)
     print(

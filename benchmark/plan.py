@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmark.errors import UserError
 from benchmark.execute import Job
 from benchmark.fit import resolve_artefacts
@@ -15,7 +17,7 @@ from benchmark.protocol import Protocol
 from benchmark.spec import FULL, RunSpec
 from benchmark.split import folds
 from datasets.common.contract import EODataset
-from methods.common.encoders import pretrained_problem
+from methods.common.encoders import Encoders, pretrained_problem
 from methods.common.registry import Entry
 
 log = logging.getLogger(__name__)
@@ -77,7 +79,11 @@ def plan(
 
 def _chosen(dataset: EODataset, protocol: Protocol, chosen: Sequence[int] | None) -> list[int]:
     available = range(len(folds(dataset, protocol.values_for(dataset.name))))
-    if chosen is None or dataset.split is not None:
+    if chosen is None:
+        return list(available)
+    if dataset.split is not None:
+        if set(chosen) != set(available):
+            log.warning("%s: has one split, its publishers'; --folds does not apply", dataset.name)
         return list(available)
     if not set(chosen) <= set(available):
         raise UserError(
@@ -97,14 +103,35 @@ def _encoders(dataset: EODataset, protocol: Protocol) -> dict[str, Any]:
     """The protocol's encoders; pretrained weights that cannot be had are turned off, and said so.
 
     The spec, and with it the id, the record and the heading of every table, states what was used.
+    Raises `UserError` if they cannot be built, or not for the shapes of the dataset.
     """
     kinds = {spec.kind for spec in dataset.modalities.values()}
     encoders = protocol.encoders_for(dataset.name, kinds)
+    _try_encoders(dataset, protocol, encoders)
     image = encoders["options"].get("image", {})
     if image.get("pretrained") and (problem := pretrained_problem(image["model"])):
         log.warning("%s: images are encoded from random weights: %s", dataset.name, problem)
         image["pretrained"] = False
     return encoders
+
+
+def _try_encoders(dataset: EODataset, protocol: Protocol, encoders: dict[str, Any]) -> None:
+    """Encode two samples of each modality: what cannot be done is told before any run begins."""
+    options = {
+        kind: {**given, "pretrained": False} if "pretrained" in given else given
+        for kind, given in encoders["options"].items()
+    }
+    encoder = Encoders(**{**encoders, "options": options})
+    for m, spec in dataset.modalities.items():
+        try:
+            with torch.no_grad():
+                encoder(spec).eval()(torch.zeros(2, *spec.shape))
+        except Exception as error:  # whatever torch and timm make of options that are not theirs
+            reason = str(error).partition("\n")[0]
+            raise UserError(
+                f"protocol '{protocol.name}', encoders.{spec.kind}: {m} of {dataset.name} cannot "
+                f"be encoded so ({reason})"
+            ) from error
 
 
 def _spec(

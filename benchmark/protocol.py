@@ -217,3 +217,7 @@ def _check(path: Path, protocol: Protocol) -> None:
         whole(encoders["dim"]) and encoders["dim"] >= 2 and encoders["dim"] % 2 == 0,
         "encoders.dim must be an even number",
     )
+    need(
+        isinstance(encoders["image"].get("pretrained", False), bool),
+        "encoders.image.pretrained must be true or false",
+    )

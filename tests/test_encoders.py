@@ -225,7 +225,7 @@ def test_default_options_of_every_backbone_are_those_of_the_published_encoders()
     with torch.device("meta"):
         widths = {
             "series": BACKBONES["series"]((12, 2)).out_features,
-            "image": BACKBONES["image"]((64, 64, 4)).out_features,
+            "image": BACKBONES["image"]((64, 64, 4), model="resnet50").out_features,
             "vector": BACKBONES["vector"]((5,)).out_features,
         }
     assert widths == {"series": 512, "image": 2048, "vector": 128}

@@ -79,9 +79,11 @@ def test_an_entry_is_described_with_its_losses(capsys, key):
     [
         (("list", "methods", "--family", "distilation"), "did you mean distillation"),
         (("describe", "mdicko"), "did you mean mdico"),
+        (("list", "datasets", "--family", "bounds"), "--family is for `list methods`"),
+        (("list", "protocols", "--plugin", "mine.py"), "--plugin is for `list methods`"),
     ],
 )
-def test_unknown_names_are_told_in_one_sentence(capsys, arguments, phrase):
+def test_what_does_not_exist_or_fit_is_told_in_one_sentence(capsys, arguments, phrase):
     assert cli.main([*arguments]) == 2
     assert phrase in capsys.readouterr().err
 

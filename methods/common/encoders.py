@@ -145,19 +145,18 @@ class TimmImage(nn.Module):
     pretrained: start from the weights that timm publishes for it, which `pretrained_problem` has
         put into the local cache; timm adapts their first convolution to the number of bands.
 
-    Raises `UserError` if the weights are wanted and not in the cache: building an encoder never
-    downloads, and never falls back to random weights.
+    Raises `UserError` for a model that timm does not know, and if the weights are wanted and not in
+    the cache: building an encoder never downloads, and never falls back to random weights.
     """
 
-    def __init__(
-        self, shape: tuple[int, ...], *, model: str = "resnet50", pretrained: bool = False
-    ) -> None:
+    def __init__(self, shape: tuple[int, ...], *, model: str, pretrained: bool = False) -> None:
         super().__init__()
         import timm
 
         overlay = {}
+        repository = _repository(model)
         if pretrained:
-            file = _cached_weights(_repository(model))
+            file = _cached_weights(repository)
             if file is None:
                 raise UserError(
                     f"the pretrained weights of '{model}' are not on this machine; run once with "
