@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from benchmark.errors import NotWritableError
+from benchmark.errors import not_writable
 
 
 def part_of(name: str) -> str:
@@ -53,14 +53,50 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+        sync(path.parent)
     except OSError as error:
-        raise NotWritableError(
-            f"{path.parent}: cannot be written to ({error.strerror or error}); make room or give "
-            "the right to write, then run again: all that is recorded stays"
-        ) from error
+        raise not_writable(path.parent, error) from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def write_new(path: Path, content: bytes) -> bool:
+    """Write a file, as `atomic` does, unless its name is taken: whether it was free."""
+    own = path.with_name(part_of(path.name))
+    with atomic(own) as file:
+        file.write(content)
+    return claim(own, path)
+
+
+def claim(own: Path, path: Path) -> bool:
+    """Call the file ``own`` ``path`` unless that name is taken, and drop it then: whether it was
+    free.
+
+    Where a file system has no hard links, a file that gets the name at the same moment is replaced.
+    """
+    try:
+        os.link(own, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        try:
+            own.rename(path)
+        except OSError:
+            raise not_writable(path.parent, error) from error
+    finally:
+        own.unlink(missing_ok=True)
+    sync(path.parent)
+    return True
+
+
+def sync(path: Path) -> None:
+    """Have a file or the names in a folder on disk, so that a power cut takes nothing of them."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sweep(folder: Path, pattern: str = "**/.*.part") -> None:

@@ -29,7 +29,7 @@ from datasets.common.contract import (
     listing,
     register,
 )
-from datasets.common.hdf5 import read_numbers
+from datasets.common.hdf5 import new_file, read_numbers
 from datasets.common.simulation import (
     CLOUD,
     Latents,
@@ -236,8 +236,6 @@ BAND_NAMES = {
 
 def _generate(root: Path, seed: int, samples: int, structure: Structure) -> None:
     """Write labels.geojson and one .h5 a point, some labels without features and some for tests."""
-    import h5py
-
     rng = np.random.default_rng(seed)
     latents = independent_latents(rng, ("S1", "S2"), (samples, SCORES))
     scores = structure.target(latents, rng)
@@ -252,7 +250,7 @@ def _generate(root: Path, seed: int, samples: int, structure: Structure) -> None
         name = REGIONS[region[i]][0]
         features.append(_label(rng, i, name, place[i], scores[i]))
         if rng.random() > 0.02:
-            with h5py.File(root / ARRAYS / f"{i}_{name}.h5", "w") as file:
+            with new_file(root / ARRAYS / f"{i}_{name}.h5") as file:
                 file["array"] = arrays[i]
     collection = {"type": "FeatureCollection", "features": features}
     (root / LABELS).write_text(json.dumps(collection))

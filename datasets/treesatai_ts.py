@@ -32,7 +32,7 @@ from datasets.common.contract import (
     listing,
     register,
 )
-from datasets.common.hdf5 import read_numbers
+from datasets.common.hdf5 import new_file, read_numbers
 from datasets.common.simulation import (
     Structure,
     independent_latents,
@@ -378,7 +378,7 @@ def _generate(root: Path, seed: int, samples: int, structure: Structure) -> None
     c, aerial, optical = latents.shared, latents.specific["aerial"], latents.specific["S2"]
     for i, tile in enumerate(tiles):
         _write_image(root / "aerial" / f"{tile}.tif", _image(rng, c[i], aerial[i]), corners[i])
-        with h5py.File(root / "sentinel-ts" / f"{tile}_{years[i]}.h5", "w") as file:
+        with new_file(root / "sentinel-ts" / f"{tile}_{years[i]}.h5") as file:
             for name, array in _series(rng, years[i], c[i], optical[i]).items():
                 text = h5py.string_dtype() if array.dtype == object else None
                 file.create_dataset(name, data=array, dtype=text)

@@ -8,18 +8,20 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli import main
+from benchmark.writers import part_of
+from datasets.common.clearing import clear
 
 ID = "0123456789abcdef"
-HEX = ID * 2
+PART = "node-1.site-4194305-01234567.part"
 OF_THE_CACHE = (
     f"prepared/lfmc-{ID}",
     f"prepared/lfmc-{ID}.damaged-01234567",
     f"prepared/.lfmc-{ID}.part",
-    f"prepared/.lfmc-{ID}.part.{HEX}",
+    f"prepared/..lfmc-{ID}.part.{PART}",
     f"prepared/cropharvest_binary-{ID}",
-    f"prepared/.cropharvest_binary-{ID}.{HEX}",
+    f"prepared/.cropharvest_binary-{ID}.{PART}",
     "generated/lfmc-2600-v1",
-    f"generated/.cropharvest-1500-v1.{HEX}",
+    f"generated/.cropharvest-1500-v1.{PART}",
 )
 NOT_OF_IT = ("prepared/mine", f"prepared/{ID}", "generated/lfmc", "notes", "prepared/lfmc-0123")
 
@@ -50,6 +52,13 @@ def test_the_cache_is_removed_and_nothing_else(cache, capsys):
     assert out.count("removed ") == 8 and "8 folders with 56 bytes were removed" in out
     assert main(["data", "clear", "--cache", str(cache)]) == 0
     assert "0 folders with 0 bytes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", [f"lfmc-{ID}", f".lfmc-{ID}.part"])
+def test_what_is_being_written_or_was_half_removed_has_such_names(name, tmp_path):
+    for kind, of in (("prepared", name), ("generated", "lfmc-2600-v1")):
+        (tmp_path / kind / part_of(part_of(of))).mkdir(parents=True)
+    assert len(clear(tmp_path)) == 2
 
 
 def test_it_is_removed_of_some_datasets(cache):

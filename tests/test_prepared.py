@@ -162,6 +162,19 @@ def test_all_cores_give_the_same_arrays_as_one(tmp_path, monkeypatch):
     assert one.fingerprint == all_cores.fingerprint
 
 
+def test_a_killed_reader_is_told_and_what_was_read_is_kept(native, tmp_path, monkeypatch):
+    monkeypatch.setattr(filling, "LARGE", 100)
+    with pytest.raises(UserError, match="counting: a process that read its samples was killed"):
+        prepare(Counting(kill_at=SAMPLES - 1), native, tmp_path)
+    (part,) = (tmp_path / "prepared").iterdir()
+    written = len(list((part / filling.NOTES).glob("*.json")))
+    monkeypatch.setattr(filling, "LARGE", SAMPLES + 1)
+    adapter = Counting()
+    resumed, _ = prepare(adapter, native, tmp_path)
+    assert len(adapter.read) == SAMPLES - written * PIECE < SAMPLES
+    assert resumed.fingerprint == prepare(Counting(), native, tmp_path / "other")[0].fingerprint
+
+
 def test_a_bad_file_found_by_another_core_is_the_same_sentence(tmp_path, monkeypatch):
     native = copied("cropharvest_binary", 600, tmp_path)
     sorted((native / "features" / "arrays").iterdir())[200].write_bytes(b"")
@@ -190,8 +203,25 @@ def test_a_disk_that_fills_up_is_named(native, tmp_path):
         [sys.executable, "-c", script, str(native), str(tmp_path / "cache")],
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
-    assert "UserError" in result.stderr and "cannot be written to (File too large)" in result.stderr
+    assert "NotWritableError" in result.stderr
+    assert "cannot be written to (File too large)" in result.stderr
     assert names(tmp_path / "cache") == []
+
+
+@pytest.mark.parametrize("name", datasets.load())
+def test_a_disk_that_fills_up_with_generated_data_is_named(tmp_path, name):
+    script = (
+        "import resource, sys; from pathlib import Path; import datasets\n"
+        "from datasets.common import prepared\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "prepared.resolve(datasets.load()[sys.argv[1]], None, Path(sys.argv[2]), named=True)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script, name, str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert f"NotWritableError: {tmp_path}/generated: cannot be written to" in result.stderr
+    assert list((tmp_path / "generated").iterdir()) == []
 
 
 def test_a_cache_that_cannot_be_made_is_named(native, tmp_path):

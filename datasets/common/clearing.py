@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import re
 import shutil
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
 from benchmark.errors import UserError
+from benchmark.writers import part_of
 from datasets.common.contract import Adapter
 
 HEX = "[0-9a-f]"
-SUFFIX = rf"(\.part(\.{HEX}{{32}})?|\.damaged-{HEX}{{8}}|\.{HEX}{{32}})?"
+SUFFIX = rf"(\.part|\.damaged-{HEX}{{8}})?(\.\S+-\d+-{HEX}{{8}}\.part)*"
 NAMES = {
-    "prepared": re.compile(rf"\.?(?P<of>[\w-]+)-{HEX}{{16}}{SUFFIX}"),
-    "generated": re.compile(rf"\.?(?P<of>[\w-]+)-\d+-v\d+{SUFFIX}"),
+    "prepared": re.compile(rf"\.*(?P<of>[\w-]+)-{HEX}{{16}}{SUFFIX}"),
+    "generated": re.compile(rf"\.*(?P<of>[\w-]+)-\d+-v\d+{SUFFIX}"),
 }
-"""What the folders of a cache are called (see `datasets.common.prepared`), and of which dataset."""
+"""What the folders of a cache are called (see `datasets.common.prepared`), and of which dataset.
+
+They are parts (`benchmark.writers.part_of`) while they are made or removed.
+"""
 
 
 def clear(cache: Path, adapters: Iterable[Adapter] | None = None) -> list[tuple[Path, int]]:
     """Remove what was prepared and generated, of all datasets or of some: folders with their bytes.
 
-    Only folders that are named as those of a cache are; links are not followed. Each takes
-    another name first, so that nobody reads half of one. Raises `UserError` if ``cache`` is no
-    cache, or cannot be written to.
+    Only folders that are named as those of a cache are; links are not followed. Each becomes
+    a part first, so that nobody reads half of one. Raises `UserError` if ``cache`` is no cache, or
+    cannot be written to.
     """
     if not any((cache / kind).is_dir() for kind in NAMES):
         raise UserError(f"{cache}: is no cache; it has neither 'prepared' nor 'generated' in it")
@@ -40,14 +43,13 @@ def clear(cache: Path, adapters: Iterable[Adapter] | None = None) -> list[tuple[
             if not match or folder.is_symlink() or not folder.is_dir():
                 continue
             if wanted is None or match["of"] in wanted[kind]:
-                removed.append((folder, _remove(folder, match["of"])))
+                removed.append((folder, _remove(folder)))
     return removed
 
 
-def _remove(folder: Path, of: str) -> int:
+def _remove(folder: Path) -> int:
     size = sum(p.lstat().st_size for p in folder.rglob("*") if p.is_symlink() or p.is_file())
-    key = folder.name.lstrip(".").removeprefix(f"{of}-").split(".")[0]
-    aside = folder.with_name(f".{of}-{key}.{uuid.uuid4().hex}")
+    aside = folder.with_name(part_of(folder.name))
     try:
         folder.rename(aside)
         shutil.rmtree(aside)

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from benchmark.errors import UserError
-from benchmark.writers import is_abandoned, part_of
+from benchmark.errors import UserError, not_writable
+from benchmark.writers import atomic, is_abandoned, part_of
 from datasets.common.archives import unpack
 from datasets.common.contract import Download
 
@@ -59,10 +59,8 @@ def fetch(download: Download, folder: Path, mirror: str | None = None) -> bool:
         if download.is_archive:
             _unpack(whole, result)
     except OSError as error:
-        raise UserError(
-            f"{folder}: cannot be written to ({error.strerror or error}); what is complete stays, "
-            "give the same command again"
-        ) from error
+        advice = "what is complete stays, give the same command again"
+        raise not_writable(folder, error, advice) from error
     return True
 
 
@@ -86,12 +84,17 @@ def _download(download: Download, mirror: str | None, whole: Path) -> None:
 
 
 def _take_up(left: Path, part: Path) -> None:
-    """Make ``part`` of what was ``left``, or of what a killed process was writing, if anything."""
+    """Make ``part`` of what was ``left``, or of what a killed process was writing, if anything.
+
+    What else such processes have left is removed.
+    """
     others = left.parent.glob(f".{left.stem}.*.part")
     for found in (left, *(other for other in others if is_abandoned(other.name))):
         with suppress(FileNotFoundError):  # another process was quicker
-            found.rename(part)
-            return
+            if part.exists():
+                found.unlink()
+            else:
+                found.rename(part)
 
 
 def check_address(url: str, coming_from: str | None = None) -> None:
@@ -213,9 +216,8 @@ def _compare(download: Download, file: Path, first: Path) -> None:
         raise UserError(f"{first}: is damaged ({error}); remove it") from error
     if before != found:
         raise UserError(f"{file}: its sha256 is {found}, the first time ({first}) it was {before}")
-    part = first.with_name(part_of(first.name))
-    part.write_text(json.dumps({**known, download.name: found}, indent=1) + "\n")
-    part.replace(first)
+    with atomic(first) as file:
+        file.write((json.dumps({**known, download.name: found}, indent=1) + "\n").encode())
 
 
 def _digest(path: Path, kind: Callable[[], Any]) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.errors import UserError
+from benchmark.errors import UnfinishedError, UserError, not_writable
 from benchmark.problem import ModalitySpec
 from benchmark.stopping import end_with
 from benchmark.writers import part_of
@@ -32,11 +32,8 @@ LARGE = 3_000
 
 NOTES = "pieces"
 
-
-def not_writable(folder: Path, error: OSError) -> UserError:
-    """The error for a cache that cannot be written to."""
-    reason = error.strerror or error
-    return UserError(f"{folder}: cannot be written to ({reason}); choose another --cache")
+ANOTHER = "choose another --cache"
+"""What to do where nothing can be written."""
 
 
 def replace_with(path: Path, text: str, notes: Path) -> None:
@@ -121,7 +118,7 @@ def _create(filling: Filling, catalogue: Catalogue) -> None:
             if not folder.is_dir():
                 raise
     except OSError as error:
-        raise not_writable(folder.parent, error) from error
+        raise not_writable(folder.parent, error, ANOTHER) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -166,12 +163,20 @@ def _in_order(filling: Filling, starts: list[int]) -> Iterator[int]:
 
 
 def _in_parallel(filling: Filling, starts: list[int]) -> Iterator[int]:
+    from concurrent.futures.process import BrokenProcessPool
+
     import joblib
 
     ending = {"initializer": end_with, "initargs": (os.getpid(),)}
     with joblib.parallel_config("loky", inner_max_num_threads=1, **ending):
         parallel = joblib.Parallel(-1, return_as="generator_unordered", batch_size=1)
-        yield from parallel(joblib.delayed(_fill_piece)(filling, start) for start in starts)
+        try:
+            yield from parallel(joblib.delayed(_fill_piece)(filling, start) for start in starts)
+        except BrokenProcessPool as error:
+            raise UnfinishedError(
+                f"{filling.name}: a process that read its samples was killed (out of memory?); "
+                "give the same command again to go on where it stopped"
+            ) from error
 
 
 def _fill_piece(filling: Filling, start: int) -> int:
@@ -197,11 +202,13 @@ def _fill_piece(filling: Filling, start: int) -> int:
             with open(filling.folder / f"x-{m}.npy", "r+b") as file:
                 file.seek(offset)
                 file.write(array.data.cast("B"))
+                file.flush()
+                os.fsync(file.fileno())  # before the note: it must not outlive its piece
         replace_with(filling.note(start), json.dumps(present), filling.folder / NOTES)
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise not_writable(filling.folder.parent, error) from error
+        raise not_writable(filling.folder.parent, error, ANOTHER) from error
     return stop - start
 
 

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmark.errors import UserError
+
+if TYPE_CHECKING:
+    import h5py
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[h5py.File]:
+    """An HDF5 file to fill; it is made in memory, as on a full disk HDF5 may end the process."""
+    import h5py
+
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        yield file
+    path.write_bytes(content.getbuffer())
 
 
 def read_numbers(

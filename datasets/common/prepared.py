@@ -24,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.errors import UserError
+from benchmark.errors import UnfinishedError, UserError, not_writable
 from benchmark.problem import ModalitySpec, TaskSpec
-from benchmark.writers import part_of
+from benchmark.writers import part_of, sync
 from datasets.common.contract import (
     Adapter,
     Catalogue,
@@ -35,7 +35,7 @@ from datasets.common.contract import (
     Source,
     View,
 )
-from datasets.common.filling import NOTES, fill, not_writable, replace_with
+from datasets.common.filling import ANOTHER, NOTES, fill, replace_with
 from datasets.common.packed import Packed
 
 log = logging.getLogger(__name__)
@@ -97,15 +97,14 @@ def _appearing(folder: Path) -> Iterator[Path]:
     part = folder.with_name(part_of(folder.name))
     try:
         part.mkdir(parents=True)
-    except OSError as error:
-        raise not_writable(folder.parent, error) from error
-    try:
         yield part
         try:
             part.rename(folder)
         except OSError:
             if not folder.is_dir():
                 raise
+    except OSError as error:
+        raise not_writable(folder.parent, error, ANOTHER) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -150,14 +149,19 @@ def _make(adapter: Adapter, source: Source, catalogue: Catalogue, folder: Path) 
         try:
             fill(adapter.name, catalogue, part)
             _describe(adapter, source, catalogue, part)
+            for path in part.iterdir():
+                sync(path)
             part.rename(folder)
+            sync(folder.parent)
+        except UnfinishedError:
+            raise
         except UserError:  # what cannot be finished is not left behind
             shutil.rmtree(part, ignore_errors=True)
             raise
         except OSError as error:
             # Has another process finished? Then the partial folder is gone, or the name is taken.
             if not folder.is_dir() and part.is_dir():
-                raise not_writable(folder.parent, error) from error
+                raise not_writable(folder.parent, error, ANOTHER) from error
     shutil.rmtree(folder / NOTES, ignore_errors=True)
     shutil.rmtree(part, ignore_errors=True)
 
