@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     cache.add_argument(
         "--cache",
         type=Path,
-        default=Path(os.environ.get("EO_COLEARN_CACHE", "results/cache")),
+        default=Path(os.environ.get("EO_COLEARN_CACHE") or "results/cache"),
         metavar="DIR",
         help="prepared and generated data (default: $EO_COLEARN_CACHE or results/cache)",
     )
@@ -110,7 +110,7 @@ def parser() -> argparse.ArgumentParser:
     inputs.add_argument(
         "--data-root",
         type=Path,
-        default=os.environ.get("EO_COLEARN_DATA"),
+        default=os.environ.get("EO_COLEARN_DATA") or None,
         metavar="DIR",
         help="real data, one folder a dataset (default: $EO_COLEARN_DATA); else it is generated",
     )
@@ -220,7 +220,7 @@ def parser() -> argparse.ArgumentParser:
     fetch.add_argument(
         "--data-root",
         type=Path,
-        default=os.environ.get("EO_COLEARN_DATA"),
+        default=os.environ.get("EO_COLEARN_DATA") or None,
         metavar="DIR",
         help="where to: one folder a dataset (default: $EO_COLEARN_DATA)",
     )
@@ -294,7 +294,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # nobody reads any longer: not an error of the disk
         raise
     except OSError as error:
-        print(f"error: {error.filename or 'the disk'}: {error.strerror}", file=sys.stderr)
+        print(f"error: {error.filename or 'the disk'}: {error.strerror or error}", file=sys.stderr)
         return 2
     except Interrupted as interrupted:
         print(f"interrupted: {_resume(options)}", file=sys.stderr)

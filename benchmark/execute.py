@@ -46,7 +46,8 @@ class Job:
 
     prepared: folder of the prepared dataset. plugins: method files that the user named. timeout:
     seconds that the run may take. keep_features: whether the features of the test part are kept
-    beside the predictions.
+    beside the predictions. replaces: when the record was made that is to give way to that of this
+    job, for one that failed and is tried again.
     """
 
     spec: RunSpec
@@ -56,9 +57,16 @@ class Job:
     plugins: tuple[Path, ...] = ()
     timeout: float | None = None
     keep_features: bool = False
+    replaces: str | None = None
 
 
 Arrays = dict[str, np.ndarray]
+
+
+def recorded(job: Job) -> Record | None:
+    """The record of a job, if there is one that does not give way to it."""
+    found = find(job.spec, job.results)
+    return None if found and found.created == job.replaces else found
 
 
 def execute(job: Job) -> Record:
@@ -67,7 +75,7 @@ def execute(job: Job) -> Record:
     Raises `UserError` if the record cannot be written, or the data are not those of the spec.
     """
     prepare_process(job)
-    if found := find(job.spec, job.results):
+    if found := recorded(job):
         return found
     record, predictions, features = compute(job)
     return write(record, predictions, job.results, features)
@@ -86,7 +94,7 @@ def execute_together(jobs: Sequence[Job]) -> Iterator[Record]:
     prepare_process(jobs[0])
     todo = []
     for job in jobs:
-        if found := find(job.spec, job.results):
+        if found := recorded(job):
             yield found
         else:
             todo.append(job)
@@ -119,7 +127,7 @@ def replica_groups(jobs: Sequence[Job], most: int) -> Iterator[tuple[Job, ...]]:
     """Consecutive jobs that differ in fold and seed alone, at most ``most`` in a group."""
 
     def all_but_fold_and_seed(job: Job) -> Job:
-        return replace(job, spec=replace(job.spec, fold=0, seed=0))
+        return replace(job, spec=replace(job.spec, fold=0, seed=0), replaces=None)
 
     for _, alike in groupby(jobs, all_but_fold_and_seed):
         while group := tuple(islice(alike, most)):
@@ -184,7 +192,7 @@ def not_applicable(job: Job, reason: str) -> Record:
 def lost(job: Job, reason: str) -> Record:
     """Commit the record of a run whose process died, unless it had left one."""
     prepare_process(job)
-    found = find(job.spec, job.results)
+    found = recorded(job)
     record = Record(**_common(job, *_data(job)), status="failed", reason=reason)
     return found or write(record, None, job.results)
 

@@ -5,8 +5,9 @@
     <results>/records/<dataset>/<method>/<id>.features.npz   where a run was asked to keep them
 
 The predictions are written first; the record follows by an atomic rename, so that a record that
-exists is whole. The first to record a run is believed; several processes, on several machines, may
-write below one folder without locks. Nothing that is shown later comes from elsewhere.
+exists is whole. The first to record a run as done is believed; several processes, on several
+machines, may write below one folder without locks. Nothing that is shown later comes from
+elsewhere.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from typing import (
 from benchmark.errors import UserError
 from benchmark.spec import RunSpec
 from benchmark.stopping import finishing
-from benchmark.writers import atomic
+from benchmark.writers import atomic, claim, part_of, write_new
 
 if TYPE_CHECKING:
     import numpy as np
@@ -132,6 +133,9 @@ def record_path(results: Path, spec: RunSpec) -> Path:
     return results / "records" / spec.dataset / spec.method / f"{spec.id}.json"
 
 
+LARGEST = 1 << 32
+"""Bytes of all arrays in a file beside a record; no run of the datasets has a tenth of it."""
+
 ATTEMPTS = 10
 """To commit a record while other processes commit the same one with other bytes."""
 
@@ -170,15 +174,30 @@ def write(
                 return found
             if attempt:  # not in step with whoever else writes it
                 time.sleep(random.SystemRandom().uniform(0, 0.01 * 2**attempt))
+            if not beside:
+                if os.path.lexists(path):
+                    _take_away_unless_done(path)
+                if write_new(path, text):
+                    return record
+                continue
             for place, content in beside.items():
                 with atomic(place) as file:
                     file.write(content)
             with atomic(path) as file:
                 file.write(text)
-            if not beside:
-                return record
-        # Between its predictions and its record, another process has put others each time.
+        # Each time, another process has put something else in between.
         raise UserError(f"{path}: other processes keep writing it; stop all but one, run again")
+
+
+def _take_away_unless_done(path: Path) -> None:
+    """Make room for another record; one that is done by now, of another process, stays."""
+    aside = path.with_name(part_of(path.name))
+    with suppress(FileNotFoundError):  # another process was quicker
+        path.rename(aside)
+        with suppress(UserError):
+            if read(aside).status == "done":
+                claim(aside, path)
+        aside.unlink(missing_ok=True)
 
 
 def _encode(document: Any) -> bytes:
@@ -221,8 +240,8 @@ def read(path: Path) -> Record:
         if document.pop("schema") != SCHEMA:
             raise ValueError("another schema")
         record = Record(**{**document, "spec": RunSpec(**document["spec"])})
-        _check_types(record.spec)
-        _check_types(record)
+        check_types(record.spec)
+        check_types(record)
         if record.spec.id != record.id:
             raise ValueError("its id is not that of its spec")
         # No name that a file gives may lead elsewhere.
@@ -231,11 +250,10 @@ def read(path: Path) -> Record:
         return record
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
         reason = str(error).encode("utf-8", "backslashreplace").decode()
-        message = f"{path}: not a whole record of this benchmark ({reason}); move it away"
-        raise UserError(message) from error
+        raise UserError(f"{path}: not a whole record of this benchmark ({reason})") from error
 
 
-def _check_types(value: Record | RunSpec) -> None:
+def check_types(value: Record | RunSpec) -> None:
     """Raise TypeError if a field is not of the type that it is declared with."""
     for name, hint in _hints(type(value)).items():
         found = getattr(value, name)
@@ -318,13 +336,17 @@ def _read_arrays(path: Path, sha256: str | None, what: str) -> dict[str, np.ndar
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != sha256:
             raise ValueError("its sha256 is not the one in the record")
+        with zipfile.ZipFile(io.BytesIO(content)) as file:
+            if sum(member.file_size for member in file.infolist()) > LARGEST:
+                raise ValueError("it holds more than any run predicts")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise _not_those(path, what, str(error)) from error
+            found = {name: arrays[name] for name in arrays.files}
+        if not all(isinstance(array, np.ndarray) for array in found.values()):
+            raise ValueError("it holds something else than arrays")
+        return found
+    except Exception as error:  # whatever numpy makes of a file that it has not written
+        raise _not_those(path, what, str(error) or type(error).__name__) from error
 
 
 def _not_those(path: Path, what: str, reason: str) -> UserError:
-    return UserError(
-        f"{path}: not the {what} of its record ({reason}); delete the record and rerun"
-    )
+    return UserError(f"{path}: not the {what} of its record ({reason})")

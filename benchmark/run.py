@@ -13,14 +13,14 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark import protocol as protocols
 from benchmark import records, submission
 from benchmark.cli import PRECISIONS
-from benchmark.errors import UserError, unknown
+from benchmark.errors import UserError, not_writable, unknown
 from benchmark.writers import sweep
 
 if TYPE_CHECKING:
@@ -73,17 +73,10 @@ def run(options: argparse.Namespace) -> int:
     )
     _notice_other_data(planned, options.results)
     waiting = submission.waiting(options) if request else set()
-    recorded = _recorded(planned, options.results)
-    retried = ("failed",) if options.retry == "failed" else ()
-    again = [outcome for outcome in recorded if outcome.status in retried]
-    skipped = [outcome for outcome in recorded if outcome.status not in retried]
-    known = {outcome.spec.id for outcome in skipped}
-    todo = [p for p in planned if p.job.spec.id not in known | waiting]
+    todo, skipped = _compare_with_records(planned, options)
+    todo = [item for item in todo if item.job.spec.id not in waiting]
     if options.dry_run:
-        _list(todo, len(known))
-    else:
-        for outcome in again:
-            records.record_path(options.results, outcome.spec).unlink(missing_ok=True)
+        _list(todo, len(skipped))
     if request:
         return submission.submit(todo, request, options.results, dry_run=options.dry_run)
     if options.dry_run:
@@ -139,6 +132,10 @@ def _check_request(options: argparse.Namespace) -> None:
         raise UserError("--slurm and --runs-per-job are for --executor slurm")
     if options.runs_per_job is not None and options.runs_per_job < 1:
         raise UserError("--runs-per-job must be at least 1")
+    if options.executor == "slurm" and options.device.startswith("cuda:"):
+        raise UserError(
+            f"--device {options.device}: SLURM gives each job cards of its own; say --device cuda"
+        )
     one_by_one = {
         "--workers": (options.workers or 1) > 1,
         "--executor": options.executor not in (None, "serial"),
@@ -159,8 +156,7 @@ def _check_writable(results: Path) -> None:
         with tempfile.TemporaryFile(dir=results):
             pass
     except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"--results {results}: cannot be written to ({reason})") from error
+        raise not_writable(results, error, "choose another --results") from error
 
 
 def prepare_datasets(
@@ -269,22 +265,43 @@ def _replicas(options: argparse.Namespace, device: str) -> int:
     return options.replicas
 
 
-def _recorded(planned: Sequence[Planned], results: Path) -> list[Outcome]:
-    """The outcomes of runs that are recorded; a damaged record is moved aside and named."""
-    sweep(results)
-    found = []
+def _compare_with_records(
+    planned: Sequence[Planned], options: argparse.Namespace
+) -> tuple[list[Planned], list[Outcome]]:
+    """What is to be done, and the outcomes of what is recorded.
+
+    To be done is also what is recorded as failed and to be tried again, and what did not apply
+    when it was recorded and does now; their records give way when there are others. A damaged
+    record is named and moved aside.
+    """
+    sweep(options.results)
+    todo, skipped = [], []
     for item in planned:
-        try:
-            record = records.load(item.job.spec, results)
-            if record is not None:
-                found.append(Outcome(item.job.spec, record.status, record.reason))
-        except UserError as error:
-            path = records.record_path(results, item.job.spec)
-            aside = path.with_suffix(".damaged")
-            print(f"{error}: moved to {aside.name}, run again", file=sys.stderr)
-            with suppress(FileNotFoundError):  # another process was quicker
-                path.replace(aside)
-    return found
+        record = _whole_record(item.job.spec, options)
+        if record is None:
+            todo.append(item)
+        elif (record.status == "failed" and options.retry == "failed") or (
+            record.status == "not applicable" and not item.not_applicable
+        ):
+            todo.append(replace(item, job=replace(item.job, replaces=record.created)))
+        else:
+            skipped.append(Outcome(item.job.spec, record.status, record.reason))
+    return todo, skipped
+
+
+def _whole_record(spec: RunSpec, options: argparse.Namespace) -> Record | None:
+    try:
+        return records.load(spec, options.results)
+    except UserError as error:
+        if options.dry_run:
+            print(f"{error}: would be moved aside", file=sys.stderr)
+            return None
+        path = records.record_path(options.results, spec)
+        aside = path.with_suffix(".damaged")
+        print(f"{error}: moved to {aside.name}, run again", file=sys.stderr)
+        with suppress(FileNotFoundError):  # another process was quicker
+            path.replace(aside)
+        return None
 
 
 def _notice_other_data(planned: Sequence[Planned], results: Path) -> None:
@@ -348,8 +365,8 @@ def _line(record: Record) -> str:
     """One finished run: its scores by deployment, or why it failed."""
     from benchmark.metrics import primary
 
-    if record.status == "failed":
-        return f"{record.spec}: FAILED: {record.reason}"
+    if record.status != "done":
+        return f"{record.spec}: {record.status.upper()}: {record.reason}"
     metric = primary(record.data["task"]["kind"])
     scores = ", ".join(f"{m} {s[metric.name]:.3f}" for m, s in record.metrics.items())
     at_once = max((stage.get("replicas", 1) for stage in record.stages), default=1)

@@ -76,7 +76,9 @@ def test_a_results_folder_that_cannot_be_written(tmp_path, capsys):
     file = tmp_path / "file"
     file.touch()
     said = error_of(capsys, "run", "--all", "--results", str(file / "runs"))
-    assert f"--results {file / 'runs'}: cannot be written to" in said
+    assert (
+        f"{file / 'runs'}: cannot be written to (Not a directory); choose another --results" in said
+    )
 
 
 def test_another_package_named_datasets_is_told_apart(tmp_path):

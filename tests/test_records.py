@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import io
 import json
+import os
 import shutil
+import zipfile
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -195,6 +200,88 @@ def test_reading_all_names_what_is_unreadable_and_goes_on(written, tmp_path):
     found, unreadable = records.read_all(tmp_path)
     assert found == [written]
     assert len(unreadable) == 1 and "notes.json" in unreadable[0]
+
+
+def test_a_failure_never_takes_the_place_of_a_record_that_is_done(written, tmp_path, monkeypatch):
+    """Not even when another process commits that one after this has looked."""
+    looked = iter([None])
+    find = records.find
+    monkeypatch.setattr(records, "find", lambda *given: next(looked, find(*given)))
+    failed = Record(SPEC.id, SPEC, "failed", reason="two and two are five")
+    assert records.write(failed, None, tmp_path) == written
+    assert records.load(SPEC, tmp_path) == written
+    assert len(list(written.path(tmp_path).parent.iterdir())) == 2
+
+
+def test_a_failure_gives_way_to_any_other_record(tmp_path):
+    for reason in ("first", "second"):
+        failed = Record(SPEC.id, SPEC, "failed", reason=reason)
+        assert records.write(failed, None, tmp_path) == failed == records.load(SPEC, tmp_path)
+    done = records.write(Record(SPEC.id, SPEC, "done"), PREDICTIONS, tmp_path)
+    assert records.load(SPEC, tmp_path) == done
+
+
+def test_folders_without_hard_links_are_written_to(tmp_path, monkeypatch):
+    def link(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    failed = Record(SPEC.id, SPEC, "failed", reason="two and two are five")
+    assert records.write(failed, None, tmp_path) == records.load(SPEC, tmp_path)
+    assert len(list(failed.path(tmp_path).parent.iterdir())) == 1
+
+
+def zip_of(name: str, content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(name, content)
+    return buffer.getvalue()
+
+
+HEADER = b"\x93NUMPY\x01\x00\x76\x00%-117s\n"
+ODD_ARRAYS = {
+    "no array": zip_of("ids", b"text"),
+    "no header": zip_of("ids.npy", b"\x93NUMPY\x01\x00\xff\xff{"),
+    "a foreign header": zip_of("ids.npy", HEADER % b"{'descr': 3, 'fortran_order': 0, 'shape': 1}"),
+    "more than there is": zip_of(
+        "ids.npy",
+        HEADER % b"{'descr': '<f8', 'fortran_order': False, 'shape': (1%s,)}" % (b"0" * 15),
+    ),
+    "an object": (lambda b: (np.savez(b, ids=np.array([{}], dtype=object)), b.getvalue())[1])(
+        io.BytesIO()
+    ),
+    "an encrypted member": zip_of("ids.npy", b"x" * 99).replace(
+        b"PK\x01\x02\x14\x03\x14\x00\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01\x00"
+    ),
+    "a broken stream": zip_of("ids.npy", bytes(range(256)) * 9)[:60] + zip_of("ids.npy", b"")[60:],
+    "nothing": b"",
+}
+
+
+def vouched_for(content: bytes, results: Path) -> Record:
+    """A record of ours beside which somebody else has put bytes, and their sha256 into it."""
+    record = Record(SPEC.id, SPEC, "done", predictions_sha256=hashlib.sha256(content).hexdigest())
+    path = record.path(results)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"schema": records.SCHEMA, **asdict(record)}))
+    path.with_suffix(".npz").write_bytes(content)
+    return record
+
+
+@pytest.mark.parametrize("what", ODD_ARRAYS)
+def test_odd_arrays_are_named_even_if_the_record_vouches_for_them(tmp_path, what):
+    record = vouched_for(ODD_ARRAYS[what], tmp_path)
+    with pytest.raises(UserError, match="not the predictions of its record"):
+        records.read_predictions(record, tmp_path)
+    with pytest.raises(UserError, match="not the predictions of its record"):
+        records.load(SPEC, tmp_path)
+
+
+def test_arrays_are_never_unpacked_to_more_than_a_run_predicts(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "LARGEST", 1 << 20)
+    record = vouched_for(zip_of("ids.npy", bytes(1 << 21)), tmp_path)
+    with pytest.raises(UserError, match="it holds more than any run predicts"):
+        records.read_predictions(record, tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["missing", "changed", "truncated"])

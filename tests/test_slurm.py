@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark import cli, records
-from benchmark.execute import Job
+from benchmark.execute import Job, execute
 from benchmark.executors import queue, slurm
+from datasets.common.prepared import reopen
 from tests.problems import dataset, run_spec
 from tests.survival import comparable, wait_until
 
@@ -131,11 +132,13 @@ def test_a_dry_run_says_what_would_be_submitted_and_submits_nothing(run, place, 
     commands("sbatch", f"touch {place.folder}/called")
     options = ["--slurm", "partition=gpu", "--slurm", "time=30", "--slurm", "gpus-per-node=1"]
     options += ["--slurm", "setup=module load python", "--workers", "2", "--runs-per-job", "2"]
+    options += ["--slurm", "account=00123"]
     assert run("dry", *options, "--dry-run", executor="slurm") == 0
     said = capsys.readouterr().out
     assert "2 SLURM jobs, at most 2 at once; runs in each: 2, 1" in said
-    for option in ("array=0-1%2", "partition=gpu", "time=30", "gpus-per-node=1", "requeue"):
+    for option in ("array=0-1%2", "partition=gpu", "time=30", "gpus-per-node=1", "account=00123"):
         assert f"#SBATCH --{option}\n" in said
+    assert "#SBATCH --requeue\n" in said
     assert not (place.folder / "called").exists() and not any((place.folder / "dry").iterdir())
 
 
@@ -151,6 +154,7 @@ def test_a_dry_run_says_what_would_be_submitted_and_submits_nothing(run, place, 
         (["--slurm", "array_parallelism=3"], "cannot be set (use --workers)"),
         (["--runs-per-job", "0"], "--runs-per-job must be at least 1"),
         (["--executor", "serial", "--slurm", "mem=1G"], "are for --executor slurm"),
+        (["--device", "cuda:1"], "SLURM gives each job cards of its own; say --device cuda"),
     ],
 )
 def test_a_wrong_option_is_one_sentence(run, commands, capsys, options, sentence):
@@ -166,9 +170,14 @@ def test_no_slurm_is_one_sentence(run, monkeypatch, capsys):
 
 
 def test_what_sbatch_refuses_leaves_nothing(run, place, commands, capsys):
+    assert run("refused", "--folds", "0", methods="raises") == 1
+    [failed] = place.records("refused")
+    before = failed.read_bytes()
     commands("sbatch", "echo 'sbatch: error: invalid partition specified: moon' >&2; exit 1")
-    assert run("refused", "--slurm", "partition=moon", executor="slurm") == 2
+    options = ["--slurm", "partition=moon", "--retry", "failed"]
+    assert run("refused", *options, methods="raises", executor="slurm") == 2
     assert "nothing is submitted: sbatch: error: invalid partition" in capsys.readouterr().err
+    assert failed.read_bytes() == before
     assert not any((place.folder / "refused/slurm").iterdir())
     assert cli.main(["collect", "--results", str(place.folder / "refused")]) == 2
     assert "nothing was submitted from" in capsys.readouterr().err
@@ -199,7 +208,7 @@ def test_collect_tells_queued_from_lost_and_records_what_a_job_died_of(
     commands("squeue", "echo '7_0|OUT_OF_MEMORY|OutOfMemory'; echo '7_1|PENDING|Priority'")
     assert collect(submission) == 1
     said = capsys.readouterr().out
-    log = f"its log is {submission}/slurm/1/7_0_0_log.err"
+    log = "its log is slurm/1/7_0_0_log.err among the results"
     assert "6 runs: 0 done, 1 failed, 3 queued or running, 2 lost" in said
     assert "PENDING (Priority): 3 runs in 1 job\n" in said
     assert f"lost: 2 runs without a record: SLURM job 7_0 ended as OUT_OF_MEMORY; {log}" in said
@@ -232,3 +241,62 @@ def test_what_others_could_have_written_is_left_aside(submission, commands, caps
     (submission / "slurm/1").chmod(0o777)
     assert collect(submission) == 2
     assert "not yours alone, left aside" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ("jobs.json", '["7_0", "7'),
+        ("jobs.json", '{"7_0": 1}'),
+        ("jobs.json", "5"),
+        ("1.json", "[{}]"),
+        ("1.json", '["text"]'),
+        ("1.json", '[{"spec": {"dataset": 3}, "prepared": "p", "results": "r", "plugins": []}]'),
+        ("1.json", None),
+    ],
+)
+def test_bookkeeping_that_cannot_be_read_is_left_aside_and_named(
+    submission, commands, capsys, damage
+):
+    name, content = damage
+    if content is None:
+        (submission / "slurm/1" / name).unlink()
+    else:
+        (submission / "slurm/1" / name).write_text(content)
+    commands("squeue", "")
+    assert collect(submission) == 2
+    said = capsys.readouterr().err
+    assert f"{submission}/slurm/1: not a whole submission, left aside" in said
+    assert "Traceback" not in said
+
+
+def test_a_lost_run_whose_data_were_cleared_stays_lost(submission, place, commands, capsys):
+    commands("squeue", "echo '7_0|OUT_OF_MEMORY|OutOfMemory'; echo '7_1|RUNNING|None'")
+    cache = place.folder / "cache"
+    cache.rename(place.folder / "elsewhere")
+    reopen.cache_clear()
+    try:
+        assert collect(submission) == 1
+    finally:
+        (place.folder / "elsewhere").rename(cache)
+        reopen.cache_clear()
+    told = capsys.readouterr()
+    assert "not recorded as failed: " in told.err and "3 lost" in told.out
+
+
+def test_a_failed_run_that_is_tried_again_is_waited_for(run, place, local, commands, capsys):
+    assert run("retried", "--folds", "0", methods="raises") == 1
+    results = place.folder / "retried"
+    [failed] = place.records("retried")
+    before = failed.read_bytes()
+    [record], _ = records.read_all(results)
+    prepared = next((place.folder / "cache/prepared").iterdir())
+    folder = results / "slurm/1"
+    folder.mkdir(parents=True, mode=0o700)
+    job = Job(record.spec, prepared, results, replaces=record.created)
+    (folder / "0.json").write_text(slurm.as_text([job]))
+    (folder / "jobs.json").write_text(json.dumps([str(os.getpid())]))
+    assert [each.run for each, _ in queue.survey(results).waiting] == [job]
+    assert slurm.Pack(str(folder / "0.json"), 60)._missing() == [job]
+    assert execute(job).status == "failed" and failed.read_bytes() != before
+    assert queue.survey(results).waiting == []

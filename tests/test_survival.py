@@ -47,8 +47,47 @@ def test_failures_are_recorded_with_their_reasons_and_the_others_go_on(run, plac
 
     assert run("failing", "--folds", "0", methods=methods.replace("never_ends,", "")) == 1
     assert place.begun() == 0
-    assert run("failing", "--folds", "0,1", "--retry", "failed", methods="raises,steady") == 1
+    before = {path: path.read_bytes() for path in place.records("failing")}
+    again = ["--folds", "0,1", "--retry", "failed"]
+    assert run("failing", *again, "--dry-run", methods="raises,steady") == 0
+    assert {path: path.read_bytes() for path in place.records("failing")} == before
+    assert run("failing", *again, methods="raises,steady") == 1
     assert place.begun() == 3  # the failed one, and two of the fold that was not there
+    after = {path: path.read_bytes() for path in place.records("failing") if path in before}
+    assert [p.parent.name for p in before if after[p] != before[p]] == ["raises"]
+    assert run("failing", *again[:2], methods="raises,steady") == 1
+    assert place.begun() == 0
+
+
+def test_what_failed_stays_recorded_until_it_has_been_tried_again(run, place, monkeypatch):
+    assert run("again", "--folds", "0", methods="raises") == 1
+    [path] = place.records("again")
+    before = path.read_bytes()
+
+    def interrupt(job):
+        assert path.read_bytes() == before
+        raise stopping.Interrupted(signal.SIGINT)
+
+    with monkeypatch.context() as changed:
+        changed.setattr("benchmark.execute.compute", interrupt)
+        assert run("again", "--folds", "0", "--retry", "failed", methods="raises") == 130
+    assert path.read_bytes() == before
+
+
+def test_what_did_not_apply_is_run_when_it_does(run, place, undisturbed, capsys):
+    """A protocol's list of methods is not part of what decides numbers."""
+    tiny = place.folder / "tiny.yaml"
+    content = tiny.read_text()
+    try:
+        tiny.write_text(content.replace('methods: ["*"]', "methods: [mdico]"))
+        for begun in (3, 0):
+            assert run("applies") == 0
+            assert place.begun() == 0
+            assert f"3 not applicable; {3 - begun} were recorded" in capsys.readouterr().out
+    finally:
+        tiny.write_text(content)
+    assert run("applies") == 0
+    assert comparable(place.folder / "applies") == undisturbed
 
 
 def test_a_run_that_cannot_be_stopped_is_told(monkeypatch, caplog):
@@ -76,6 +115,9 @@ def test_a_damaged_record_is_named_moved_aside_and_run_again(
                 damage
             ]
         )
+    damaged = path.read_bytes()
+    assert run(damage, "--dry-run") == 0
+    assert "would be moved aside" in capsys.readouterr().err and path.read_bytes() == damaged
     assert run(damage) == 0
     assert place.begun() == 1
     assert path.stem in (told := capsys.readouterr().err) and "moved to" in told

@@ -69,13 +69,11 @@ def _in_parallel(waiting: deque[Job], workers: int) -> Generator[Record, None, l
 
 def _alone(job: Job) -> Record:
     """Execute a job in a process of its own, again if that dies."""
-    from benchmark.execute import lost
-    from benchmark.records import find
+    from benchmark.execute import lost, recorded
 
     causes, tries = [], 0
     while tries < TRIES:
-        found = find(job.spec, job.results)
-        if found is not None:
+        if found := recorded(job):
             return found
         with _pool(1) as pool:
             future = _submit(pool, job)

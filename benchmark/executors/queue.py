@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.errors import UserError
+from benchmark.errors import NotWritableError, UserError
 from benchmark.executors import slurm
 
 if TYPE_CHECKING:
@@ -31,7 +31,10 @@ FORGOTTEN = "forgotten by SLURM"
 
 @dataclass(frozen=True)
 class Submitted:
-    """A run, the SLURM job that executes it, and what that job writes to its stderr."""
+    """A run, the SLURM job that executes it, and what that job writes to its stderr.
+
+    log: its path from the results folder.
+    """
 
     run: Job
     number: str
@@ -51,7 +54,7 @@ class Lost:
 
     def __str__(self) -> str:
         each = self.submitted
-        return f"{_job(each.number)} as {self.state}; its log is {each.log}"
+        return f"{_job(each.number)} as {self.state}; its log is {each.log} among the results"
 
 
 def _job(number: str) -> str:
@@ -72,16 +75,16 @@ def survey(results: Path) -> Survey:
 
     Raises `UserError` if SLURM does not answer.
     """
-    from benchmark.records import find
+    from benchmark.execute import recorded
 
     runs = submitted(results)
-    found = {key: find(each.run.spec, results) for key, each in runs.items()}
+    found = {key: recorded(each.run) for key, each in runs.items()}
     open_jobs = {runs[key].number for key, record in found.items() if record is None}
     if not open_jobs:
         return Survey([record for record in found.values() if record], [], [])
     states = ask(open_jobs)
     # Looked for once more: a job that has ended since then has committed its records before.
-    found = {key: find(each.run.spec, results) for key, each in runs.items()}
+    found = {key: recorded(each.run) for key, each in runs.items()}
     result = Survey([record for record in found.values() if record], [], [])
     # A job dies of one run: once that is recorded, the others of that job are never blamed.
     explained = {
@@ -106,23 +109,39 @@ def survey(results: Path) -> Survey:
 def submitted(results: Path) -> dict[str, Submitted]:
     """All runs that were submitted from a results folder by their ids, as of the last time.
 
-    What belongs to another user, or could be written by one, is left aside and named.
+    What belongs to another user, or could be written by one, is left aside and named, and so is
+    what cannot be read.
     """
     found: dict[str, Submitted] = {}
-    for folder in sorted((results.absolute() / "slurm").glob("*")):
-        owner = folder.stat()
-        if owner.st_uid != os.getuid() or owner.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            print(f"{folder}: not yours alone, left aside", file=sys.stderr)
+    for folder in sorted((results / "slurm").glob("*")):
+        try:
+            owner = folder.stat()
+            if owner.st_uid != os.getuid() or owner.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                print(f"{folder}: not yours alone, left aside", file=sys.stderr)
+                continue
+            runs = _runs_of(folder)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            print(f"{folder}: not a whole submission, left aside ({reason})", file=sys.stderr)
             continue
-        jobs = folder / "jobs.json"
-        if not jobs.exists():  # being submitted, or sbatch was never reached
-            continue
-        for pack, number in enumerate(json.loads(jobs.read_text())):
-            log = folder / f"{number}_0_log.err"
-            for run in slurm.from_text((folder / f"{pack}.json").read_text()):
-                found.pop(run.spec.id, None)
-                found[run.spec.id] = Submitted(run, number, log)
+        for each in runs:
+            found.pop(each.run.spec.id, None)
+            found[each.run.spec.id] = each
     return found
+
+
+def _runs_of(folder: Path) -> list[Submitted]:
+    jobs = folder / "jobs.json"
+    if not jobs.exists():  # being submitted, or sbatch was never reached
+        return []
+    numbers = json.loads(jobs.read_bytes())
+    if not isinstance(numbers, list) or not all(isinstance(number, str) for number in numbers):
+        raise ValueError("jobs.json is not a list of numbers of jobs")
+    return [
+        Submitted(run, number, Path("slurm", folder.name, f"{number}_0_log.err"))
+        for pack, number in enumerate(numbers)
+        for run in slurm.from_text((folder / f"{pack}.json").read_text())
+    ]
 
 
 def ask(numbers: Iterable[str]) -> dict[str, str]:
@@ -167,11 +186,18 @@ def _output(*command: str) -> str:
 
 
 def record_guilty(found: Survey) -> Survey:
-    """Record the runs that their job died of as failed."""
+    """Record the runs that their job died of as failed; without their data they stay lost."""
     from benchmark.execute import lost
 
-    recorded = list(found.recorded)
+    result = Survey(list(found.recorded), found.waiting, [])
     for each in found.lost:
-        if each.guilty:
-            recorded.append(lost(each.submitted.run, str(each)))
-    return Survey(recorded, found.waiting, [each for each in found.lost if not each.guilty])
+        try:
+            if each.guilty:
+                result.recorded.append(lost(each.submitted.run, str(each)))
+                continue
+        except NotWritableError:
+            raise
+        except UserError as error:
+            print(f"{each.submitted.run.spec}: not recorded as failed: {error}", file=sys.stderr)
+        result.lost.append(each)
+    return result

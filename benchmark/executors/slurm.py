@@ -118,7 +118,7 @@ def request(options: Sequence[str], runs_per_job: int | None, at_once: int | Non
         elif name in given:
             raise UserError(f"--slurm {name}: given twice")
         else:
-            given[name] = int(value) if re.fullmatch(r"[0-9]{1,9}", value) else value
+            given[name] = int(value) if re.fullmatch(r"0|[1-9][0-9]{0,8}", value) else value
     parameters = {**DEFAULTS, **given}
     for name, unit in (("time", "minutes"), ("signal_delay_s", "seconds")):
         if not isinstance(parameters[name], int) or parameters[name] < 1:
@@ -218,11 +218,12 @@ def as_text(jobs: Sequence[Job]) -> str:
 
 
 def from_text(text: str) -> list[Job]:
-    """What `as_text` was given."""
+    """What `as_text` was given. Raises what Python does for other text."""
     from benchmark.execute import Job
+    from benchmark.records import check_types
     from benchmark.spec import RunSpec
 
-    return [
+    jobs = [
         Job(
             **{
                 **values,
@@ -234,6 +235,9 @@ def from_text(text: str) -> list[Job]:
         )
         for values in json.loads(text)
     ]
+    for job in jobs:
+        check_types(job.spec)
+    return jobs
 
 
 @dataclass(frozen=True)
@@ -284,13 +288,9 @@ class Pack:
         return DelayedSubmission(self)
 
     def _missing(self) -> list[Job]:
-        from benchmark.records import find
+        from benchmark.execute import recorded
 
-        return [
-            job
-            for job in from_text(Path(self.path).read_text())
-            if find(job.spec, job.results) is None
-        ]
+        return [job for job in from_text(Path(self.path).read_text()) if recorded(job) is None]
 
 
 def _line(record: Record) -> str:

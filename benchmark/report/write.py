@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.errors import UserError
 from benchmark.report.across import across
 from benchmark.report.classes import per_class_frame
 from benchmark.report.evidence import over_samples
@@ -137,11 +136,8 @@ class _Files:
 
     def binary(self, name: str, content: bytes) -> None:
         path = self.out / name
-        try:
-            with atomic(path) as file:
-                file.write(content)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+        with atomic(path) as file:
+            file.write(content)
         self.paths.append(path)
 
     def finish(self) -> None:
