@@ -231,10 +231,7 @@ def features_of(trained: Trained, test: Part) -> dict[str, np.ndarray]:
 
 
 def prepare_process(job: Job) -> None:
-    """Make the process reproducible: one thread, deterministic kernels, the user's plug-ins.
-
-    TF32 is on for a run that asks for it and off for all others, whatever torch's defaults are.
-    """
+    """Make the process reproducible: one thread, deterministic kernels, the user's plug-ins."""
     import datasets
     import methods
 
@@ -244,7 +241,7 @@ def prepare_process(job: Job) -> None:
     torch.use_deterministic_algorithms(True, warn_only=job.device != "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # a net for bugs that costs 3 %
     for backend in (torch.backends.cuda.matmul, torch.backends.cudnn):
-        backend.allow_tf32 = job.spec.precision == "tf32"
+        backend.allow_tf32 = False  # but in the steps of runs that ask for it
     datasets.load()
     methods.load(job.plugins)
 

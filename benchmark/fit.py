@@ -10,7 +10,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -171,7 +171,22 @@ def fit(
             step = training.send(terms)
         except StopIteration as end:
             return end.value
-        terms = take(step)
+        with _tf32(spec.precision == "tf32"):
+            terms = take(step)
+
+
+@contextmanager
+def _tf32(wanted: bool) -> Iterator[None]:
+    """TF32 in products and convolutions of what is done inside, and in nothing else: validation
+    and scores are in float32."""
+    backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    for backend in backends:
+        backend.allow_tf32 = wanted
+    try:
+        yield
+    finally:
+        for backend in backends:
+            backend.allow_tf32 = False
 
 
 def take(step: Step) -> Terms:

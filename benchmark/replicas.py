@@ -55,7 +55,7 @@ def fit_together(
     Raises `UnlikeError`, or torch's `OutOfMemoryError`: nothing is known of any of them then.
     """
     device = data[0].train.y.device
-    clock = _SharedClock()
+    clock = _SharedClock(len(specs))
     replicas = [
         _Replica(fitting(spec, modalities, own, obtain, clock), _Noise(device))
         for spec, own in zip(specs, data, strict=True)
@@ -70,8 +70,8 @@ def fit_together(
 class _SharedClock:
     """Seconds of wall time, each shared equally among the replicas that are not done."""
 
-    def __init__(self) -> None:
-        self._seconds, self._read, self._replicas = 0.0, time.perf_counter(), 1
+    def __init__(self, replicas: int) -> None:
+        self._seconds, self._read, self._replicas = 0.0, time.perf_counter(), replicas
 
     def __call__(self) -> float:
         now = time.perf_counter()
@@ -159,9 +159,13 @@ class _Replica:
 def _on_its_own(trained: Trained) -> Trained:
     """The same, sharing no memory with other replicas."""
     for predictor in trained.predictors.values():
-        for tensor in (*predictor.parameters(), *predictor.buffers()):
-            tensor.data = tensor.data.clone()
+        _own_memory(predictor)
     return trained
+
+
+def _own_memory(module: nn.Module) -> None:
+    for tensor in (*module.parameters(), *module.buffers()):
+        tensor.data = tensor.data.clone()
 
 
 class _Steps:
@@ -197,7 +201,7 @@ class _Steps:
         if step.at[0] in self._refused:
             return False
         if self._stack is None or not self._stack.holds(due):
-            self._stack = None
+            self._dissolve()
             try:
                 self._stack = _Stack(due)
             except torch.OutOfMemoryError:
@@ -208,10 +212,15 @@ class _Steps:
 
     def _refuse(self, due: Sequence[_Replica], reason: str) -> None:
         self._refused[due[0].step.at[0]] = reason
-        self._stack = None
+        self._dissolve()
         for replica in due:
             replica.step.log.refused = reason
             replica.step.log.replicas = 1
+
+    def _dissolve(self) -> None:
+        if self._stack is not None:
+            self._stack.dissolve()
+        self._stack = None
 
     def _take_both_ways(self, due: Sequence[_Replica]) -> list[Terms | None]:
         """Steps one by one; what they would have been together decides about those to come."""
@@ -304,6 +313,12 @@ class _Stack:
     def holds(self, replicas: Sequence[_Replica]) -> bool:
         """Whether these are its members, in the stage in which they were stacked."""
         return self._members == [*replicas] and self._number == replicas[0].step.at[0]
+
+    def dissolve(self) -> None:
+        """Give every member that is not done memory of its own: one row would keep all alive."""
+        for member in self._members:
+            if member.result is None:
+                _own_memory(_parts(member.step.method))
 
     def take(self) -> list[Terms]:
         """Take the step of every member."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import benchmark.fit
 from benchmark import records
 from benchmark.execute import Job, prepare_process
 from benchmark.report import write_report
@@ -80,12 +81,27 @@ def test_runs_of_another_precision_stand_in_tables_of_their_own(run, place, tmp_
     assert [", trained in bfloat16" in heading for heading in headings] == [False, True]
 
 
-def test_tf32_is_off_unless_it_is_asked_for(monkeypatch):
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16", "float32"])
+def test_tf32_is_on_in_the_steps_that_ask_for_it_and_nowhere_else(monkeypatch, precision):
     backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    spec = run_spec("single", dataset())
-    for precision in ("tf32", "bfloat16", "float32"):
-        prepare_process(Job(replace(spec, precision=precision), Path(), Path()))
-        assert [b.allow_tf32 for b in backends] == [precision == "tf32"] * 2
+    seen = {"take": set(), "outputs": set()}
+
+    def watched(name, function):
+        def call(*given):
+            seen[name].update(backend.allow_tf32 for backend in backends)
+            return function(*given)
+
+        monkeypatch.setattr(benchmark.fit, name, call)
+
+    for name in seen:
+        watched(name, getattr(benchmark.fit, name))
+    data = dataset()
+    spec = replace(run_spec("single", data), precision=precision)
+    torch.backends.cudnn.allow_tf32 = True  # torch's default
+    prepare_process(Job(spec, Path(), Path()))
+    train(spec, data)
+    assert seen == {"take": {precision == "tf32"}, "outputs": {False}}
+    assert not any(backend.allow_tf32 for backend in backends)
 
 
 def test_a_compiler_that_is_not_there_is_told_before_anything_runs(run, monkeypatch, capsys):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmark import execute, records
+from benchmark import execute, records, replicas
 from benchmark.data import FoldData, StandardisedModality, fold_data
 from benchmark.fit import TrainingError, fit
 from benchmark.problem import TaskSpec
@@ -105,6 +105,24 @@ def test_each_replica_stops_by_itself(double):
     alone, together = both_ways(specs, data, ready)
     assert len({own.stages[0].epochs for own in alone}) > 1
     assert [history(own) for own in alone] == [history(own) for own in together]
+
+
+def test_who_goes_on_to_the_next_stage_alone_keeps_no_memory_of_others(monkeypatch):
+    which = [(fold, seed) for fold in (0, 1) for seed in (0, 1)]
+    specs, data, ready = problem("shaspec", which=which, epochs=12, patience=1, learning_rate=0.03)
+    take, kept = replicas._Steps.take, []
+
+    def watched(steps, live):
+        take(steps, live)
+        stacked = steps._stack._members if steps._stack else []
+        for replica in live:
+            if replica.result is None and replica not in stacked:
+                parameter = next(replica.step.method.parameters())
+                kept.append(parameter.untyped_storage().nbytes() / parameter.nbytes)
+
+    monkeypatch.setattr(replicas._Steps, "take", watched)
+    fit_together(specs, data.modalities, ready, without_cache)
+    assert set(kept) == {1}
 
 
 def test_in_single_precision_the_losses_are_the_same_to_1e_5():

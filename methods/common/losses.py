@@ -32,8 +32,9 @@ def modality_loss(
 
     z: features (B, d) of each modality. numbers: which modalities they are, 0, 1, ... by default.
     """
-    m = torch.tensor(numbers or range(len(z)), device=z[0].device).repeat_interleave(len(z[0]))
-    return F.cross_entropy(head(torch.cat([*z])), m)
+    device = z[0].device
+    m = torch.tensor(numbers, device=device) if numbers else torch.arange(len(z), device=device)
+    return F.cross_entropy(head(torch.cat([*z])), m.repeat_interleave(len(z[0])))
 
 
 class _ReverseGradient(torch.autograd.Function):

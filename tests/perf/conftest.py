@@ -58,6 +58,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     machine = (
         f"{platform.machine()} {capability}, {os.cpu_count()} cores, torch {torch.__version__}"
     )
+    if torch.cuda.is_available():
+        machine += f", {torch.cuda.get_device_name()}"
     terminalreporter.write_line("")
     terminalreporter.write_line(
         tabulate([(*row, machine) for row in rows], ["figure", "target", "measured", "machine"])

@@ -26,9 +26,16 @@ SHAPES = {
 """Series as the adapters deliver them, the task, and the samples and epochs that make a second."""
 
 
-def problem(shapes: str, method: str, device: str = "cpu") -> tuple[RunSpec, EODataset, FoldData]:
+def problem(
+    shapes: str,
+    method: str,
+    device: str = "cpu",
+    samples: int | None = None,
+    epochs: int | None = None,
+) -> tuple[RunSpec, EODataset, FoldData]:
     """A few epochs of a method under the protocol `standard`, on random numbers of given shapes."""
-    series, task, samples, epochs = SHAPES[shapes]
+    series, task, usual_samples, usual_epochs = SHAPES[shapes]
+    samples, epochs = samples or usual_samples, epochs or usual_epochs
     if method == "single":
         series = {"S2": series["S2"]}
     specs = {
