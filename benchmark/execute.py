@@ -26,6 +26,7 @@ from benchmark.artefacts import ArtefactStore
 from benchmark.data import FoldData, Part, Values, fold_data, shared_values
 from benchmark.errors import NotWritableError, UserError
 from benchmark.fit import Trained, TrainingError, fit, outputs
+from benchmark.flops import FlopCounter
 from benchmark.memory import keep_large_blocks
 from benchmark.records import Record, find, write
 from benchmark.replicas import fit_together
@@ -238,7 +239,10 @@ def prepare_process(job: Job) -> None:
     torch.set_num_threads(1)
     keep_large_blocks()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=job.device != "cpu")
+    # The same as `use_deterministic_algorithms`, which imports torch's compiler to tell it, too.
+    torch.set_deterministic_debug_mode("error" if job.device == "cpu" else "warn")
+    if job.spec.compiled:
+        torch.use_deterministic_algorithms(True, warn_only=job.device != "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # a net for bugs that costs 3 %
     for backend in (torch.backends.cuda.matmul, torch.backends.cudnn):
         backend.allow_tf32 = False  # but in the steps of runs that ask for it
@@ -333,12 +337,10 @@ def _training_flops(trained: Trained) -> int | None:
 
 def _flops(predictor: nn.Module, m: str, test: Part) -> int:
     """Floating-point operations of one prediction, by torch's counter."""
-    from torch.utils.flop_counter import FlopCounterMode
-
     x = test.batch(torch.zeros(1, dtype=torch.long, device=test.y.device)).x
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), FlopCounter() as counter:
         predictor(x if m == ALL else x[m])
-    return counter.get_total_flops()
+    return counter.total
 
 
 def environment(device: str) -> dict[str, Any]:

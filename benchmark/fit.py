@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.data import FoldData, Part
+from benchmark.flops import FlopCounter
 from benchmark.optimiser import Adam
 from benchmark.problem import ModalitySpec, TaskSpec
 from benchmark.seeds import stream
@@ -192,12 +192,12 @@ def _tf32(wanted: bool) -> Iterator[None]:
 def take(step: Step) -> Terms:
     """Take one step of optimisation; the first of a stage is counted in its log."""
     first = step.log.flops is None
-    with FlopCounterMode(display=False) if first else nullcontext() as counter:
+    with FlopCounter() if first else nullcontext() as counter:
         terms = step.stage.losses(step.batch)
         step.optimiser.zero_grad()
         sum(terms.values()).backward()
     if first:
-        step.log.flops = counter.get_total_flops()  # of one step, until all are known
+        step.log.flops = counter.total  # of one step, until all are known
     step.optimiser.step()
     return {name: term.detach() for name, term in terms.items()}
 

@@ -26,8 +26,8 @@ PAUSE = "EO_TEST_PAUSE"
 """Seconds that a step of the first epoch takes at least."""
 
 
-HEAVY = ("torchgeo", "timm", "seaborn", "matplotlib")
-"""What takes seconds to import, and only reports, or data of other kinds, need."""
+HEAVY = ("torchgeo", "timm", "seaborn", "matplotlib", "torch._dynamo")
+"""What takes seconds to import, and only reports, other data, or --compile need."""
 
 
 class Net(nn.Module):

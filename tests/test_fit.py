@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.artefacts import ArtefactStore
 from benchmark.data import fold_data
@@ -216,18 +217,33 @@ def test_training_flops_are_those_of_all_steps():
     assert train(twice, data).stages[0].flops == 2 * stage.flops
 
 
+@pytest.mark.parametrize("method", ["mdico", "com_cross", "com_memory", "shaspec", "crd"])
+def test_operations_are_those_that_torch_counts(method, monkeypatch):
+    class TorchCounter(FlopCounterMode):
+        total = property(FlopCounterMode.get_total_flops)
+
+        def __init__(self) -> None:
+            super().__init__(display=False)
+
+    data = dataset()
+    ours = train(run_spec(method, data), data).stages
+    monkeypatch.setattr("benchmark.fit.FlopCounter", TorchCounter)
+    theirs = train(run_spec(method, data), data).stages
+    assert [stage.flops for stage in ours] == [stage.flops for stage in theirs]
+    assert all(stage.flops > 0 for stage in ours)
+
+
 @pytest.mark.parametrize("method", ["mdico", "mmanet", "isensd"])
 def test_counting_changes_no_number(method, monkeypatch):
     class NotCounting(nullcontext):
-        def __init__(self, display: bool) -> None:
-            super().__init__(self)
+        total = 0
 
-        def get_total_flops(self) -> int:
-            return 0
+        def __init__(self) -> None:
+            super().__init__(self)
 
     data = dataset()
     counted = train(run_spec(method, data), data)
-    monkeypatch.setattr("benchmark.fit.FlopCounterMode", NotCounting)
+    monkeypatch.setattr("benchmark.fit.FlopCounter", NotCounting)
     assert same(states(counted), states(train(run_spec(method, data), data)))
 
 

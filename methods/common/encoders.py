@@ -212,7 +212,8 @@ def _repository(model: str) -> str | None:
 
     if model not in (known := {*timm.list_models(), *timm.list_pretrained()}):
         raise unknown("timm model", model, known)
-    return timm.get_pretrained_cfg(model).hf_hub_id or None
+    published = timm.get_pretrained_cfg(model)
+    return (published and published.hf_hub_id) or None
 
 
 def _cached_weights(repository: str | None) -> str | None:
