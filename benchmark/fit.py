@@ -277,7 +277,7 @@ def _train_stage(
     )
     torch.manual_seed(stream(spec.stream, spec.seed, spec.fold, "noise", number))
     watch = _watch(spec, method, stage, data.val)  # in full precision, whatever trains
-    stage = replace(stage, losses=_computed(spec, stage.losses, data.train.y.device))
+    stage = replace(stage, losses=_computed(spec, stage.losses, log, data.train.y.device))
     method.eval()
     with torch.no_grad():
         if stage.on_start:
@@ -307,12 +307,17 @@ def _train_stage(
 
 
 def _computed(
-    spec: RunSpec, losses: Callable[[Any], dict[str, Tensor]], device: torch.device
+    spec: RunSpec, losses: Callable[[Any], dict[str, Tensor]], log: StageLog, device: torch.device
 ) -> Callable[[Any], dict[str, Tensor]]:
     """The loss terms with the arithmetic that a spec asks for; they are float32 again."""
     if spec.compiled:
         torch.compiler.reset()  # what other runs have compiled counts towards torch's limit
-        losses = torch.compile(losses)
+        eager, compiled = losses, torch.compile(losses)
+
+        def losses(batch: Any) -> dict[str, Tensor]:
+            first = log.flops is None  # it is counted, and nothing can be compiled meanwhile
+            return (eager if first else compiled)(batch)
+
     if spec.precision != "bfloat16":
         return losses
 

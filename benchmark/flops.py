@@ -12,8 +12,9 @@ from torch.utils.flop_counter import flop_registry
 class FlopCounter(TorchDispatchMode):
     """Counts the floating-point operations of what is done inside: `total`.
 
-    It counts what torch's `FlopCounterMode` does, as one sum. That one also keeps books on modules,
-    and imports torch's compiler to be let alone by it, which takes a second of every process.
+    It counts what torch's `FlopCounterMode` does, as one sum, but for higher-order operators
+    (`torch.cond`), which are not supported. That one also keeps books on modules, and imports
+    torch's compiler to be let alone by it, which takes a second of every process.
     """
 
     def __init__(self) -> None:

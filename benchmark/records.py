@@ -40,7 +40,7 @@ from typing import (
 from benchmark.errors import UserError
 from benchmark.spec import RunSpec
 from benchmark.stopping import finishing
-from benchmark.writers import atomic, claim, part_of, write_new
+from benchmark.writers import atomic, claim, part_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -175,10 +175,13 @@ def write(
             if attempt:  # not in step with whoever else writes it
                 time.sleep(random.SystemRandom().uniform(0, 0.01 * 2**attempt))
             if not beside:
-                if os.path.lexists(path):
-                    _take_away_unless_done(path)
-                if write_new(path, text):
+                own = path.with_name(part_of(path.name))
+                with atomic(own) as file:
+                    file.write(text)
+                _take_away_unless_done(path, results)
+                if claim(own, path):
                     return record
+                own.unlink(missing_ok=True)
                 continue
             for place, content in beside.items():
                 with atomic(place) as file:
@@ -189,15 +192,26 @@ def write(
         raise UserError(f"{path}: other processes keep writing it; stop all but one, run again")
 
 
-def _take_away_unless_done(path: Path) -> None:
+def _take_away_unless_done(path: Path, results: Path) -> None:
     """Make room for another record; one that is done by now, of another process, stays."""
     aside = path.with_name(part_of(path.name))
-    with suppress(FileNotFoundError):  # another process was quicker
+    with suppress(FileNotFoundError):  # there is none, or another process was quicker
+        if _is_done(path, results):
+            return
         path.rename(aside)
-        with suppress(UserError):
-            if read(aside).status == "done":
-                claim(aside, path)
+        if _is_done(aside, results) and not claim(aside, path) and not _is_done(path, results):
+            aside.replace(path)
         aside.unlink(missing_ok=True)
+
+
+def _is_done(path: Path, results: Path) -> bool:
+    """Whether a whole record of a run that is done is there, with its predictions."""
+    with suppress(UserError):
+        record = read(path)
+        if record.status == "done":
+            read_predictions(record, results)
+            return True
+    return False
 
 
 def _encode(document: Any) -> bytes:

@@ -166,6 +166,7 @@ def _on_its_own(trained: Trained) -> Trained:
 def _own_memory(module: nn.Module) -> None:
     for tensor in (*module.parameters(), *module.buffers()):
         tensor.data = tensor.data.clone()
+        tensor.grad = None  # of the last step: a row as well
 
 
 class _Steps:

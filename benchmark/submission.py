@@ -85,7 +85,7 @@ def collect(options: argparse.Namespace) -> int:
         if record.status == "failed":
             print(f"failed: {record.spec}: {record.reason} (run again with --retry failed)")
     for told, n in Counter(str(each) for each in found.lost).items():
-        print(f"lost: {_n(n, 'run')} without a record: {told}")
+        print(f"lost: {_n(n, 'run')} without a new record: {told}")
     if found.lost:
         print("`run --executor slurm`, as it was given, submits again what is lost")
     if records.files(options.results):

@@ -61,17 +61,8 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
             part.unlink(missing_ok=True)
 
 
-def write_new(path: Path, content: bytes) -> bool:
-    """Write a file, as `atomic` does, unless its name is taken: whether it was free."""
-    own = path.with_name(part_of(path.name))
-    with atomic(own) as file:
-        file.write(content)
-    return claim(own, path)
-
-
 def claim(own: Path, path: Path) -> bool:
-    """Call the file ``own`` ``path`` unless that name is taken, and drop it then: whether it was
-    free.
+    """Call the file ``own`` ``path`` unless that name is taken: whether it was free.
 
     Where a file system has no hard links, a file that gets the name at the same moment is replaced.
     """
@@ -84,19 +75,22 @@ def claim(own: Path, path: Path) -> bool:
             own.rename(path)
         except OSError:
             raise not_writable(path.parent, error) from error
-    finally:
-        own.unlink(missing_ok=True)
+    own.unlink(missing_ok=True)
     sync(path.parent)
     return True
 
 
 def sync(path: Path) -> None:
     """Have a file or the names in a folder on disk, so that a power cut takes nothing of them."""
-    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        if not path.is_dir():  # some file systems have no such thing for folders
+            raise
 
 
 def sweep(folder: Path, pattern: str = "**/.*.part") -> None:

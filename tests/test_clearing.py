@@ -17,6 +17,7 @@ OF_THE_CACHE = (
     f"prepared/lfmc-{ID}",
     f"prepared/lfmc-{ID}.damaged-01234567",
     f"prepared/.lfmc-{ID}.part",
+    f"prepared/.lfmc-{ID}.part.{ID * 2}",
     f"prepared/..lfmc-{ID}.part.{PART}",
     f"prepared/cropharvest_binary-{ID}",
     f"prepared/.cropharvest_binary-{ID}.{PART}",
@@ -49,7 +50,7 @@ def test_the_cache_is_removed_and_nothing_else(cache, capsys):
     assert before - left(cache) == set(OF_THE_CACHE)
     assert all((cache / name / "deep" / "file").read_bytes() == b"1234567" for name in NOT_OF_IT)
     out = capsys.readouterr().out
-    assert out.count("removed ") == 8 and "8 folders with 56 bytes were removed" in out
+    assert out.count("removed ") == 9 and "9 folders with 63 bytes were removed" in out
     assert main(["data", "clear", "--cache", str(cache)]) == 0
     assert "0 folders with 0 bytes" in capsys.readouterr().out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -155,12 +156,26 @@ def test_a_connection_that_breaks_is_taken_up_where_it_stopped(ranges, server, t
 
 
 def test_what_a_killed_process_received_is_taken_up(server, tmp_path):
-    for _ in range(2):  # processes, of which one is enough
+    (tmp_path / "data.bin.part").write_bytes(CONTENT[:10])
+    for size in (20, 70_000, 30):  # of which one is enough
         dead = part_of("data.bin").replace(f"-{os.getpid()}-", "-4194305-")
-        (tmp_path / dead).write_bytes(CONTENT[:70_000])
+        (tmp_path / dead).write_bytes(CONTENT[:size])
     fetch(offered(server), tmp_path)
     assert server.asked == [("data.bin", "bytes=70000-")]
     assert sorted(os.listdir(tmp_path)) == [".sha256.json", "data.bin"]
+
+
+def test_a_disk_that_is_full_at_the_end_costs_no_byte(server, tmp_path, monkeypatch):
+    def fsync(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", fsync)
+        with pytest.raises(UserError, match="No space left on device"):
+            fetch(offered(server), tmp_path)
+    assert (tmp_path / "data.bin.part").read_bytes() == CONTENT
+    fetch(offered(server), tmp_path)
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("there", [CONTENT, CONTENT + b"more"])

@@ -170,6 +170,17 @@ def test_odd_values_are_reported_or_excluded(tmp_path_factory, document):
         shutil.rmtree(folder)
 
 
+@pytest.mark.parametrize("outputs", [None, 10**15, 0, "4"])
+def test_a_task_without_a_number_of_outputs_is_excluded(tmp_path, outputs):
+    document = json.loads(json.dumps(DOCUMENT))
+    document["data"]["task"].update(outputs=outputs, class_names=[])
+    if outputs is None:
+        del document["data"]["task"]["outputs"]
+    put(document, tmp_path)
+    report = write_report(tmp_path, tmp_path / "out", figures=False)
+    assert [e.status in ("invalid", "unreadable") for e in report.results.exclusions] == [True]
+
+
 def test_a_record_cannot_lead_out_of_its_folder(tmp_path):
     """Names that are paths, in a record whose id fits them."""
     outside = tmp_path / "outside"
@@ -211,6 +222,45 @@ def test_a_failure_never_takes_the_place_of_a_record_that_is_done(written, tmp_p
     assert records.write(failed, None, tmp_path) == written
     assert records.load(SPEC, tmp_path) == written
     assert len(list(written.path(tmp_path).parent.iterdir())) == 2
+
+
+def test_a_done_record_that_was_moved_for_a_moment_comes_back(written, tmp_path, monkeypatch):
+    """When it was committed at the last moment, and a third process fails in between."""
+    is_done, calls = records._is_done, []
+
+    def late(path, results):
+        calls.append(path)
+        if len(calls) == 2:
+            shutil.copy(failure, written.path(tmp_path))
+        return len(calls) > 1 and is_done(path, results)
+
+    third = Record(SPEC.id, SPEC, "failed", reason="of the third")
+    failure = records.write(third, None, tmp_path / "third").path(tmp_path / "third")
+    monkeypatch.setattr(records, "find", lambda *given: None if not calls else written)
+    monkeypatch.setattr(records, "_is_done", late)
+    failed = Record(SPEC.id, SPEC, "failed", reason="two and two are five")
+    assert records.write(failed, None, tmp_path) == written
+    assert records.load(SPEC, tmp_path) == written
+    assert len(list(written.path(tmp_path).parent.iterdir())) == 2
+
+
+def test_a_failure_replaces_a_done_record_that_lost_its_predictions(written, tmp_path):
+    written.path(tmp_path).with_suffix(".npz").unlink()
+    failed = Record(SPEC.id, SPEC, "failed", reason="two and two are five")
+    assert records.write(failed, None, tmp_path) == failed == records.load(SPEC, tmp_path)
+
+
+def test_a_full_disk_keeps_the_record_that_was_to_be_replaced(tmp_path, monkeypatch):
+    first = records.write(Record(SPEC.id, SPEC, "failed", reason="first"), None, tmp_path)
+
+    def fsync(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(UserError, match="cannot be written to .No space left"):
+        records.write(replace(first, reason="second"), None, tmp_path)
+    assert records.load(SPEC, tmp_path) == first
+    assert len(list(first.path(tmp_path).parent.iterdir())) == 1
 
 
 def test_a_failure_gives_way_to_any_other_record(tmp_path):

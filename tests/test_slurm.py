@@ -211,7 +211,7 @@ def test_collect_tells_queued_from_lost_and_records_what_a_job_died_of(
     log = "its log is slurm/1/7_0_0_log.err among the results"
     assert "6 runs: 0 done, 1 failed, 3 queued or running, 2 lost" in said
     assert "PENDING (Priority): 3 runs in 1 job\n" in said
-    assert f"lost: 2 runs without a record: SLURM job 7_0 ended as OUT_OF_MEMORY; {log}" in said
+    assert f"lost: 2 runs without a new record: SLURM job 7_0 ended as OUT_OF_MEMORY; {log}" in said
     [record], _ = records.read_all(submission)
     assert record.status == "failed" and record.reason.endswith(log)
     commands("squeue", "echo '7_0|OUT_OF_MEMORY|OutOfMemory'; echo '7_1|RUNNING|None'")

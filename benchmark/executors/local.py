@@ -123,7 +123,7 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     )
     try:
         yield pool
-        pool.shutdown(kill_workers=True)  # they are idle, and take a second to end by themselves
+        pool.shutdown()
     except BaseException:
         own = list(pool._processes.values())  # loky has no public list of them
         for process in own:

@@ -203,6 +203,9 @@ class Group:
         return _tidy(self)
 
 
+MOST_OUTPUTS = 10_000
+"""No task has more; each may become a row of a table."""
+
 DEFAULT_ENTRY = {"family": "other", "role": "method", "defaults_from": "", "reference": ""}
 
 
@@ -335,6 +338,7 @@ def _defect(record: Record) -> str | None:
         task = record.data["task"]
         texts += [*(task.get("class_names") or ()), task.get("unit", "")]
         numbers = [spec.fold, spec.seed, record.data["train"], record.data["test"]]
+        numbers += [task["outputs"]]
         known = (record.data.get(name) for name in ("val", "samples", "groups"))
         numbers += [number for number in known if number is not None]
         if not all(isinstance(text, str) for text in texts):
@@ -343,6 +347,8 @@ def _defect(record: Record) -> str | None:
             return "a number that is not whole"
         if min(record.data["train"], record.data["test"]) < 1:
             return "an empty training or test part"
+        if not 1 <= task["outputs"] <= MOST_OUTPUTS:
+            return f"a task of {task['outputs']} outputs"
         options = spec.encoders["options"].values()
         if not {"dim", "layer_norm"} <= spec.encoders.keys() or not all(map(_is_mapping, options)):
             return "encoders of unknown form"

@@ -12,14 +12,15 @@ from benchmark.writers import part_of
 from datasets.common.contract import Adapter
 
 HEX = "[0-9a-f]"
-SUFFIX = rf"(\.part|\.damaged-{HEX}{{8}})?(\.\S+-\d+-{HEX}{{8}}\.part)*"
+SUFFIX = rf"(\.part|\.damaged-{HEX}{{8}})?(\.{HEX}{{32}})?(\.\S+-\d+-{HEX}{{8}}\.part)*"
 NAMES = {
     "prepared": re.compile(rf"\.*(?P<of>[\w-]+)-{HEX}{{16}}{SUFFIX}"),
     "generated": re.compile(rf"\.*(?P<of>[\w-]+)-\d+-v\d+{SUFFIX}"),
 }
 """What the folders of a cache are called (see `datasets.common.prepared`), and of which dataset.
 
-They are parts (`benchmark.writers.part_of`) while they are made or removed.
+They are parts (`benchmark.writers.part_of`) while they are made or removed; earlier versions
+put 32 digits behind their names.
 """
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from benchmark.errors import UserError, not_writable
+from benchmark.errors import NotWritableError, UserError, not_writable
 from benchmark.writers import atomic, is_abandoned, part_of
 from datasets.common.archives import unpack
 from datasets.common.contract import Download
@@ -77,6 +77,9 @@ def _download(download: Download, mirror: str | None, whole: Path) -> None:
         raise
     try:
         _compare(download, part, whole.with_name(FIRST))
+    except NotWritableError:
+        part.replace(left)
+        raise
     except UserError as error:
         part.unlink()
         raise UserError(f"{error}; it was removed") from error
@@ -84,17 +87,24 @@ def _download(download: Download, mirror: str | None, whole: Path) -> None:
 
 
 def _take_up(left: Path, part: Path) -> None:
-    """Make ``part`` of what was ``left``, or of what a killed process was writing, if anything.
+    """Make ``part`` of what was ``left``, or of what a killed process was writing: of the largest.
 
-    What else such processes have left is removed.
+    The others are removed.
     """
-    others = left.parent.glob(f".{left.stem}.*.part")
-    for found in (left, *(other for other in others if is_abandoned(other.name))):
+    parts = left.parent.glob(f".{left.stem}.*.part")
+    there = [each for each in (left, *parts) if each == left or is_abandoned(each.name)]
+    for found in sorted(there, key=_size, reverse=True):
         with suppress(FileNotFoundError):  # another process was quicker
             if part.exists():
                 found.unlink()
             else:
                 found.rename(part)
+
+
+def _size(file: Path) -> int:
+    with suppress(FileNotFoundError):  # there is none, or another process was quicker
+        return file.stat().st_size
+    return 0
 
 
 def check_address(url: str, coming_from: str | None = None) -> None:
