@@ -12,6 +12,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,28 @@ NOTES = "pieces"
 
 ANOTHER = "choose another --cache"
 """What to do where nothing can be written."""
+
+
+@contextmanager
+def appearing(folder: Path) -> Iterator[Path]:
+    """A folder to fill that takes the name ``folder`` when it is complete.
+
+    If another process was quicker, its folder stays and ours is dropped. Raises
+    `NotWritableError`, naming the folder above.
+    """
+    part = folder.with_name(part_of(folder.name))
+    try:
+        part.mkdir(parents=True)
+        yield part
+        try:
+            part.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    except OSError as error:
+        raise not_writable(folder.parent, error, ANOTHER) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def replace_with(path: Path, text: str, notes: Path) -> None:
@@ -95,14 +118,10 @@ def _is_sound(filling: Filling) -> bool:
 
 
 def _create(filling: Filling, catalogue: Catalogue) -> None:
-    """The folder with arrays of full size that are empty yet, and those that are known already.
-
-    It gets its name when it is complete; if another process was quicker, its folder is used.
-    """
-    folder, n = filling.folder, len(catalogue)
-    part = folder.with_name(part_of(folder.name))
-    try:
-        (part / NOTES).mkdir(parents=True)
+    """The folder with arrays of full size that are empty yet, and those that are known already."""
+    n = len(catalogue)
+    with appearing(filling.folder) as part:
+        (part / NOTES).mkdir()
         _check_space(filling, part)
         for m, spec in filling.specs.items():
             np.lib.format.open_memmap(
@@ -112,15 +131,6 @@ def _create(filling: Filling, catalogue: Catalogue) -> None:
             array = getattr(catalogue, name)
             if array is not None:
                 np.save(part / f"{name}.npy", array, allow_pickle=False)
-        try:
-            part.rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
-    except OSError as error:
-        raise not_writable(folder.parent, error, ANOTHER) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _check_space(filling: Filling, folder: Path) -> None:

@@ -17,8 +17,8 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmark.errors import UnfinishedError, UserError, not_writable
 from benchmark.problem import ModalitySpec, TaskSpec
-from benchmark.writers import part_of, sync
+from benchmark.writers import sync
 from datasets.common.contract import (
     Adapter,
     Catalogue,
@@ -35,7 +35,7 @@ from datasets.common.contract import (
     Source,
     View,
 )
-from datasets.common.filling import ANOTHER, NOTES, fill, replace_with
+from datasets.common.filling import ANOTHER, NOTES, appearing, fill, replace_with
 from datasets.common.packed import Packed
 
 log = logging.getLogger(__name__)
@@ -83,30 +83,9 @@ def _generated(adapter: Adapter, cache: Path) -> Path:
     key = f"{adapter.folder}-{adapter.generated_samples}-v{adapter.generator_version}"
     folder = cache / "generated" / key
     if not folder.is_dir():
-        with _appearing(folder) as part:
+        with appearing(folder) as part:
             adapter.generate(part, seed=0, samples=adapter.generated_samples)
     return folder
-
-
-@contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
-    """A folder to fill that takes the name ``folder`` when it is complete.
-
-    If another process was quicker, its folder stays and ours is dropped.
-    """
-    part = folder.with_name(part_of(folder.name))
-    try:
-        part.mkdir(parents=True)
-        yield part
-        try:
-            part.rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
-    except OSError as error:
-        raise not_writable(folder.parent, error, ANOTHER) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def prepare(
