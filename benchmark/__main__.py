@@ -8,7 +8,7 @@ import sys
 
 def main() -> int:
     """Run the command line; returns the exit code."""
-    from benchmark.cli import main as cli
+    from benchmark.commands.main import main as cli
 
     for stream in (sys.stdout, sys.stderr):  # a name may have what they cannot show
         stream.reconfigure(errors="backslashreplace")

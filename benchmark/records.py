@@ -103,7 +103,7 @@ class Record:
     """All that is known of one run.
 
     reason: why a run failed or does not apply. metrics: deployment → metric → value. stages: of
-    this run and of the artefacts it used, as `benchmark.fit.StageLog` tells. environment:
+    this run and of the artefacts it used, as `benchmark.training.fit.StageLog` tells. environment:
     versions, git revision, device: where it ran, never part of the id.
     predictions_sha256, features_sha256: digests of the ``.npz`` and the ``.features.npz`` beside
     the record.

@@ -15,6 +15,9 @@ HARNESS_VERSION = 2
 FULL = "float32"
 """The precision of training by default: no operand is ever rounded to fewer bits."""
 
+PRECISIONS = {"fp32": FULL, "tf32": "tf32", "bf16": "bfloat16"}
+"""Values of --precision, and what a run's spec calls them."""
+
 
 @dataclass(frozen=True)
 class RunSpec:

@@ -77,10 +77,10 @@ def place(tmp_path_factory):
 def run(place, monkeypatch):
     """`run` in this process, without its report, on results folders below the workplace."""
     import methods
-    from benchmark import cli
+    from benchmark.commands import main as cli
 
     before = set(methods.load())
-    monkeypatch.setattr("benchmark.run.report", lambda options: 0)
+    monkeypatch.setattr("benchmark.commands.run.report_all", lambda options: 0)
     monkeypatch.setenv("EO_TEST_LOG", str(place.log))
 
     def call(results: str, *more: str, methods: str = "steady", executor: str = "serial") -> int:

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import protocol as protocols
 from benchmark import records
 from benchmark.metrics import score
+from benchmark.planning import protocol as protocols
 from benchmark.problem import TaskKind, TaskSpec
 from benchmark.records import Record
 from benchmark.spec import RunSpec

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 
 import methods
-from benchmark import protocol
-from benchmark.data import fold_data
-from benchmark.fit import Trained, fit, resolve_artefacts
+from benchmark.planning import protocol
+from benchmark.planning.plan import resolve_artefacts
+from benchmark.planning.split import folds
 from benchmark.problem import ModalitySpec, TaskKind, TaskSpec
 from benchmark.spec import RunSpec
-from benchmark.split import folds
+from benchmark.training.data import fold_data
+from benchmark.training.fit import Trained, fit
 from datasets.common.contract import EODataset
 from methods.common.contract import Batch
 from methods.common.encoders import Encoders

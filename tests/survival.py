@@ -23,7 +23,7 @@ class Workplace:
     """A folder with a small LFMC table (generated, in the place of real data) and a protocol."""
 
     def __init__(self, folder: Path) -> None:
-        from benchmark import protocol
+        from benchmark.planning import protocol
         from datasets.lfmc import STRUCTURE, generate_table
 
         self.folder = folder

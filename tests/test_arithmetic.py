@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-import benchmark.fit
+import benchmark.training.fit
 from benchmark import records
-from benchmark.execute import Job, prepare_process
+from benchmark.planning.jobs import Job
 from benchmark.report import write_report
+from benchmark.training.execute import prepare_process
 from tests.problems import dataset, run_spec, train
 
 compiler = pytest.mark.skipif(
@@ -91,10 +92,10 @@ def test_tf32_is_on_in_the_steps_that_ask_for_it_and_nowhere_else(monkeypatch, p
             seen[name].update(backend.allow_tf32 for backend in backends)
             return function(*given)
 
-        monkeypatch.setattr(benchmark.fit, name, call)
+        monkeypatch.setattr(benchmark.training.fit, name, call)
 
     for name in seen:
-        watched(name, getattr(benchmark.fit, name))
+        watched(name, getattr(benchmark.training.fit, name))
     data = dataset()
     spec = replace(run_spec("single", data), precision=precision)
     torch.backends.cudnn.allow_tf32 = True  # torch's default

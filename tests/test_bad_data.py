@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.cli import main
+from benchmark.commands.main import main
 from benchmark.errors import UserError
 from tests.layouts import copied, crop_label, crop_tree, generated, opened
 from tests.odd import ANYTHING, mutated

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.cli import main
+from benchmark.commands.main import main
 from benchmark.writers import part_of
 from datasets.common.clearing import clear
 

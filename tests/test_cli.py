@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark import cli
+from benchmark.commands import main as cli
 
 ROOT = Path(__file__).parents[1]
 
@@ -86,7 +86,7 @@ def test_another_package_named_datasets_is_told_apart(tmp_path):
     other.mkdir()
     (other / "__init__.py").write_text("def load_dataset(): ...\n")
     code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\n"
-    code += "from benchmark.cli import main; sys.exit(main(['list', 'datasets']))"
+    code += "from benchmark.commands.main import main; sys.exit(main(['list', 'datasets']))"
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True

@@ -14,13 +14,13 @@ from joblib.externals.loky import ProcessPoolExecutor
 from torch import nn
 
 import methods
-from benchmark import cli
+from benchmark.commands import main as cli
 from benchmark.conformance import leaks
 from benchmark.conformance.checks import CHECKS, COLUMNS, HYPERPARAMETERS, RUNS, applicable, check
 from benchmark.conformance.hyperparameters import variants
 from benchmark.conformance.problem import COMBINATIONS, MIXTURES, TASKS, Combination
-from benchmark.data import fold_data
-from benchmark.split import folds
+from benchmark.planning.split import folds
+from benchmark.training.data import fold_data
 from methods.common.contract import Artefact, FitStage, Method, Stage
 from methods.common.nets import UnimodalNet
 from methods.common.registry import REGISTRY, Entry

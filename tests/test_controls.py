@@ -10,9 +10,9 @@ import pytest
 import torch
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
-from benchmark.data import fold_data
 from benchmark.errors import UserError
-from benchmark.split import folds
+from benchmark.planning.split import folds
+from benchmark.training.data import fold_data
 from methods.common.encoders import Encoders
 from methods.common.registry import REGISTRY
 from methods.forest import Flatten, Forest

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import data as data_module
-from benchmark.data import channel_statistics, fold_data
-from benchmark.split import folds
+from benchmark.planning.split import folds
+from benchmark.training import data as data_module
+from benchmark.training.data import channel_statistics, fold_data
 from datasets.common.packed import Packed, pack
 from tests.problems import dataset, protocol_values
 

@@ -381,7 +381,7 @@ def test_an_unknown_model_or_tag_is_named(name):
 
 
 def test_the_options_of_every_shipped_protocol_build_its_encoders(monkeypatch):
-    from benchmark import protocol
+    from benchmark.planning import protocol
 
     monkeypatch.setattr(encoders_module, "_cached_weights", lambda _: None)
     for name in protocol.names():

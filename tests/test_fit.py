@@ -11,12 +11,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.artefacts import ArtefactStore
-from benchmark.data import fold_data
-from benchmark.execute import features_of
-from benchmark.fit import TrainingError, fit
-from benchmark.optimiser import Adam
-from benchmark.split import folds
+from benchmark.planning.split import folds
+from benchmark.training.artefacts import ArtefactStore
+from benchmark.training.data import fold_data
+from benchmark.training.execute import features_of
+from benchmark.training.fit import TrainingError, fit
+from benchmark.training.optimiser import Adam
 from methods.common.contract import Method, Stage
 from methods.common.registry import REGISTRY, Entry
 from tests.problems import dataset, protocol_values, run_spec, train
@@ -227,7 +227,7 @@ def test_operations_are_those_that_torch_counts(method, monkeypatch):
 
     data = dataset()
     ours = train(run_spec(method, data), data).stages
-    monkeypatch.setattr("benchmark.fit.FlopCounter", TorchCounter)
+    monkeypatch.setattr("benchmark.training.fit.FlopCounter", TorchCounter)
     theirs = train(run_spec(method, data), data).stages
     assert [stage.flops for stage in ours] == [stage.flops for stage in theirs]
     assert all(stage.flops > 0 for stage in ours)
@@ -243,7 +243,7 @@ def test_counting_changes_no_number(method, monkeypatch):
 
     data = dataset()
     counted = train(run_spec(method, data), data)
-    monkeypatch.setattr("benchmark.fit.FlopCounter", NotCounting)
+    monkeypatch.setattr("benchmark.training.fit.FlopCounter", NotCounting)
     assert same(states(counted), states(train(run_spec(method, data), data)))
 
 

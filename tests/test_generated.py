@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import datasets
-from benchmark import protocol
+from benchmark.planning import protocol
 from datasets.common import prepared
 from datasets.common.contract import EODataset, View
 from tests.layouts import generated, opened

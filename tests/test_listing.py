@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 import methods
-from benchmark import cli
-from methods.common.registry import FAMILIES, REGISTRY
+from benchmark.commands import main as cli
+from benchmark.terms import FAMILIES
+from methods.common.registry import REGISTRY
 
 methods.load()
 KEYS = tuple(REGISTRY)

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from benchmark.conformance.leaks import corrupted
-from benchmark.data import FoldData, Part, fold_data
-from benchmark.fit import Trained, fit, outputs
-from benchmark.split import Fold, folds
+from benchmark.planning.split import Fold, folds
+from benchmark.training.data import FoldData, Part, fold_data
+from benchmark.training.fit import Trained, fit, outputs
 from datasets.common.contract import EODataset
 from methods.common.registry import REGISTRY
 from tests import problems
@@ -114,7 +114,7 @@ def test_statistics_over_all_samples_are_the_leak_that_the_corruption_shows(kind
 FRESH_PROCESS = """
 import json, sys
 import torch
-from benchmark.fit import build
+from benchmark.training.fit import build
 from benchmark.spec import RunSpec
 from tests import problems
 

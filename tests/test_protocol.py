@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark import protocol
 from benchmark.errors import UserError
+from benchmark.planning import protocol
 from datasets.common.contract import View
 from tests.odd import altered, mutated
 

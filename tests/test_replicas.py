@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmark import execute, records, replicas
-from benchmark.data import FoldData, StandardisedModality, fold_data
-from benchmark.fit import TrainingError, fit
+from benchmark import records
+from benchmark.planning.split import folds
 from benchmark.problem import TaskSpec
-from benchmark.replicas import UnlikeError, fit_together
-from benchmark.split import folds
+from benchmark.training import execute, replicas
+from benchmark.training.data import FoldData, StandardisedModality, fold_data
+from benchmark.training.fit import TrainingError, fit
+from benchmark.training.replicas import UnlikeError, fit_together
 from methods.common.registry import REGISTRY, Entry
 from methods.fusion import FusionConcat
 from tests.problems import dataset, protocol_values, run_spec

@@ -15,11 +15,10 @@ import pytest
 from benchmark import records
 from benchmark.errors import UserError
 from benchmark.report import summary_text, write_report
-from benchmark.report.frame import FAMILIES, collect
+from benchmark.report.frame import collect
 from benchmark.report.summary import summarise
 from benchmark.report.text import decimals_for, latex, markdown, number
 from benchmark.report.wording import slug
-from methods.common import registry
 from tests.made_up import OUTPUTS, USUAL, official, run, runs, write
 
 HOSTILE = "a|<script>_%$#&{}~^\\`*[x](y)"
@@ -389,10 +388,6 @@ def test_the_next_report_takes_away_what_it_does_not_renew_and_nothing_else(tmp_
     report([], tmp_path)
     names = {p.name.split("-")[0] for p in (tmp_path / "out/tables").iterdir()}
     assert names == {"toy", "mine.md"}
-
-
-def test_families_are_in_the_order_of_the_registry():
-    assert registry.FAMILIES == FAMILIES
 
 
 def test_a_group_reads_back_from_its_records(tmp_path):

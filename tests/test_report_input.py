@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark import cli, records
+from benchmark import records
+from benchmark.commands import main as cli
 from benchmark.report import write_report
 from benchmark.report.frame import collect
 from benchmark.spec import RunSpec

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.artefacts import ArtefactStore
-from benchmark.cli import main
-from benchmark.data import fold_data
+from benchmark.commands.main import main
 from benchmark.errors import UserError
-from benchmark.fit import fit
+from benchmark.planning.split import folds
 from benchmark.records import Record, read_predictions, write
-from benchmark.split import folds
+from benchmark.training.artefacts import ArtefactStore
+from benchmark.training.data import fold_data
+from benchmark.training.fit import fit
 from datasets.common import prepared
 from tests import counting
 from tests.layouts import crop_label, crop_tree, opened

@@ -15,9 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark import cli, records
-from benchmark.execute import Job, execute
+from benchmark import records
+from benchmark.commands import main as cli
 from benchmark.executors import queue, slurm
+from benchmark.planning.jobs import Job
+from benchmark.training.execute import execute
 from datasets.common.prepared import reopen
 from tests.problems import dataset, run_spec
 from tests.survival import comparable, wait_until

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import cli, records
+from benchmark import records
+from benchmark.commands import main as cli
 from tests.survival import ROOT, comparable, reasons, wait_until
 
 pytestmark = pytest.mark.slurm

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark import protocol
 from benchmark.errors import UserError
-from benchmark.split import folds
+from benchmark.planning import protocol
+from benchmark.planning.split import folds
 from tests.problems import dataset, protocol_values
 
 

@@ -69,7 +69,7 @@ def test_what_failed_stays_recorded_until_it_has_been_tried_again(run, place, mo
         raise stopping.Interrupted(signal.SIGINT)
 
     with monkeypatch.context() as changed:
-        changed.setattr("benchmark.execute.compute", interrupt)
+        changed.setattr("benchmark.training.execute.compute", interrupt)
         assert run("again", "--folds", "0", "--retry", "failed", methods="raises") == 130
     assert path.read_bytes() == before
 

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.artefacts import ArtefactStore
 from benchmark.conformance.problem import Combination, easy, protocol_values, spec_of
-from benchmark.data import FoldData, fold_data
-from benchmark.fit import Obtain, Trained, TrainingError, fit
+from benchmark.planning.split import folds
 from benchmark.spec import RunSpec
-from benchmark.split import folds
+from benchmark.training.artefacts import ArtefactStore
+from benchmark.training.data import FoldData, fold_data
+from benchmark.training.fit import Obtain, Trained, TrainingError, fit
 from datasets.common.contract import EODataset
 from methods.common.contract import ALL, Batch, FitStage, Method, Stage
 from methods.common.registry import REGISTRY, Entry
@@ -179,7 +179,7 @@ def ready(data: EODataset, values: Mapping[str, Any]) -> FoldData:
 
 
 def without_cache(spec: RunSpec, predictors: Any, train: Callable[[], Trained]) -> Trained:
-    """`benchmark.fit.Obtain` that trains every artefact anew."""
+    """`benchmark.training.fit.Obtain` that trains every artefact anew."""
     return train()
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from benchmark.conformance.case import Case, difference
 from benchmark.conformance.problem import protocol_values
-from benchmark.fit import Trained
+from benchmark.training.fit import Trained
 from methods.common.registry import REGISTRY, Entry
 
 PROTOCOL = protocol_values(epochs=8)

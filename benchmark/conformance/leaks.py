@@ -18,8 +18,8 @@ from torch import Tensor
 
 from benchmark.conformance.case import Case, difference, inputs, outputs, ready
 from benchmark.conformance.problem import Combination
-from benchmark.fit import build
 from benchmark.spec import RunSpec
+from benchmark.training.fit import build
 from datasets.common.contract import EODataset
 from methods.common.contract import ALL
 

@@ -10,8 +10,8 @@ import numpy as np
 from timm.models import register_model
 from torch import nn
 
-from benchmark import protocol
-from benchmark.fit import resolve_artefacts
+from benchmark.planning import protocol
+from benchmark.planning.plan import resolve_artefacts
 from benchmark.problem import ModalityKind, ModalitySpec, TaskKind, TaskSpec
 from benchmark.spec import RunSpec
 from datasets.common.contract import EODataset

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from benchmark.conformance.case import LONG, Case, Run, difference, inputs, outputs, ready
 from benchmark.conformance.problem import easy, protocol_values, spec_of
-from benchmark.fit import TrainingError, build
+from benchmark.training.fit import TrainingError, build
 from methods.common.contract import ALL
 
 

@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING
 
 from benchmark import stopping
 from benchmark.errors import UserError
-from benchmark.executors import Records, Scale
+from benchmark.executors.scale import Records, Scale
 from benchmark.writers import part_of
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-    from benchmark.execute import Arrays, Job
+    from benchmark.planning.jobs import Job
     from benchmark.records import Record
+    from benchmark.training.execute import Arrays
 
 DEATHS = 3
 """Workers of a cluster of our own that may die under a run before it is set apart."""
@@ -73,7 +74,7 @@ def _resources(job: Job) -> dict[str, int] | None:
 def _collect(client: Client, jobs: Sequence[Job], submit: Callable[[Job], Future]) -> Records:
     from distributed import as_completed
 
-    from benchmark.execute import lost
+    from benchmark.training.execute import lost
 
     at_hand = {submit(job): job for job in jobs}
     suspected = []
@@ -116,7 +117,7 @@ def _work(job: Job, probe: Path) -> tuple[Record, Arrays | None, Arrays | None, 
     import torch
     from distributed import get_worker
 
-    from benchmark.execute import compute, execute, prepare_process
+    from benchmark.training.execute import compute, execute, prepare_process
 
     worker = get_worker()
     if not job.prepared.exists():

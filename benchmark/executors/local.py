@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from benchmark import stopping
-from benchmark.executors import TRIES, Records, Scale
+from benchmark.executors.scale import TRIES, Records, Scale
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from joblib.externals.loky import ProcessPoolExecutor
 
-    from benchmark.execute import Job
+    from benchmark.planning.jobs import Job
     from benchmark.records import Record
 
 PATIENCE = 3.0
@@ -29,7 +29,7 @@ PATIENCE = 3.0
 
 def serial(jobs: Sequence[Job], scale: Scale) -> Records:
     """One job after the other in this process, or one group of replicas after the other."""
-    from benchmark.execute import execute_together, replica_groups
+    from benchmark.training.execute import execute_together, replica_groups
 
     for group in replica_groups(jobs, scale.replicas):
         yield from execute_together(group)
@@ -69,7 +69,7 @@ def _in_parallel(waiting: deque[Job], workers: int) -> Generator[Record, None, l
 
 def _alone(job: Job) -> Record:
     """Execute a job in a process of its own, again if that dies."""
-    from benchmark.execute import lost, recorded
+    from benchmark.training.execute import lost, recorded
 
     causes, tries = [], 0
     while tries < TRIES:
@@ -105,7 +105,7 @@ def _worker_died(future: Future[Record]) -> bool:
 
 def _work(job: Job) -> Record:
     """In a worker process."""
-    from benchmark.execute import execute
+    from benchmark.training.execute import execute
 
     with stopping.working():
         return execute(job)

@@ -17,7 +17,7 @@ from benchmark.errors import NotWritableError, UserError
 from benchmark.executors import slurm
 
 if TYPE_CHECKING:
-    from benchmark.execute import Job
+    from benchmark.planning.jobs import Job
     from benchmark.records import Record
 
 ENDED = {
@@ -75,7 +75,7 @@ def survey(results: Path) -> Survey:
 
     Raises `UserError` if SLURM does not answer.
     """
-    from benchmark.execute import recorded
+    from benchmark.training.execute import recorded
 
     runs = submitted(results)
     found = {key: recorded(each.run) for key, each in runs.items()}
@@ -187,7 +187,7 @@ def _output(*command: str) -> str:
 
 def record_guilty(found: Survey) -> Survey:
     """Record the runs that their job died of as failed; without their data they stay lost."""
-    from benchmark.execute import lost
+    from benchmark.training.execute import lost
 
     result = Survey(list(found.recorded), found.waiting, [])
     for each in found.lost:

@@ -33,13 +33,13 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark import stopping
 from benchmark.errors import UserError, unknown
-from benchmark.executors import Scale
+from benchmark.executors.scale import Scale
 from benchmark.writers import atomic, sweep
 
 if TYPE_CHECKING:
     from submitit import DelayedSubmission, SlurmExecutor
 
-    from benchmark.execute import Job
+    from benchmark.planning.jobs import Job
     from benchmark.records import Record
 
 RUNS_PER_JOB = 10
@@ -219,7 +219,7 @@ def as_text(jobs: Sequence[Job]) -> str:
 
 def from_text(text: str) -> list[Job]:
     """What `as_text` was given. Raises what Python does for other text."""
-    from benchmark.execute import Job
+    from benchmark.planning.jobs import Job
     from benchmark.records import check_types
     from benchmark.spec import RunSpec
 
@@ -256,8 +256,8 @@ class Pack:
     limit: int
 
     def __call__(self) -> None:
-        from benchmark.execute import lost
         from benchmark.executors.local import processes
+        from benchmark.training.execute import lost
 
         began = time.monotonic()
         missing = before = self._missing()
@@ -288,7 +288,7 @@ class Pack:
         return DelayedSubmission(self)
 
     def _missing(self) -> list[Job]:
-        from benchmark.execute import recorded
+        from benchmark.training.execute import recorded
 
         return [job for job in from_text(Path(self.path).read_text()) if recorded(job) is None]
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmark.report.frame import ALL
+from benchmark.report.rows import Row
 from benchmark.report.statistics import Ranks, friedman_nemenyi, hierarchical_interval
-from benchmark.report.summary import REFERENCE, Row, Summary
+from benchmark.report.summary import REFERENCE, Summary
+from benchmark.terms import ALL
 
 FEWEST = 3
 """Datasets, and methods, that a comparison takes."""

@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchmark.report.frame import ALL, own_curves
+from benchmark.report.frame import own_curves
+from benchmark.report.rows import Row
 from benchmark.report.statistics import Comparison, ratio_interval
-from benchmark.report.summary import REFERENCE, Row, Summary, in_order
+from benchmark.report.summary import REFERENCE, Summary, in_order
 from benchmark.report.text import MISSING, markdown, markdown_table, number
 from benchmark.report.wording import Formats, heading
+from benchmark.terms import ALL
 
 YARDSTICKS = ("single_again", "single_wide", "forest")
 """What needs no other sensor: another seed, as many parameters, a random forest."""

@@ -24,7 +24,7 @@ from benchmark.report.statistics import (
 if TYPE_CHECKING:
     from benchmark.problem import TaskKind
     from benchmark.report.frame import Group
-    from benchmark.report.summary import Row
+    from benchmark.report.rows import Row
 
 SAMPLE_DRAWS = 300
 """Bootstrap samples of a test part: a standard error to about 4 %."""

@@ -18,33 +18,19 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from benchmark import protocol as protocols
 from benchmark import records
 from benchmark.errors import UserError, unknown
 from benchmark.metrics import LISTS, SCALARS, Metric, primary
+from benchmark.planning import protocol as protocols
 from benchmark.records import Record
 from benchmark.spec import FULL
+from benchmark.terms import ALL, FAMILIES
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from benchmark.problem import TaskKind
     from benchmark.spec import RunSpec
-
-ALL = "all"
-"""The deployment that sees every modality: `methods.common.contract.ALL`, without torch."""
-
-FAMILIES = (
-    "control",
-    "bound",
-    "dropout fusion",
-    "distillation",
-    "privileged information",
-    "shared-specific",
-    "contrastive",
-    "proposed",
-)
-"""The order of rows: `methods.common.registry.FAMILIES`, without torch. Unknown ones go last."""
 
 PROTOCOLS = ("standard", "random", "paper", "quick")
 """The order of tables of one dataset; a user's own protocols go last."""
@@ -136,7 +122,7 @@ class Group:
 
     @property
     def protocol(self) -> Mapping[str, Any]:
-        """The values in force, as `benchmark.protocol.Protocol.values_for` gives them."""
+        """The values in force, as `benchmark.planning.protocol.Protocol.values_for` gives them."""
         return self.spec.protocol
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from benchmark.metrics import shown
 from benchmark.report.across import MANY, Across
 from benchmark.report.colearning import gap_sentences, gaps
-from benchmark.report.frame import ALL, Results
+from benchmark.report.frame import Results
 from benchmark.report.summary import REFERENCE, Summary, in_order
 from benchmark.report.tables import ABSENT_HEADER, absent, exclusion_counts
 from benchmark.report.text import MISSING, markdown, markdown_table, number, shortened
@@ -21,6 +21,7 @@ from benchmark.report.wording import (
     p_value,
     title,
 )
+from benchmark.terms import ALL
 
 LISTED = 30
 """Rows of exclusions on the page; a file has all of them."""

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from benchmark.metrics import shown
 from benchmark.report.classes import per_class_lines
 from benchmark.report.colearning import ablation_lines, gap_lines
-from benchmark.report.frame import ALL, STATUSES, Group, Results
-from benchmark.report.summary import REFERENCE, Spread, Summary
+from benchmark.report.frame import STATUSES, Group, Results
+from benchmark.report.rows import Spread
+from benchmark.report.summary import REFERENCE, Summary
 from benchmark.report.text import (
     latex,
     latex_table,
@@ -35,6 +36,7 @@ from benchmark.report.wording import (
     title,
     worse_in,
 )
+from benchmark.terms import ALL
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from benchmark.metrics import POOLED_R2, SCALARS, Metric, shown
-from benchmark.report.frame import ALL, Group
-from benchmark.report.summary import REFERENCE, Row, Spread, Summary
+from benchmark.report.frame import Group
+from benchmark.report.rows import Row, Spread
+from benchmark.report.summary import REFERENCE, Summary
 from benchmark.report.text import MISSING, Strong, decimals_for, number
 from benchmark.spec import FULL
+from benchmark.terms import ALL
 
 UNTUNED = "Published defaults, untuned: no method was tuned with an equal budget."
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from benchmark.report.across import across
 from benchmark.report.classes import per_class_frame
 from benchmark.report.evidence import over_samples
-from benchmark.report.frame import ALL, Exclusion, Group, Results, collect
+from benchmark.report.frame import Exclusion, Group, Results, collect
 from benchmark.report.leaderboard import leaderboard
 from benchmark.report.page import document
 from benchmark.report.summary import Summary, in_order, summarise
 from benchmark.report.tables import as_frame, as_latex, as_markdown, exclusion_counts
 from benchmark.report.text import one_line, plain_table
 from benchmark.report.wording import Formats, error_bars, heading, slug, title
+from benchmark.terms import ALL
 from benchmark.writers import atomic, sweep
 
 if TYPE_CHECKING:

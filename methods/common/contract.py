@@ -14,9 +14,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from benchmark.problem import ModalitySpec, TaskSpec
-
-ALL = "all"
-"""Name of the deployment that sees every modality (bounds only)."""
+from benchmark.terms import ALL
 
 
 @dataclass(frozen=True)

@@ -5,25 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from benchmark.problem import ModalitySpec, TaskSpec
+from benchmark.terms import DefaultsFrom, Family, Role
 from methods.common.contract import Method
-
-Family = Literal[
-    "control",
-    "bound",
-    "dropout fusion",
-    "distillation",
-    "privileged information",
-    "shared-specific",
-    "contrastive",
-    "proposed",
-]
-Role = Literal["method", "bound", "control", "ablation"]
-DefaultsFrom = Literal["these datasets", "elsewhere", "this benchmark"]
-
-FAMILIES: tuple[str, ...] = Family.__args__
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from benchmark import protocol
-from benchmark.data import FoldData, Part, fold_data
-from benchmark.fit import build, fit
+from benchmark.planning import protocol
+from benchmark.planning.split import Fold
 from benchmark.problem import ModalitySpec, TaskSpec
 from benchmark.spec import RunSpec
-from benchmark.split import Fold
+from benchmark.training.data import FoldData, Part, fold_data
+from benchmark.training.fit import build, fit
 from datasets.common.contract import EODataset
 from methods.common.contract import Batch
 from tests.problems import run_spec

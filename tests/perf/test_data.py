@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.data import StandardisedModality, channel_statistics, fold_data
-from benchmark.memory import keep_large_blocks
-from benchmark.split import Fold
+from benchmark.planning.split import Fold
+from benchmark.training.data import StandardisedModality, channel_statistics, fold_data
+from benchmark.training.memory import keep_large_blocks
 from datasets.common import prepared
 from datasets.common.contract import View
 from tests.layouts import ADAPTERS, opened

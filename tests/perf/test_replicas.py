@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.execute import Job, prepare_process
-from benchmark.fit import fit
-from benchmark.replicas import fit_together
+from benchmark.planning.jobs import Job
+from benchmark.training.execute import prepare_process
+from benchmark.training.fit import fit
+from benchmark.training.replicas import fit_together
 from tests.perf.loops import problem
 
 pytestmark = pytest.mark.perf

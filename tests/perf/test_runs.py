@@ -15,10 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import protocol
-from benchmark.execute import Job, prepare_process
-from benchmark.executors import Scale, executor, local
-from benchmark.plan import plan
+from benchmark.executors import executor, local
+from benchmark.executors.scale import Scale
+from benchmark.planning import protocol
+from benchmark.planning.jobs import Job
+from benchmark.planning.plan import plan
+from benchmark.training.execute import prepare_process
 from methods.common.registry import REGISTRY
 from tests.survival import ROOT, alive
 
@@ -74,9 +76,9 @@ def test_a_worker_is_soon_ready(planned, report):
 
 
 WITHOUT_REPORT = """
-import sys, benchmark.run
-from benchmark import cli
-benchmark.run.report = lambda options: 0
+import sys, benchmark.commands.run
+from benchmark.commands import main as cli
+benchmark.commands.run.report = lambda options: 0
 sys.exit(cli.main(sys.argv[1:]))
 """
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.execute import Job, prepare_process
+from benchmark.planning.jobs import Job
+from benchmark.training.execute import prepare_process
 from tests.perf.loops import bare_loop, lightning_loop, problem, project_loop
 
 pytestmark = pytest.mark.perf

@@ -11,11 +11,12 @@ import numpy as np
 from benchmark.report.colearning import GAP_NOTE, Ablation, Gap, ablations, gap_sentences, gaps
 from benchmark.report.figures.labels import name_points
 from benchmark.report.figures.style import caption, colour, family_legend, label, marker
-from benchmark.report.frame import ALL
-from benchmark.report.summary import REFERENCE, Row, Summary, in_order
+from benchmark.report.rows import Row
+from benchmark.report.summary import REFERENCE, Summary, in_order
 from benchmark.report.tables import mean_cost
 from benchmark.report.text import number
 from benchmark.report.wording import UNTUNED, Formats, heading, with_unit
+from benchmark.terms import ALL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,10 +14,11 @@ from benchmark.report.classes import class_names, confusion
 from benchmark.report.colearning import best_bound
 from benchmark.report.evidence import truth
 from benchmark.report.figures.style import caption, colour, label
-from benchmark.report.frame import ALL
-from benchmark.report.summary import REFERENCE, Row, Summary, in_order
+from benchmark.report.rows import Row
+from benchmark.report.summary import REFERENCE, Summary, in_order
 from benchmark.report.text import number, shortened
 from benchmark.report.wording import UNTUNED
+from benchmark.terms import ALL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

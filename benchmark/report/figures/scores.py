@@ -17,10 +17,12 @@ from benchmark.report.figures.style import (
     in_family_order,
     label,
 )
-from benchmark.report.frame import ALL, Group, own_curves
-from benchmark.report.summary import REFERENCE, Row, Summary, in_order
+from benchmark.report.frame import Group, own_curves
+from benchmark.report.rows import Row
+from benchmark.report.summary import REFERENCE, Summary, in_order
 from benchmark.report.text import MISSING, number, one_line
 from benchmark.report.wording import UNTUNED, error_bars, heading, p_value
+from benchmark.terms import ALL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,9 +6,10 @@ import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from benchmark.report.frame import FAMILIES, Group
+from benchmark.report.frame import Group
 from benchmark.report.text import one_line, shortened
 from benchmark.report.wording import title
+from benchmark.terms import FAMILIES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmark.report.across import Across
 from benchmark.report.colearning import gap_sentences, gaps
-from benchmark.report.frame import ALL, STATUSES, Group, Results
+from benchmark.report.frame import STATUSES, Group, Results
 from benchmark.report.leaderboard import (
     EVIDENCE,
     HOW_TO_READ,
@@ -22,7 +22,8 @@ from benchmark.report.leaderboard import (
     footnotes,
     why_no_ranks,
 )
-from benchmark.report.summary import REFERENCE, Row, Summary
+from benchmark.report.rows import Row
+from benchmark.report.summary import REFERENCE, Summary
 from benchmark.report.tables import exclusion_counts
 from benchmark.report.text import number
 from benchmark.report.wording import (
@@ -38,6 +39,7 @@ from benchmark.report.wording import (
     title,
     worse_in,
 )
+from benchmark.terms import ALL
 
 DIGITS = 6
 BOUNDS = "all modalities (bounds)"

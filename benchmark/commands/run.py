@@ -1,12 +1,10 @@
-"""`run` and `report`."""
+"""`run`."""
 
 from __future__ import annotations
 
 import argparse
-import fnmatch
 import json
 import os
-import shutil
 import sys
 import tempfile
 import threading
@@ -17,21 +15,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark import protocol as protocols
-from benchmark import records, submission
-from benchmark.cli import PRECISIONS
-from benchmark.errors import UserError, not_writable, unknown
+from benchmark import records
+from benchmark.commands import submission
+from benchmark.commands.choosing import (
+    check_arithmetic,
+    choose_device,
+    choose_methods,
+    choose_replicas,
+    is_here,
+    prepare_datasets,
+)
+from benchmark.commands.report import report_all
+from benchmark.errors import UserError, not_writable
+from benchmark.planning import protocol as protocols
+from benchmark.spec import PRECISIONS
 from benchmark.writers import sweep
 
 if TYPE_CHECKING:
-    from benchmark.executors import Executor, Scale
-    from benchmark.executors.slurm import Request
-    from benchmark.plan import Planned
-    from benchmark.protocol import Protocol
+    from benchmark.executors.scale import Executor, Scale
+    from benchmark.planning.plan import Planned
     from benchmark.records import Record, Status
     from benchmark.spec import RunSpec
-    from datasets.common.contract import EODataset
-    from methods.common.registry import Entry
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,13 @@ def run(options: argparse.Namespace) -> int:
     _check_writable(options.results)
     methods = choose_methods(options)
     request = submission.request(options) if options.executor == "slurm" else None
-    device = _device(options, request)
-    _check_arithmetic(options, device, here=_here(options))
+    device = choose_device(options, request)
+    check_arithmetic(options, device, here=is_here(options))
     datasets = prepare_datasets(options, protocol)
 
-    from benchmark import executors
-    from benchmark.plan import plan
+    from benchmark.executors import executor
+    from benchmark.executors.scale import Scale
+    from benchmark.planning.plan import plan
 
     planned = plan(
         datasets,
@@ -81,42 +86,18 @@ def run(options: argparse.Namespace) -> int:
         return submission.submit(todo, request, options.results, dry_run=options.dry_run)
     if options.dry_run:
         return 0
-    replicas = _replicas(options, device)
+    replicas = choose_replicas(options, device)
     one = device.startswith("cuda") or replicas > 1
     workers = options.workers or (1 if one else os.cpu_count() or 1)
     name = options.executor or ("serial" if workers == 1 else "processes")
-    scale = executors.Scale(workers, options.dask_address, replicas)
+    scale = Scale(workers, options.dask_address, replicas)
     try:
-        done = _execute(todo, executors.executor(name), scale)
+        done = _execute(todo, executor(name), scale)
     finally:
         sweep(options.results)
     _summarise(planned, skipped, done)
-    report(argparse.Namespace(**{**vars(options), **REPORT_ALL}))
+    report_all(options)
     return 1 if any(outcome.status == "failed" for outcome in (*skipped, *done)) else 0
-
-
-MOST_REPLICAS = 32
-"""With ``--replicas auto``; fewer where the memory does not hold them."""
-
-REPORT_ALL = {"out": None, "datasets": None, "methods": None, "protocol": None}
-"""`run` ends with the report over everything in its results folder."""
-
-
-def report(options: argparse.Namespace) -> int:
-    """Write tables, figures and leaderboard from the records of a results folder."""
-    from benchmark.report import summary_text, write_report
-
-    out = options.out or options.results
-    written = write_report(
-        options.results,
-        out,
-        datasets=options.datasets,
-        methods=options.methods,
-        protocol=options.protocol,
-        cache=options.cache,
-    )
-    print(summary_text(written))
-    return 0
 
 
 def _check_request(options: argparse.Namespace) -> None:
@@ -157,112 +138,6 @@ def _check_writable(results: Path) -> None:
             pass
     except OSError as error:
         raise not_writable(results, error, "choose another --results") from error
-
-
-def prepare_datasets(
-    options: argparse.Namespace, protocol: Protocol
-) -> list[tuple[EODataset, Path]]:
-    """The chosen datasets, prepared; says on the screen for each whether it is real."""
-    import datasets
-    from datasets.common import prepared
-    from datasets.common.contract import View
-
-    adapters = datasets.load()
-    chosen = options.datasets or tuple(adapters)
-    for name in chosen:
-        if name not in adapters:
-            raise unknown("dataset", name, adapters)
-    prepared.check_data_root(options.data_root, adapters.values())
-    sweep(options.cache, "*/.*.part")
-    result, problems = [], []
-    for name in chosen:
-        adapter = adapters[name]
-        try:
-            modalities = options.modalities or adapter.default_modalities
-            for m in modalities:
-                if m not in adapter.modalities:
-                    raise unknown(f"modality of {name}", m, adapter.modalities)
-            view = View(**protocol.view_for(name))
-            folder, source, notice = prepared.resolve(
-                adapter, options.data_root, options.cache, named=options.datasets is not None
-            )
-            if notice:
-                print(f"{name}: {notice}")
-            dataset, where = prepared.prepare(
-                adapter, folder, source, modalities, view, options.cache
-            )
-            print(
-                f"{name}: {dataset.source.upper()} data, {len(dataset)} samples, "
-                f"{', '.join(modalities)} (fingerprint {dataset.fingerprint[:12]})"
-            )
-            result.append((dataset, where.absolute()))
-        except UserError as error:
-            problems.append(str(error))
-    if problems:
-        raise UserError("\n".join(problems))
-    return result
-
-
-def choose_methods(options: argparse.Namespace) -> list[Entry]:
-    """Entries by name or pattern, in the order of the registry's families."""
-    import methods
-    from methods.common.registry import FAMILIES
-
-    registry = methods.load(options.plugin)
-    wanted: Sequence[str] = options.methods or ("*",)
-    for pattern in wanted:
-        if not fnmatch.filter(registry, pattern):
-            raise unknown("method", pattern, registry)
-    chosen = [e for e in registry.values() if any(fnmatch.fnmatch(e.key, p) for p in wanted)]
-    return sorted(chosen, key=lambda e: (FAMILIES.index(e.family), e.key))
-
-
-def _device(options: argparse.Namespace, request: Request | None) -> str:
-    """The device that runs are executed on; it is tried where that is this machine."""
-    import torch
-
-    name = options.device
-    if name == "auto":
-        if request is not None:
-            return "cuda" if request.asks_for_gpu else "cpu"
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        if _here(options):
-            torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"--device {name}: cannot be used here ({reason})") from error
-    return name
-
-
-def _here(options: argparse.Namespace) -> bool:
-    """Whether runs are executed on this machine, so that it shows what is possible there."""
-    return options.executor != "slurm" and options.dask_address is None
-
-
-def _check_arithmetic(options: argparse.Namespace, device: str, *, here: bool) -> None:
-    """Raise `UserError` for a precision or a compiler that the device or the machine lacks."""
-    import torch
-
-    cuda = torch.device(device).type == "cuda"
-    if options.precision == "tf32" and not (
-        cuda and (not here or torch.cuda.get_device_capability(device) >= (8, 0))
-    ):
-        raise UserError(f"--precision tf32: '{device}' has none (NVIDIA GPUs from Ampere on have)")
-    if (
-        options.compile
-        and here
-        and not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++")))
-    ):
-        raise UserError("--compile: there is no C++ compiler on this machine (c++, g++ or $CXX)")
-
-
-def _replicas(options: argparse.Namespace, device: str) -> int:
-    """How many runs are trained at once."""
-    if options.replicas is None:
-        return MOST_REPLICAS if device.startswith("cuda") else 1
-    return options.replicas
 
 
 def _compare_with_records(
@@ -330,11 +205,11 @@ def _list(todo: Sequence[Planned], skipped: int) -> None:
     print(f"{len(todo)} runs to do, {skipped} recorded already")
 
 
-def _execute(todo: Sequence[Planned], executor: Executor, scale: Scale) -> list[Outcome]:
+def _execute(todo: Sequence[Planned], execute: Executor, scale: Scale) -> list[Outcome]:
     """Execute what applies, with one progress bar, one line a finished run."""
     from tqdm import tqdm
 
-    from benchmark.execute import not_applicable
+    from benchmark.training.execute import not_applicable
 
     specs = {item.job.spec.id: item.job.spec for item in todo}
     done = []
@@ -348,7 +223,7 @@ def _execute(todo: Sequence[Planned], executor: Executor, scale: Scale) -> list[
     jobs = [item.job for item in todo if not item.not_applicable]
     bar = tqdm(total=len(jobs), unit="run", disable=not jobs)
     refused: dict[tuple[str, str], str] = {}
-    with bar, closing(executor(jobs, scale)) as finished:
+    with bar, closing(execute(jobs, scale)) as finished:
         for record in finished:
             keep(record)
             for stage in record.stages:

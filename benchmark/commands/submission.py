@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark import records
+from benchmark.commands.report import report_all
 from benchmark.errors import UserError
 from benchmark.executors import queue, slurm
 
 if TYPE_CHECKING:
     from benchmark.executors.slurm import Request
-    from benchmark.plan import Planned
+    from benchmark.planning.plan import Planned
 
 
 def request(options: argparse.Namespace) -> Request:
@@ -35,7 +36,7 @@ def waiting(options: argparse.Namespace) -> set[str]:
 
 def submit(todo: Sequence[Planned], request: Request, results: Path, *, dry_run: bool) -> int:
     """Submit what applies, or say what would be submitted. Returns 0 without waiting for it."""
-    from benchmark.execute import not_applicable
+    from benchmark.training.execute import not_applicable
 
     packs = slurm.pack([p.job for p in todo if not p.not_applicable], request.runs_per_job)
     folder = slurm.new_folder(results)
@@ -64,8 +65,6 @@ def collect(options: argparse.Namespace) -> int:
 
     Returns 1 if a run failed or is lost.
     """
-    from benchmark.run import REPORT_ALL, report
-
     found = queue.record_guilty(queue.survey(options.results))
     counts = Counter(record.status for record in found.recorded)
     total = sum(counts.values()) + len(found.waiting) + len(found.lost)
@@ -89,7 +88,7 @@ def collect(options: argparse.Namespace) -> int:
     if found.lost:
         print("`run --executor slurm`, as it was given, submits again what is lost")
     if records.files(options.results):
-        report(argparse.Namespace(**{**vars(options), **REPORT_ALL}))
+        report_all(options)
     return 1 if counts["failed"] or found.lost else 0
 
 

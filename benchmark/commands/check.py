@@ -10,16 +10,11 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from benchmark.conformance.checks import (
-    COLUMNS,
-    HYPERPARAMETERS,
-    Verdict,
-    applicable,
-    check,
-)
+from benchmark.commands.choosing import choose_methods
+from benchmark.conformance import checks
+from benchmark.conformance.checks import COLUMNS, HYPERPARAMETERS, Verdict, applicable
 from benchmark.conformance.problem import COMBINATIONS, Combination
 from benchmark.errors import UserError
-from benchmark.run import choose_methods
 from benchmark.stopping import end_with
 from methods.common.registry import Entry
 
@@ -27,7 +22,7 @@ Job = tuple[str, Sequence[Combination], Sequence[str], tuple[Path, ...]]
 """Key of a method, combinations, checks, and the files that the user named."""
 
 
-def run(options: argparse.Namespace) -> int:
+def check(options: argparse.Namespace) -> int:
     """Check the chosen methods and print what was found. Returns 1 if one does not conform."""
     import joblib
     from tqdm import tqdm
@@ -83,12 +78,12 @@ def _work(job: Job) -> tuple[str, list[Verdict]]:
 
     import methods
 
-    key, combinations, checks, plugins = job
+    key, combinations, names, plugins = job
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     entry = methods.load(plugins)[key]
     with ProcessPoolExecutor(1, initializer=end_with, initargs=(os.getpid(),)) as fresh:
-        return key, check(entry, combinations, fresh, plugins, checks)
+        return key, checks.check(entry, combinations, fresh, plugins, names)
 
 
 def _one_a_task(combinations: Sequence[Combination]) -> list[Combination]:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmark.planning.protocol import Statistics
+from benchmark.planning.split import Fold
 from benchmark.problem import TaskSpec
-from benchmark.protocol import Statistics
-from benchmark.split import Fold
 from datasets.common.contract import EODataset
 from datasets.common.packed import Packed
 from methods.common.contract import Batch

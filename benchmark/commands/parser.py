@@ -1,19 +1,14 @@
-"""The command line. Heavy packages are imported by the commands, not here."""
+"""The arguments of every command. Nothing heavy is imported here: `--help` is instant."""
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import logging
 import os
 import re
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark import __version__
-from benchmark.errors import UserError
-from benchmark.stopping import Interrupted, interruptible
+from benchmark.spec import PRECISIONS
 
 EXAMPLES = """examples:
   python -m benchmark run --all
@@ -26,10 +21,6 @@ EXAMPLES = """examples:
   python -m benchmark check mdico
   python -m benchmark data fetch cropharvest_binary --data-root DIR
 """
-
-PRECISIONS = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16"}
-"""Values of --precision, and what a run's spec calls them."""
-
 
 MANY = 10_000
 """Numbers that an argument may list."""
@@ -254,84 +245,3 @@ def parser() -> argparse.ArgumentParser:
         "--workers", type=int, metavar="N", help="parallel processes (default: cores)"
     )
     return root
-
-
-def check_packages() -> None:
-    """Make sure that ``datasets`` and ``methods`` are this project's.
-
-    Hugging Face's library has the name of our package ``datasets``.
-    """
-    root = Path(__file__).resolve().parents[1]
-    for package in ("datasets", "methods"):
-        found = importlib.util.find_spec(package)
-        origin = Path(found.origin).resolve() if found and found.origin else None
-        if origin != root / package / "__init__.py":
-            raise UserError(
-                f"the package '{package}' was found at {origin}, not in {root}: another library of "
-                "that name (Hugging Face's datasets?) hides it; run from the project's folder, or "
-                "uninstall the other"
-            )
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
-
-    Returns 0, 1 if a run failed, 2 for bad input, or 130 or 143 after SIGINT or SIGTERM.
-    """
-    options = parser().parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO if getattr(options, "verbose", False) else logging.WARNING,
-        format="%(message)s",
-        stream=sys.stderr,
-    )
-    try:
-        check_packages()
-        with interruptible():
-            return _command(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # nobody reads any longer: not an error of the disk
-        raise
-    except OSError as error:
-        print(f"error: {error.filename or 'the disk'}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    except Interrupted as interrupted:
-        print(f"interrupted: {_resume(options)}", file=sys.stderr)
-        return 128 + interrupted.number
-
-
-def _resume(options: argparse.Namespace) -> str:
-    """What remains of an interrupted command, and how to go on with it."""
-    if options.command != "run":
-        return "give the same command again"
-    return (
-        f"every run that was finished is recorded in {options.results}; "
-        "give the same command again to go on with the others"
-    )
-
-
-def _command(options: argparse.Namespace) -> int:
-    if options.command == "run":
-        from benchmark.run import run
-
-        return run(options)
-    if options.command == "collect":
-        from benchmark.submission import collect
-
-        return collect(options)
-    if options.command == "report":
-        from benchmark.run import report
-
-        return report(options)
-    if options.command == "check":
-        from benchmark.conformance.command import run as check
-
-        return check(options)
-    if options.command == "data":
-        from benchmark import data_command
-
-        return getattr(data_command, options.task)(options)
-    from benchmark import listing
-
-    return listing.describe(options) if options.command == "describe" else listing.show(options)

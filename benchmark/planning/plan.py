@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,13 @@ from typing import Any
 import torch
 
 from benchmark.errors import UserError
-from benchmark.execute import Job
-from benchmark.fit import resolve_artefacts
-from benchmark.protocol import Protocol
+from benchmark.planning.jobs import Job
+from benchmark.planning.protocol import Protocol
+from benchmark.planning.split import folds
 from benchmark.spec import FULL, RunSpec
-from benchmark.split import folds
 from datasets.common.contract import EODataset
 from methods.common.encoders import Encoders, pretrained_problem
-from methods.common.registry import Entry
+from methods.common.registry import REGISTRY, Entry
 
 log = logging.getLogger(__name__)
 
@@ -153,3 +152,22 @@ def _spec(
         fold=0,
         seed=0,
     )
+
+
+def resolve_artefacts(
+    entry: Entry, modalities: tuple[str, ...], hyperparameters: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """The artefacts of a method as plain values, all the way down: part of a run's id."""
+    resolved = {}
+    for name, artefact in entry.method.artefacts(modalities, **hyperparameters).items():
+        needed = REGISTRY[artefact.method]
+        values = {**needed.hyperparameters, **artefact.hyperparameters}
+        resolved[name] = {
+            "method": needed.key,
+            "version": needed.version,
+            "modalities": list(artefact.modalities),
+            "hyperparameters": values,
+            "stream": artefact.stream,
+            "artefacts": resolve_artefacts(needed, artefact.modalities, values),
+        }
+    return resolved

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from benchmark import protocol
 from benchmark.errors import UserError, unknown
+from benchmark.planning import protocol
 
 
 def show(options: argparse.Namespace) -> int:
@@ -31,7 +31,7 @@ def show(options: argparse.Namespace) -> int:
 
 def _methods(options: argparse.Namespace) -> list[dict[str, str]]:
     import methods
-    from methods.common.registry import FAMILIES
+    from benchmark.terms import FAMILIES
 
     if options.family and options.family not in FAMILIES:
         raise unknown("family", options.family, FAMILIES)
@@ -101,5 +101,5 @@ def describe(options: argparse.Namespace) -> int:
 
 def _source(method: type) -> str:
     """Path of a method's file, from the project's root where it lies in there."""
-    path, root = Path(inspect.getfile(method)), Path(__file__).parents[1]
+    path, root = Path(inspect.getfile(method)), Path(__file__).parents[2]
     return str(path.relative_to(root) if path.is_relative_to(root) else path)

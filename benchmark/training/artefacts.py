@@ -20,9 +20,9 @@ from pathlib import Path
 
 import torch
 
-from benchmark.fit import Predictors, StageLog, Trained, Training
 from benchmark.spec import RunSpec
 from benchmark.stopping import finishing
+from benchmark.training.fit import Predictors, StageLog, Trained, Training
 from benchmark.writers import atomic
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ArtefactStore:
-    """Artefacts below a results folder; called as `benchmark.fit.Obtain`."""
+    """Artefacts below a results folder; called as `benchmark.training.fit.Obtain`."""
 
     results: Path
 

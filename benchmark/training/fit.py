@@ -1,7 +1,7 @@
 """Building and training a method on one fold. The training loop knows no method.
 
 The loop is a generator that asks for one `Step` of optimisation after the other, so that whoever
-drives it may take the steps of several runs at once (`benchmark.replicas`).
+drives it may take the steps of several runs at once (`benchmark.training.replicas`).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.data import FoldData, Part
-from benchmark.flops import FlopCounter
-from benchmark.optimiser import Adam
 from benchmark.problem import ModalitySpec, TaskSpec
 from benchmark.seeds import stream
 from benchmark.spec import RunSpec
+from benchmark.training.data import FoldData, Part
+from benchmark.training.flops import FlopCounter
+from benchmark.training.optimiser import Adam
 from methods.common.contract import ALL, Batch, FitStage, Method, Stage
 from methods.common.encoders import Encoders
-from methods.common.registry import REGISTRY, Entry
+from methods.common.registry import REGISTRY
 
 State = dict[str, Tensor]
 
@@ -105,25 +105,6 @@ Training = Generator[Step, Terms, Trained]
 Predictors = dict[str, nn.Module]
 Obtain = Callable[[RunSpec, Predictors, Callable[[], Training]], Training]
 """Gives an artefact: (its spec, its untrained predictors, a function that trains it) → trained."""
-
-
-def resolve_artefacts(
-    entry: Entry, modalities: tuple[str, ...], hyperparameters: Mapping[str, Any]
-) -> dict[str, dict[str, Any]]:
-    """The artefacts of a method as plain values, all the way down: part of a run's id."""
-    resolved = {}
-    for name, artefact in entry.method.artefacts(modalities, **hyperparameters).items():
-        needed = REGISTRY[artefact.method]
-        values = {**needed.hyperparameters, **artefact.hyperparameters}
-        resolved[name] = {
-            "method": needed.key,
-            "version": needed.version,
-            "modalities": list(artefact.modalities),
-            "hyperparameters": values,
-            "stream": artefact.stream,
-            "artefacts": resolve_artefacts(needed, artefact.modalities, values),
-        }
-    return resolved
 
 
 def artefact_spec(spec: RunSpec, name: str) -> RunSpec:

@@ -10,7 +10,7 @@ import platform
 import subprocess
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, lru_cache
 from importlib import metadata
 from itertools import groupby, islice
@@ -22,43 +22,23 @@ import torch
 from torch import nn
 
 from benchmark import metrics
-from benchmark.artefacts import ArtefactStore
-from benchmark.data import FoldData, Part, Values, fold_data, shared_values
 from benchmark.errors import NotWritableError, UserError
-from benchmark.fit import Trained, TrainingError, fit, outputs
-from benchmark.flops import FlopCounter
-from benchmark.memory import keep_large_blocks
+from benchmark.planning.jobs import Job
+from benchmark.planning.split import Fold, folds
 from benchmark.records import Record, find, write
-from benchmark.replicas import fit_together
-from benchmark.spec import RunSpec
-from benchmark.split import Fold, folds
 from benchmark.stopping import OutOfTime, deadline
+from benchmark.training.artefacts import ArtefactStore
+from benchmark.training.data import FoldData, Part, Values, fold_data, shared_values
+from benchmark.training.fit import Trained, TrainingError, fit, outputs
+from benchmark.training.flops import FlopCounter
+from benchmark.training.memory import keep_large_blocks
+from benchmark.training.replicas import fit_together
 from datasets.common.contract import ADAPTERS, EODataset
 from datasets.common.prepared import reopen
 from methods.common.contract import ALL
 from methods.common.registry import REGISTRY
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Job:
-    """A run and where it finds its data and leaves its record; none of that enters the id.
-
-    prepared: folder of the prepared dataset. plugins: method files that the user named. timeout:
-    seconds that the run may take. keep_features: whether the features of the test part are kept
-    beside the predictions. replaces: when the record was made that is to give way to that of this
-    job, for one that failed and is tried again.
-    """
-
-    spec: RunSpec
-    prepared: Path
-    results: Path
-    device: str = "cpu"
-    plugins: tuple[Path, ...] = ()
-    timeout: float | None = None
-    keep_features: bool = False
-    replaces: str | None = None
 
 
 Arrays = dict[str, np.ndarray]
@@ -83,7 +63,7 @@ def execute(job: Job) -> Record:
 
 
 def execute_together(jobs: Sequence[Job]) -> Iterator[Record]:
-    """Run jobs that differ in fold and seed alone as replicas (`benchmark.replicas`).
+    """Run jobs that differ in fold and seed alone as replicas (`benchmark.training.replicas`).
 
     As many at once as the memory of the device holds; one by one if they cannot be trained
     together. Their records are committed when all are done. Raises as `execute`; time limits are
@@ -372,7 +352,7 @@ def _version(package: str) -> str | None:
 
 
 def _git_revision() -> str | None:
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]

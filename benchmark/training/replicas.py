@@ -1,8 +1,9 @@
 """Replicas: several folds and seeds of one method, trained at once as one batched model.
 
-Each replica goes through the training loop of `benchmark.fit` by itself: its data, its order of
-batches, its hooks, its early stopping. What replicas do together is a step of optimisation: their
-parameters and buffers are rows of one tensor each, over which `torch.func.vmap` maps the losses.
+Each replica goes through the training loop of `benchmark.training.fit` by itself: its data, its
+order of batches, its hooks, its early stopping. What replicas do together is a step of
+optimisation: their parameters and buffers are rows of one tensor each, over which
+`torch.func.vmap` maps the losses.
 
 A method need not know of it, nor say whether it can be done. The first such step of a stage in
 every epoch is also taken one by one, and that is what counts: where torch refuses the first one of
@@ -24,10 +25,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from benchmark.data import FoldData
-from benchmark.fit import Obtain, Step, Terms, Trained, Training, fitting, take
 from benchmark.problem import ModalitySpec, TaskSpec
 from benchmark.spec import RunSpec
+from benchmark.training.data import FoldData
+from benchmark.training.fit import Obtain, Step, Terms, Trained, Training, fitting, take
 from methods.common.contract import Batch, Method
 from methods.common.encoders import Dropout
 
@@ -49,7 +50,7 @@ def fit_together(
     data: Sequence[FoldData],
     obtain: Obtain,
 ) -> list[Trained | BaseException]:
-    """`benchmark.fit.fit` for specs that differ in fold and seed alone, and the data of each.
+    """`training.fit.fit` for specs that differ in fold and seed alone, and the data of each.
 
     Gives for each what was trained, to rounding errors, or the exception that ended its training.
     Raises `UnlikeError`, or torch's `OutOfMemoryError`: nothing is known of any of them then.
@@ -151,7 +152,10 @@ class _Replica:
             self.result = _on_its_own(end.value)
         except torch.OutOfMemoryError:  # there might be enough for fewer replicas
             raise
-        except (Exception, SystemExit) as error:  # as in `benchmark.execute`: the others go on
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # as in `training.execute`: others go on
             self.result = error
         return None
 

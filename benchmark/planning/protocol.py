@@ -1,6 +1,6 @@
 """Protocols: what all methods of a comparison have in common, read from YAML files.
 
-The shipped ones lie in ``benchmark/protocols/``; a copy of one, changed, is named by its path.
+The shipped ones lie in ``protocols/``; a copy of one, changed, is named by its path.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def folds(dataset: EODataset, values: Mapping[str, Any]) -> list[Fold]:
     """All folds, the same for every method and every seed of the runs.
 
     values: ``split``, ``folds``, ``split_seed`` and ``validation`` of a protocol
-    (`benchmark.protocol.Protocol.values_for`). An official split is a single fold.
+    (`benchmark.planning.protocol.Protocol.values_for`). An official split is a single fold.
     Raises `UserError` if there are too few samples or groups, or if a training part has fewer than
     two classes or a constant target.
     """

@@ -49,8 +49,8 @@ def _fetch(adapter: Adapter, folder: Path, mirror: str | None) -> None:
 
 def prepare(options: argparse.Namespace) -> int:
     """Do what `run` does before it trains: generate what is missing, and prepare the arrays."""
-    from benchmark import protocol
-    from benchmark.run import prepare_datasets
+    from benchmark.commands.choosing import prepare_datasets
+    from benchmark.planning import protocol
 
     prepare_datasets(options, protocol.load(options.protocol))
     return 0

@@ -1,0 +1,129 @@
+"""What the names of a command mean: datasets, methods, device, arithmetic, number of replicas."""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.errors import UserError, unknown
+from benchmark.writers import sweep
+
+if TYPE_CHECKING:
+    from benchmark.executors.slurm import Request
+    from benchmark.planning.protocol import Protocol
+    from datasets.common.contract import EODataset
+    from methods.common.registry import Entry
+
+MOST_REPLICAS = 32
+"""With ``--replicas auto``; fewer where the memory does not hold them."""
+
+
+def prepare_datasets(
+    options: argparse.Namespace, protocol: Protocol
+) -> list[tuple[EODataset, Path]]:
+    """The chosen datasets, prepared; says on the screen for each whether it is real."""
+    import datasets
+    from datasets.common import prepared
+    from datasets.common.contract import View
+
+    adapters = datasets.load()
+    chosen = options.datasets or tuple(adapters)
+    for name in chosen:
+        if name not in adapters:
+            raise unknown("dataset", name, adapters)
+    prepared.check_data_root(options.data_root, adapters.values())
+    sweep(options.cache, "*/.*.part")
+    result, problems = [], []
+    for name in chosen:
+        adapter = adapters[name]
+        try:
+            modalities = options.modalities or adapter.default_modalities
+            for m in modalities:
+                if m not in adapter.modalities:
+                    raise unknown(f"modality of {name}", m, adapter.modalities)
+            view = View(**protocol.view_for(name))
+            folder, source, notice = prepared.resolve(
+                adapter, options.data_root, options.cache, named=options.datasets is not None
+            )
+            if notice:
+                print(f"{name}: {notice}")
+            dataset, where = prepared.prepare(
+                adapter, folder, source, modalities, view, options.cache
+            )
+            print(
+                f"{name}: {dataset.source.upper()} data, {len(dataset)} samples, "
+                f"{', '.join(modalities)} (fingerprint {dataset.fingerprint[:12]})"
+            )
+            result.append((dataset, where.absolute()))
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("\n".join(problems))
+    return result
+
+
+def choose_methods(options: argparse.Namespace) -> list[Entry]:
+    """Entries by name or pattern, in the order of the registry's families."""
+    import methods
+    from benchmark.terms import FAMILIES
+
+    registry = methods.load(options.plugin)
+    wanted: Sequence[str] = options.methods or ("*",)
+    for pattern in wanted:
+        if not fnmatch.filter(registry, pattern):
+            raise unknown("method", pattern, registry)
+    chosen = [e for e in registry.values() if any(fnmatch.fnmatch(e.key, p) for p in wanted)]
+    return sorted(chosen, key=lambda e: (FAMILIES.index(e.family), e.key))
+
+
+def choose_device(options: argparse.Namespace, request: Request | None) -> str:
+    """The device that runs are executed on; it is tried where that is this machine."""
+    import torch
+
+    name = options.device
+    if name == "auto":
+        if request is not None:
+            return "cuda" if request.asks_for_gpu else "cpu"
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        if is_here(options):
+            torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--device {name}: cannot be used here ({reason})") from error
+    return name
+
+
+def is_here(options: argparse.Namespace) -> bool:
+    """Whether runs are executed on this machine, so that it shows what is possible there."""
+    return options.executor != "slurm" and options.dask_address is None
+
+
+def check_arithmetic(options: argparse.Namespace, device: str, *, here: bool) -> None:
+    """Raise `UserError` for a precision or a compiler that the device or the machine lacks."""
+    import torch
+
+    cuda = torch.device(device).type == "cuda"
+    if options.precision == "tf32" and not (
+        cuda and (not here or torch.cuda.get_device_capability(device) >= (8, 0))
+    ):
+        raise UserError(f"--precision tf32: '{device}' has none (NVIDIA GPUs from Ampere on have)")
+    if (
+        options.compile
+        and here
+        and not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++")))
+    ):
+        raise UserError("--compile: there is no C++ compiler on this machine (c++, g++ or $CXX)")
+
+
+def choose_replicas(options: argparse.Namespace, device: str) -> int:
+    """How many runs are trained at once."""
+    if options.replicas is None:
+        return MOST_REPLICAS if device.startswith("cuda") else 1
+    return options.replicas

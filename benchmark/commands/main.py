@@ -1,0 +1,95 @@
+"""The command line. Heavy packages are imported by the commands, not here."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.commands.parser import parser
+from benchmark.errors import UserError
+from benchmark.stopping import Interrupted, interruptible
+
+
+def check_packages() -> None:
+    """Make sure that ``datasets`` and ``methods`` are this project's.
+
+    Hugging Face's library has the name of our package ``datasets``.
+    """
+    root = Path(__file__).resolve().parents[2]
+    for package in ("datasets", "methods"):
+        found = importlib.util.find_spec(package)
+        origin = Path(found.origin).resolve() if found and found.origin else None
+        if origin != root / package / "__init__.py":
+            raise UserError(
+                f"the package '{package}' was found at {origin}, not in {root}: another library of "
+                "that name (Hugging Face's datasets?) hides it; run from the project's folder, or "
+                "uninstall the other"
+            )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns 0, 1 if a run failed, 2 for bad input, or 130 or 143 after SIGINT or SIGTERM.
+    """
+    options = parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO if getattr(options, "verbose", False) else logging.WARNING,
+        format="%(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        check_packages()
+        with interruptible():
+            return _command(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # nobody reads any longer: not an error of the disk
+        raise
+    except OSError as error:
+        print(f"error: {error.filename or 'the disk'}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    except Interrupted as interrupted:
+        print(f"interrupted: {_resume(options)}", file=sys.stderr)
+        return 128 + interrupted.number
+
+
+def _resume(options: argparse.Namespace) -> str:
+    """What remains of an interrupted command, and how to go on with it."""
+    if options.command != "run":
+        return "give the same command again"
+    return (
+        f"every run that was finished is recorded in {options.results}; "
+        "give the same command again to go on with the others"
+    )
+
+
+def _command(options: argparse.Namespace) -> int:
+    if options.command == "run":
+        from benchmark.commands.run import run
+
+        return run(options)
+    if options.command == "collect":
+        from benchmark.commands.submission import collect
+
+        return collect(options)
+    if options.command == "report":
+        from benchmark.commands.report import report
+
+        return report(options)
+    if options.command == "check":
+        from benchmark.commands.check import check
+
+        return check(options)
+    if options.command == "data":
+        from benchmark.commands import data
+
+        return getattr(data, options.task)(options)
+    from benchmark.commands import listing
+
+    return listing.describe(options) if options.command == "describe" else listing.show(options)

@@ -1,0 +1,28 @@
+"""`report`, with which `run` and `collect` end."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write tables, figures and leaderboard from the records of a results folder."""
+    from benchmark.report import summary_text, write_report
+
+    out = options.out or options.results
+    written = write_report(
+        options.results,
+        out,
+        datasets=options.datasets,
+        methods=options.methods,
+        protocol=options.protocol,
+        cache=options.cache,
+    )
+    print(summary_text(written))
+    return 0
+
+
+def report_all(options: argparse.Namespace) -> int:
+    """The report over everything in the results folder of another command."""
+    everything = {"out": None, "datasets": None, "methods": None, "protocol": None}
+    return report(argparse.Namespace(**{**vars(options), **everything}))

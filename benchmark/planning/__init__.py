@@ -1,0 +1,1 @@
+"""What is run: protocols, folds, and the list of jobs. Nothing is trained here."""

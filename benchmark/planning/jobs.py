@@ -1,0 +1,28 @@
+"""A run as work to be done: what executors carry to where it is executed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run and where it finds its data and leaves its record; none of that enters the id.
+
+    prepared: folder of the prepared dataset. plugins: method files that the user named. timeout:
+    seconds that the run may take. keep_features: whether the features of the test part are kept
+    beside the predictions. replaces: when the record was made that is to give way to that of this
+    job, for one that failed and is tried again.
+    """
+
+    spec: RunSpec
+    prepared: Path
+    results: Path
+    device: str = "cpu"
+    plugins: tuple[Path, ...] = ()
+    timeout: float | None = None
+    keep_features: bool = False
+    replaces: str | None = None

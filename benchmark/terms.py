@@ -1,0 +1,24 @@
+"""Words that methods, records and reports share, without torch."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+ALL = "all"
+"""The deployment of a bound: it sees every modality."""
+
+Family = Literal[
+    "control",
+    "bound",
+    "dropout fusion",
+    "distillation",
+    "privileged information",
+    "shared-specific",
+    "contrastive",
+    "proposed",
+]
+FAMILIES: tuple[str, ...] = get_args(Family)
+"""In the order of rows; unknown ones, from records of other versions, go last."""
+
+Role = Literal["method", "bound", "control", "ablation"]
+DefaultsFrom = Literal["these datasets", "elsewhere", "this benchmark"]

@@ -1,0 +1,108 @@
+"""The rooms of the house: who may import whom, read from the syntax trees."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("benchmark", "methods", "datasets")
+VOCABULARY = {"errors", "metrics", "problem", "records", "seeds", "spec", "stopping", "terms"}
+VOCABULARY |= {"writers", "__init__"}
+"""Files of `benchmark/` that lie under its rooms."""
+
+BELOW = {
+    "commands": {"conformance", "executors", "planning", "report", "training"},
+    "conformance": {"planning", "training"},
+    "executors": {"planning", "training"},
+    "report": {"planning"},
+    "training": {"planning"},
+    "planning": set(),
+}
+"""Room of `benchmark/` → rooms that it may import from."""
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name → file of every module of the project."""
+    found = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imported(path: Path) -> set[str]:
+    """Modules of the project that a file imports, anywhere in it and for whatever purpose."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute here"
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                found.add(name if name in MODULES else node.module)
+    return found & MODULES.keys()
+
+
+GRAPH = {name: imported(path) for name, path in MODULES.items()}
+
+
+def test_no_module_imports_itself_by_a_detour():
+    try:
+        TopologicalSorter(GRAPH).prepare()
+    except CycleError as circle:
+        pytest.fail(" → ".join(circle.args[1]))
+
+
+def test_a_detour_would_be_seen():
+    with pytest.raises(CycleError):
+        TopologicalSorter(GRAPH | {"benchmark.errors": {"benchmark.commands.run"}}).prepare()
+
+
+def room(module: str) -> str:
+    """The room of `benchmark/` that a module lies in, or "" for the vocabulary under all rooms."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and (ROOT / "benchmark" / parts[1]).is_dir() else ""
+
+
+OURS = sorted(name for name in MODULES if name.startswith("benchmark."))
+
+
+@pytest.mark.parametrize("module", OURS)
+def test_rooms_import_from_the_rooms_below_them(module):
+    own = room(module)
+    others = {name for name in GRAPH[module] if name.startswith("benchmark.")}
+    if own:
+        allowed = BELOW[own] | {own, ""}
+        assert {name for name in others if room(name) not in allowed} == set()
+    elif module != "benchmark.__main__":
+        assert {name for name in others if room(name)} == set()
+        assert module.split(".")[1] in VOCABULARY, "which room does it belong to?"
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_methods_and_datasets_know_neither_each_other_nor_the_rooms(module):
+    package = module.partition(".")[0]
+    other = {"methods": "datasets", "datasets": "methods"}.get(package)
+    if other:
+        seen = GRAPH[module]
+        assert not {name for name in seen if name.partition(".")[0] == other or room(name)}
+
+
+def test_the_command_line_and_reports_import_no_torch_by_themselves():
+    """`--help` is instant, and a report of many records needs no method."""
+    for module in OURS:
+        if room(module) in ("commands", "report") or module.endswith(("spec", "records", "terms")):
+            for node in ast.parse(MODULES[module].read_text()).body:
+                names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+                names += [node.module] if isinstance(node, ast.ImportFrom) else []
+                heavy = {"torch", "timm", "torchgeo", "joblib"}
+                assert not {name.partition(".")[0] for name in names} & heavy, module
