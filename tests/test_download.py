@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import zipfile
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,7 +23,7 @@ import pytest
 from benchmark.commands.main import main
 from benchmark.errors import UserError
 from benchmark.writers import part_of
-from datasets.common import download
+from datasets.common import archives, download
 from datasets.common.contract import Download
 from datasets.common.download import check_address, fetch
 from tests.layouts import ADAPTERS, generated
@@ -289,13 +291,74 @@ def test_an_archive_may_hold_the_files_without_their_folder(server, tmp_path):
     assert sorted(os.listdir(tmp_path / "d")) == [".sha256.json", "inside"]
 
 
+PAGE = b"<!DOCTYPE html>\n<html><body>Service unavailable</body></html>"
+
+
+def zipped(name: str) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        file.writestr(name, "a.tif\n")
+    return content.getvalue()
+
+
+def test_a_web_page_in_place_of_an_archive_is_not_kept_and_not_remembered(server, tmp_path):
+    """`split.zip` of TreeSatAI-TS has no published checksum: a proxy may serve anything."""
+    lists = Download(f"{server.url}/split.zip", "split")
+    server.files["split.zip"] = PAGE
+    with pytest.raises(
+        UserError, match="it is a web page, not an archive .*; it was removed, give"
+    ):
+        fetch(lists, tmp_path)
+    assert os.listdir(tmp_path) == []
+    server.files["split.zip"] = zipped("split/train_filenames.lst")
+    fetch(lists, tmp_path)
+    assert (tmp_path / "split" / "train_filenames.lst").read_text() == "a.tif\n"
+    assert list(json.loads((tmp_path / ".sha256.json").read_text())) == ["split.zip"]
+
+
+def test_a_page_that_was_kept_and_remembered_before_is_forgotten(server, tmp_path):
+    (tmp_path / "split.zip").write_bytes(PAGE)
+    known = {"split.zip": hashlib.sha256(PAGE).hexdigest(), "other": "0" * 64}
+    (tmp_path / ".sha256.json").write_text(json.dumps(known))
+    lists = Download(f"{server.url}/split.zip", "split")
+    with pytest.raises(UserError, match="it was removed"):
+        fetch(lists, tmp_path)
+    assert json.loads((tmp_path / ".sha256.json").read_text()) == {"other": "0" * 64}
+    server.files["split.zip"] = zipped("train_filenames.lst")
+    assert fetch(lists, tmp_path) is True
+
+
+def test_an_archive_that_is_as_published_is_kept_when_it_cannot_be_unpacked(server, tmp_path):
+    server.files["x.zip"] = PAGE
+    published = Download(f"{server.url}/x.zip", "inside", hashlib.sha256(PAGE).hexdigest())
+    with pytest.raises(UserError, match="cannot be unpacked"):
+        fetch(published, tmp_path)
+    assert os.listdir(tmp_path) == ["x.zip"]
+
+
+def test_a_disk_that_fills_up_while_an_archive_is_unpacked_costs_no_download(
+    server, tmp_path, monkeypatch
+):
+    server.files["split.zip"] = zipped("train_filenames.lst")
+    lists = Download(f"{server.url}/split.zip", "split")
+    usage = archives.shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as patch:
+        free = iter([usage.free, 1])
+        patch.setattr(archives.shutil, "disk_usage", lambda _: usage._replace(free=next(free)))
+        with pytest.raises(UserError, match="GB that are free"):
+            fetch(lists, tmp_path)
+    assert os.listdir(tmp_path) == ["split.zip"]
+    fetch(lists, tmp_path)
+    assert len(server.asked) == 1
+
+
 def test_an_evil_archive_leaves_nothing(server, tmp_path):
     with tarfile.open(tmp_path / "x.tar", "w") as file:
         file.addfile(tarfile.TarInfo("../evil"))
     server.files["x.tar"] = (tmp_path / "x.tar").read_bytes()
     with pytest.raises(UserError, match="refused"):
         fetch(Download(f"{server.url}/x.tar", "inside"), tmp_path / "d")
-    assert sorted(os.listdir(tmp_path / "d")) == [".sha256.json", "x.tar"]
+    assert os.listdir(tmp_path / "d") == []
     assert not (tmp_path / "evil").exists()
 
 

@@ -40,6 +40,10 @@ UNREADABLE = (
 """What the libraries raise for an archive that is cut short, encrypted or foreign."""
 
 
+class BadArchiveError(UserError):
+    """An archive that cannot be unpacked anywhere: cut short, foreign, or not to be trusted."""
+
+
 @dataclass(frozen=True)
 class Member:
     """What an archive says of one of its members; ``odd`` names what is neither file nor folder."""
@@ -54,9 +58,10 @@ class Member:
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack a .zip, .tar or .tar.gz file into ``folder``, which must be empty.
 
-    Raises `UserError`, and has written nothing then, if a member would lie outside the folder, is a
-    link or a device, stands twice, or if the whole is out of proportion or larger than the disk.
-    Raises it also for an archive that is damaged; ``folder`` is to be thrown away then.
+    Raises `BadArchiveError`, and has written nothing then, if a member would lie outside the
+    folder, is a link or a device, stands twice, or if the whole is out of proportion. Raises it
+    also for what is damaged or no archive; ``folder`` is to be thrown away then. A disk that is too
+    small or fails is a plain `UserError`.
     """
     from tqdm import tqdm
 
@@ -69,8 +74,22 @@ def unpack(archive: Path, folder: Path) -> None:
                 else:
                     opened.extract(member.info, folder)
     except UNREADABLE as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise UserError(f"{archive}: cannot be unpacked into {folder} ({reason})") from error
+        if isinstance(error, OSError) and error.strerror:  # of the system, not of a library
+            raise UserError(
+                f"{archive}: cannot be unpacked into {folder} ({error.strerror})"
+            ) from error
+        raise BadArchiveError(
+            f"{archive}: cannot be unpacked, {_what(archive)} ({error})"
+        ) from error
+
+
+def _what(archive: Path) -> str:
+    """In words, what a file is that should be an archive and is none or not whole."""
+    with archive.open("rb") as file:
+        start = file.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        return "it is a web page, not an archive"
+    return "it is damaged, or no archive"
 
 
 class _Stream(io.BufferedReader):
@@ -128,11 +147,11 @@ def _approved(archive: Path, members: Iterable[Member], free: int) -> list[Membe
         elif member.size < 0 or total > most:
             problem = f"it would unpack to more than {most:,} bytes, {RATIO} times its size"
         elif total > free:
-            problem = f"it needs more than the {free / 1e9:.1f} GB that are free"
+            raise UserError(f"{archive}: it needs more than the {free / 1e9:.1f} GB that are free")
         elif len(approved) == FILES:
             problem = f"it has more than {FILES} members"
         if problem:
-            raise UserError(f"{archive}: refused, nothing was unpacked: {problem}")
+            raise BadArchiveError(f"{archive}: refused, nothing was unpacked: {problem}")
         if not member.is_folder:
             files.add(path)
         approved.append(member)

@@ -24,7 +24,7 @@ from urllib.parse import urljoin, urlsplit
 
 from benchmark.errors import NotWritableError, UserError, not_writable
 from benchmark.writers import atomic, is_abandoned, part_of
-from datasets.common.archives import unpack
+from datasets.common.archives import BadArchiveError, unpack
 from datasets.common.contract import Download
 
 if TYPE_CHECKING:
@@ -53,18 +53,21 @@ def fetch(download: Download, folder: Path, mirror: str | None = None) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if whole.exists():
-            _compare(download, whole, folder / FIRST)
+            digest = _compare(download, whole, folder / FIRST)
         else:
-            _download(download, mirror, whole)
+            digest = _download(download, mirror, whole)
         if download.is_archive:
-            _unpack(whole, result)
+            _unpack(download, digest, whole, result)
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and result.exists():
+            return True  # another process was quicker
         advice = "what is complete stays, give the same command again"
         raise not_writable(folder, error, advice) from error
     return True
 
 
-def _download(download: Download, mirror: str | None, whole: Path) -> None:
+def _download(download: Download, mirror: str | None, whole: Path) -> str:
+    """Bring a file under its own name; its sha256."""
     url = download.url if mirror is None else f"{mirror.rstrip('/')}/{download.name}"
     part = whole.with_name(part_of(whole.name))
     left = whole.with_name(f"{whole.name}.part")
@@ -75,8 +78,11 @@ def _download(download: Download, mirror: str | None, whole: Path) -> None:
         with suppress(FileNotFoundError):
             part.replace(left)
         raise
+    first = whole.with_name(FIRST)
     try:
-        _compare(download, part, whole.with_name(FIRST))
+        digest = _compare(download, part, first)
+        if not download.is_archive:  # of which it is not known yet whether it can be unpacked
+            _remember(download, digest, first)
     except NotWritableError:
         part.replace(left)
         raise
@@ -84,6 +90,7 @@ def _download(download: Download, mirror: str | None, whole: Path) -> None:
         part.unlink()
         raise UserError(f"{error}; it was removed") from error
     part.replace(whole)
+    return digest
 
 
 def _take_up(left: Path, part: Path) -> None:
@@ -207,8 +214,8 @@ def _write(response: requests.Response, name: str, part: Path, start: int, end: 
         return file.tell()
 
 
-def _compare(download: Download, file: Path, first: Path) -> None:
-    """Raise `UserError` if a file is not what is published, or not what was fetched first.
+def _compare(download: Download, file: Path, first: Path) -> str:
+    """The sha256 of a file; `UserError` if it is not what is published, or was fetched first.
 
     It is read from the disk, so that writing is compared as well.
     """
@@ -219,15 +226,30 @@ def _compare(download: Download, file: Path, first: Path) -> None:
         md5 = _digest(file, partial(hashlib.md5, usedforsecurity=False))
         if md5 != download.md5:
             raise UserError(f"{file}: its md5 is {md5}, published is {download.md5}")
+    before = _known(first).get(download.name, found)
+    if before != found:
+        raise UserError(
+            f"{file}: its sha256 is {found}, the first time ({first}) it was {before}; remove that "
+            "line if the publisher has renewed the file"
+        )
+    return found
+
+
+def _known(first: Path) -> dict[str, str]:
+    """The sha256 of what was fetched before, by name."""
     try:
         known = json.loads(first.read_bytes()) if first.exists() else {}
-        before = known.get(download.name, found)
+        return dict(known.items())
     except (ValueError, AttributeError) as error:
         raise UserError(f"{first}: is damaged ({error}); remove it") from error
-    if before != found:
-        raise UserError(f"{file}: its sha256 is {found}, the first time ({first}) it was {before}")
+
+
+def _remember(download: Download, digest: str | None, first: Path) -> None:
+    """Keep the sha256 of a download for later comparison; None forgets it."""
+    known = {**_known(first), download.name: digest}
+    kept = {name: each for name, each in known.items() if each is not None}
     with atomic(first) as file:
-        file.write((json.dumps({**known, download.name: found}, indent=1) + "\n").encode())
+        file.write((json.dumps(kept, indent=1) + "\n").encode())
 
 
 def _digest(path: Path, kind: Callable[[], Any]) -> str:
@@ -235,18 +257,28 @@ def _digest(path: Path, kind: Callable[[], Any]) -> str:
         return hashlib.file_digest(file, kind).hexdigest()
 
 
-def _unpack(archive: Path, result: Path) -> None:
+def _unpack(download: Download, digest: str, archive: Path, result: Path) -> None:
     """Unpack beside ``result``, which appears by a rename when all is there, and drop the archive.
 
-    An archive may hold the folder that is wanted, or what is to be in it.
+    An archive may hold the folder that is wanted, or what is to be in it. One that cannot be
+    unpacked and for which no checksum is published (a page of the server, say) is not kept.
     """
     for other in result.parent.glob(f".{result.name}.*.part"):
         if is_abandoned(other.name):
             shutil.rmtree(other, ignore_errors=True)
-    part = result.with_name(part_of(result.name))
+    part, first = result.with_name(part_of(result.name)), archive.with_name(FIRST)
     part.mkdir()
     try:
-        unpack(archive, part)
+        try:
+            unpack(archive, part)
+        except BadArchiveError as error:
+            if download.sha256 is download.md5 is None:
+                archive.unlink()
+                if download.name in _known(first):
+                    _remember(download, None, first)
+                raise UserError(f"{error}; it was removed, give the same command again") from error
+            raise
+        _remember(download, digest, first)
         inner = part / result.name
         (inner if inner.is_dir() else part).rename(result)
     except (UserError, OSError):
