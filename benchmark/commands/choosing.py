@@ -59,6 +59,8 @@ def prepare_datasets(
                 f"{name}: {dataset.source.upper()} data, {len(dataset)} samples, "
                 f"{', '.join(modalities)} (fingerprint {dataset.fingerprint[:12]})"
             )
+            for found in dataset.notices:
+                print(f"{name}: {found}")
             result.append((dataset, where.absolute()))
         except UserError as error:
             problems.append(str(error))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -15,6 +17,9 @@ from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
 
 Source = Literal["real", "generated"]
+
+PARTS = ("train", "val", "test")
+"""Of an official split."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +47,13 @@ class Catalogue:
     split: (N,) "train", "val" or "test" for an official split, or None.
     dtypes: modality → dtype in which its array is kept: float32 with NaN where a value is missing,
         uint8, or uint16 for whole numbers of which some may be missing (NaN when read).
-    read: sample number → modality → array of ``spec.shape``. Raises
-        `benchmark.errors.UserError` naming the file if it is truncated or foreign. Other
-        processes may be given it: it holds names rather than what is behind them.
+    read: sample number → modality → array of ``spec.shape``: NaN where nothing was to be
+        expected (before a series that is shorter than others) or the publisher says so, infinite
+        where a value was to be expected and the file has none; that is kept as NaN and counted on
+        the screen. Raises `benchmark.errors.UserError` naming the file if it is truncated or
+        foreign. Other processes may be given it: it holds names rather than what is behind them.
+    notices: what was left out or found odd, a sentence each, with numbers ("138 of 284 labels have
+        no features file"): shown on the screen whenever the data are used.
     """
 
     modalities: Mapping[str, ModalitySpec]
@@ -55,6 +64,7 @@ class Catalogue:
     split: np.ndarray | None
     dtypes: Mapping[str, np.dtype]
     read: Callable[[int], Mapping[str, np.ndarray]]
+    notices: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -68,6 +78,7 @@ class EODataset:
         less and reads as float32). y, ids, groups, split: as in `Catalogue`.
     fingerprint: sha256 over x of the chosen modalities, y, ids, groups and split.
     source: whether the native files were the publisher's or generated ones.
+    notices: those of the `Catalogue`, and what was found when the inputs were read.
     """
 
     name: str
@@ -80,6 +91,7 @@ class EODataset:
     split: np.ndarray | None
     source: Source
     fingerprint: str
+    notices: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -127,10 +139,11 @@ class Adapter:
     """Reads, and can generate, one dataset in its publisher's own layout.
 
     name: on the command line. folder: the dataset's folder below the data root (adapters may share
-    one). modalities: all that the files hold; default_modalities: the published choice. layout:
-    the expected tree, shown when files lack. group_kind: what a group is ("site"), or None.
-    downloads: what `data fetch` brings, in this order. reader_version: raised when the same files
-    give other arrays.
+    one). modalities: all that the files hold; default_modalities: the published choice. notes: what
+    a modality's name does not say, or says wrongly, by modality; `list datasets` and tables show
+    it. layout: the expected tree, shown when files lack. group_kind: what a group is ("site"), or
+    None. downloads: what `data fetch` brings, in this order. reader_version: raised when the same
+    files give other arrays.
     generated_samples: size of the generated stand-in; generator_version: raised when it changes.
     """
 
@@ -143,11 +156,12 @@ class Adapter:
     layout: str
     modalities: tuple[str, ...]
     default_modalities: tuple[str, ...]
+    notes: Mapping[str, str] = MappingProxyType({})
     group_kind: str | None = None
     official_split: bool = False
     downloads: tuple[Download, ...] = ()
     reader_version: int = 1
-    generated_samples: int
+    generated_samples: int = 1_000
     generator_version: int = 1
 
     def source_files(self, root: Path) -> list[str]:
@@ -169,17 +183,44 @@ class Adapter:
         """Write a simulated dataset as native files below ``root``.
 
         ``structure`` sets the strengths of the shared and the specific parts of the signal (see
-        `datasets.common.simulation`).
+        `datasets.common.simulation`). An adapter that leaves this out has no stand-in.
         """
         raise NotImplementedError
+
+    @property
+    def can_generate(self) -> bool:
+        return type(self).generate is not Adapter.generate
 
 
 ADAPTERS: dict[str, Adapter] = {}
 
+NAME = re.compile(r"\w[\w-]*")
+"""Of a dataset, its folder and a modality: files of the cache and of the records bear it."""
+
+NEEDED = (
+    *("name", "folder", "title", "citation", "licence", "url", "layout"),
+    *("modalities", "default_modalities"),
+)
+
 
 def register(adapter: Adapter) -> Adapter:
-    """Make ``adapter`` known by its name; a name that is taken is an error."""
+    """Make ``adapter`` known by its name.
+
+    Raises `UserError` for a name that is taken or no name of a file, and for a fact that lacks.
+    """
+    lacking = [fact for fact in NEEDED if not hasattr(adapter, fact)]
+    if lacking:
+        raise UserError(f"dataset adapter {type(adapter).__name__}: lacks {', '.join(lacking)}")
+    for name in (adapter.name, adapter.folder, *adapter.modalities):
+        if not NAME.fullmatch(name):
+            raise UserError(
+                f"dataset adapter {type(adapter).__name__}: '{name}' cannot be a name; use "
+                "letters, digits, '_' and '-'"
+            )
+    for m in (*adapter.default_modalities, *adapter.notes):
+        if m not in adapter.modalities:
+            raise UserError(f"dataset '{adapter.name}': '{m}' is not among its modalities")
     if adapter.name in ADAPTERS:
-        raise ValueError(f"a dataset named '{adapter.name}' is registered already")
+        raise UserError(f"a dataset named '{adapter.name}' is registered already")
     ADAPTERS[adapter.name] = adapter
     return adapter

@@ -13,7 +13,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,9 @@ from benchmark.errors import UnfinishedError, UserError, not_writable
 from benchmark.problem import ModalitySpec
 from benchmark.stopping import end_with
 from benchmark.writers import part_of
+from datasets.common.checking import check_arrays
 from datasets.common.contract import Catalogue
-from datasets.common.packed import pack
+from datasets.common.packed import MISSING, pack
 
 PIECE = 128
 """Samples that are read, checked and written at once."""
@@ -88,9 +89,10 @@ class Filling:
         return row, header + start * row
 
 
-def fill(name: str, catalogue: Catalogue, folder: Path) -> None:
+def fill(name: str, catalogue: Catalogue, folder: Path) -> tuple[str, ...]:
     """Fill the partial ``folder`` (made if it isn't there) with all arrays of the catalogue.
 
+    Returns what the user has to know of the inputs: values that are not there, with their number.
     Raises FileNotFoundError if another process has finished the folder and renamed it.
     """
     filling = Filling(
@@ -102,7 +104,7 @@ def fill(name: str, catalogue: Catalogue, folder: Path) -> None:
         _create(filling, catalogue)
     known = {start: _noted(filling, start) for start in range(0, len(catalogue), PIECE)}
     _fill_pieces(filling, [start for start, note in known.items() if note is None])
-    _check_channels(filling, [_noted(filling, start) for start in known])
+    return _summed_up(filling, [_noted(filling, start) for start in known])
 
 
 def _is_sound(filling: Filling) -> bool:
@@ -146,11 +148,25 @@ def _check_space(filling: Filling, folder: Path) -> None:
         )
 
 
-def _noted(filling: Filling, start: int) -> dict[str, list[bool]] | None:
-    """Which channels have a value in a piece, by modality; None if it is not written."""
+@dataclass(frozen=True)
+class Found:
+    """What a piece of one modality holds.
+
+    present: which channels have a value. absent: number of values that the files should have and
+    have not. samples: of how many samples these are.
+    """
+
+    present: list[bool]
+    absent: int
+    samples: int
+
+
+def _noted(filling: Filling, start: int) -> dict[str, Found] | None:
+    """What a piece holds, by modality; None if it is not written."""
     try:
-        return json.loads(filling.note(start).read_bytes())
-    except (FileNotFoundError, ValueError):
+        note = json.loads(filling.note(start).read_bytes())
+        return {m: Found(**found) for m, found in note.items()}
+    except (FileNotFoundError, ValueError, AttributeError, TypeError):
         return None
 
 
@@ -198,14 +214,16 @@ def _fill_piece(filling: Filling, start: int) -> int:
         m: np.empty((stop - start, *spec.shape), filling.dtypes[m])
         for m, spec in filling.specs.items()
     }
+    absent = {m: np.zeros(stop - start, dtype=int) for m in arrays}
     for i in range(start, stop):
-        for m, values in filling.read(i).items():
-            if values.shape != filling.specs[m].shape:
-                raise ValueError(f"{filling.name} reads {m} of shape {values.shape}")
-            if filling.dtypes[m] == np.uint16:
-                values = pack(values, f"{filling.name}: sample '{filling.ids[i]}', {m}")
+        where = f"{filling.name}: sample '{filling.ids[i]}'"
+        for m, values in check_arrays(where, filling.read(i), filling.specs).items():
+            values, absent[m][i - start] = _kept(values, filling.dtypes[m], f"{where}, {m}")
             arrays[m][i - start] = values
-    present = {m: _channels_present(filling, m, array, start) for m, array in arrays.items()}
+    found = {
+        m: Found(_channels_present(array), int(absent[m].sum()), int((absent[m] > 0).sum()))
+        for m, array in arrays.items()
+    }
     try:
         for m, array in arrays.items():
             row, offset = filling.rows(m, start)
@@ -214,7 +232,8 @@ def _fill_piece(filling: Filling, start: int) -> int:
                 file.write(array.data.cast("B"))
                 file.flush()
                 os.fsync(file.fileno())  # before the note: it must not outlive its piece
-        replace_with(filling.note(start), json.dumps(present), filling.folder / NOTES)
+        note = {m: asdict(each) for m, each in found.items()}
+        replace_with(filling.note(start), json.dumps(note), filling.folder / NOTES)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -222,22 +241,43 @@ def _fill_piece(filling: Filling, start: int) -> int:
     return stop - start
 
 
-def _channels_present(filling: Filling, m: str, array: np.ndarray, start: int) -> list[bool]:
-    """Which channels have a value; a value may be missing (NaN), but not infinite."""
-    if array.dtype.kind != "f":
+def _kept(values: np.ndarray, dtype: np.dtype, where: str) -> tuple[np.ndarray, int]:
+    """A sample as it is kept, and how many of its values the file should have and has not."""
+    if values.dtype == dtype == np.uint8:
+        return values, 0
+    if dtype == np.uint8:
+        wrong = ~((values >= 0) & (values <= 255) & (values == np.rint(values)))
+        if wrong.any():
+            raise UserError(f"{where}: {values[wrong][0]:g} is not a whole number from 0 to 255")
+        return values, 0
+    with np.errstate(over="ignore"):
+        values = values.astype(np.float32)
+    absent = np.isinf(values)
+    values[absent] = np.nan
+    return (pack(values, where) if dtype == np.uint16 else values), int(absent.sum())
+
+
+def _channels_present(array: np.ndarray) -> list[bool]:
+    """Which channels of a piece have a value."""
+    if array.dtype == np.uint8:
         return [True] * array.shape[-1]
-    infinite = np.isinf(array).reshape(len(array), -1).any(axis=1)
-    if infinite.any():
-        sample = filling.ids[start + infinite.argmax()]
-        raise UserError(f"{filling.name}: sample '{sample}' has an infinite value in {m}")
-    return (~np.isnan(array)).reshape(-1, array.shape[-1]).any(axis=0).tolist()
+    there = array != MISSING if array.dtype == np.uint16 else ~np.isnan(array)
+    return there.reshape(-1, array.shape[-1]).any(axis=0).tolist()
 
 
-def _check_channels(filling: Filling, notes: list[dict[str, list[bool]] | None]) -> None:
+def _summed_up(filling: Filling, notes: list[dict[str, Found] | None]) -> tuple[str, ...]:
     if None in notes:
         raise FileNotFoundError(filling.folder)
+    notices = []
     for m, spec in filling.specs.items():
-        present = np.any([note[m] for note in notes], axis=0)
+        present = np.any([note[m].present for note in notes], axis=0)
         if not present.all():
             empty = ", ".join(np.array(spec.channels)[~present])
             raise UserError(f"{filling.name}: {m} has no value at all in channel {empty}")
+        absent, samples = (sum(getattr(n[m], k) for n in notes) for k in ("absent", "samples"))
+        if absent:
+            notices.append(
+                f"{m} has no data or an infinite number in {absent:,} values of {samples:,} of "
+                f"{len(filling.ids):,} samples: taken as missing"
+            )
+    return tuple(notices)

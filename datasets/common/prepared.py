@@ -27,6 +27,7 @@ import numpy as np
 from benchmark.errors import UnfinishedError, UserError, not_writable
 from benchmark.problem import ModalitySpec, TaskSpec
 from benchmark.writers import sync
+from datasets.common.checking import check
 from datasets.common.contract import (
     Adapter,
     Catalogue,
@@ -39,6 +40,9 @@ from datasets.common.filling import ANOTHER, NOTES, appearing, fill, replace_wit
 from datasets.common.packed import Packed
 
 log = logging.getLogger(__name__)
+
+FORM = 2
+"""Of a prepared folder; raised when what stands in it changes for every dataset."""
 
 
 def check_data_root(data_root: Path | None, adapters: Iterable[Adapter]) -> None:
@@ -62,7 +66,7 @@ def resolve(
     folder that lacks files is an error if the user ``named`` the dataset.
     """
     if data_root is None:
-        return _generated(adapter, cache), "generated", None
+        return _generated(adapter, cache, "no --data-root was given"), "generated", None
     native = data_root / adapter.folder
     if not native.is_dir():
         lack = f"{data_root} has no folder '{adapter.folder}'"
@@ -76,10 +80,15 @@ def resolve(
                     f"{error}\nexpected below the data root:\n{adapter.layout}"
                 ) from error
             lack = str(error)
-    return _generated(adapter, cache), "generated", f"{lack}; generated data stand in"
+    return _generated(adapter, cache, lack), "generated", f"{lack}; generated data stand in"
 
 
-def _generated(adapter: Adapter, cache: Path) -> Path:
+def _generated(adapter: Adapter, cache: Path, lack: str) -> Path:
+    if not adapter.can_generate:
+        raise UserError(
+            f"{adapter.name}: {lack}, and it has no generated stand-in; its files are expected "
+            f"below the data root:\n{adapter.layout}"
+        )
     key = f"{adapter.folder}-{adapter.generated_samples}-v{adapter.generator_version}"
     folder = cache / "generated" / key
     if not folder.is_dir():
@@ -116,7 +125,7 @@ def prepare(
                 folder.rename(aside)
             reopen.cache_clear()
     catalogue = adapter.open(native, modalities, view)
-    _check(adapter, native, catalogue)
+    check(adapter, native, modalities, catalogue)
     _make(adapter, source, catalogue, folder)
     return _load(folder), folder
 
@@ -126,8 +135,8 @@ def _make(adapter: Adapter, source: Source, catalogue: Catalogue, folder: Path) 
     part = folder.with_name(f".{folder.name}.part")
     while not folder.is_dir():
         try:
-            fill(adapter.name, catalogue, part)
-            _describe(adapter, source, catalogue, part)
+            found = fill(adapter.name, catalogue, part)
+            _describe(adapter, source, catalogue, (*catalogue.notices, *found), part)
             for path in part.iterdir():
                 sync(path)
             part.rename(folder)
@@ -149,8 +158,8 @@ def _key(
     adapter: Adapter, native: Path, source: Source, modalities: tuple[str, ...], view: View
 ) -> str:
     digest = hashlib.sha256()
-    parts = [adapter.name, adapter.reader_version, source, modalities, dataclasses.astuple(view)]
-    digest.update(repr(parts).encode())
+    parts = [FORM, adapter.name, adapter.reader_version, source, modalities]
+    digest.update(repr([*parts, dataclasses.astuple(view)]).encode())
     for name in adapter.source_files(native):
         try:
             stat = os.stat(f"{native}/{name}")
@@ -160,22 +169,13 @@ def _key(
     return digest.hexdigest()[:16]
 
 
-def _check(adapter: Adapter, native: Path, catalogue: Catalogue) -> None:
-    where = f"{adapter.name} in {native}"
-    if not len(catalogue):
-        raise UserError(f"{where}: no samples")
-    bad = np.flatnonzero(~np.isfinite(catalogue.y))
-    if len(bad):
-        raise UserError(
-            f"{where}: {len(bad)} targets are missing or not finite, the first that of "
-            f"'{catalogue.ids[bad[0]]}'; remove those samples"
-        )
-    names, counts = np.unique(catalogue.ids, return_counts=True)
-    if counts.max() > 1:
-        raise UserError(f"{where}: sample id '{names[counts.argmax()]}' stands twice")
-
-
-def _describe(adapter: Adapter, source: Source, catalogue: Catalogue, folder: Path) -> None:
+def _describe(
+    adapter: Adapter,
+    source: Source,
+    catalogue: Catalogue,
+    notices: tuple[str, ...],
+    folder: Path,
+) -> None:
     """Write meta.json: all that is not an array, and what the arrays must be."""
     names = sorted(path.name for path in folder.glob("*.npy"))
     meta = {
@@ -185,6 +185,7 @@ def _describe(adapter: Adapter, source: Source, catalogue: Catalogue, folder: Pa
         "task": dataclasses.asdict(catalogue.task),
         "files": {name: (folder / name).stat().st_size for name in names},
         "fingerprint": _fingerprint([folder / name for name in names]),
+        "notices": notices,
     }
     replace_with(folder / "meta.json", json.dumps(meta), folder / NOTES)
 
@@ -241,6 +242,7 @@ def _load(folder: Path) -> EODataset:
             split=array("split"),
             source=meta["source"],
             fingerprint=meta["fingerprint"],
+            notices=tuple(meta["notices"]),
         )
     except Exception as error:  # whatever numpy makes of files that are not ours
         raise UserError(f"{folder}: a damaged prepared dataset ({error})") from error
