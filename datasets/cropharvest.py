@@ -4,15 +4,21 @@ Tseng, Zvonkov, Nakalembe, Kerner 2021, "CropHarvest: a global dataset for crop-
 classification", NeurIPS Datasets and Benchmarks.
 
 Points lie in clusters, so that folds keep blocks of 1° of latitude and longitude whole.
+
+The last channel, which the publisher calls NDVI, is (B7 − B3) / (B7 + B3): its package (cropharvest
+0.6.0 and 0.7.0) computes it before it removes B1 and B10, by the positions that B8 and B4 have
+afterwards. It is read as published, and named as what it is.
 """
 
 from __future__ import annotations
 
 import gc
 import json
-import logging
 import math
 import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +26,7 @@ import numpy as np
 
 from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
+from datasets.common import reading
 from datasets.common.contract import (
     Adapter,
     Catalogue,
@@ -42,16 +49,17 @@ from datasets.common.simulation import (
 )
 from datasets.common.subsample import subsample
 
-log = logging.getLogger(__name__)
-
 ZENODO = "https://zenodo.org/records/7257688/files"
 LABELS = "labels.geojson"
 ARRAYS = "features/arrays"
 MONTHS = 12
 OPTICAL = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12")
+INDEX = "(B7-B3)/(B7+B3)"
+"""What the publisher calls NDVI."""
+
 BANDS = (
     *("VV", "VH", *OPTICAL),
-    *("temperature_2m", "total_precipitation", "elevation", "slope", "NDVI"),
+    *("temperature_2m", "total_precipitation", "elevation", "slope", INDEX),
 )
 """Channels of the published arrays, in their order."""
 
@@ -60,12 +68,24 @@ SHAPE = (MONTHS, len(BANDS))
 
 MODALITIES = {
     "S1": ("series", ("VV", "VH"), "dB, Sentinel-1"),
-    "S2": ("series", (*OPTICAL, "NDVI"), "reflectance × 10⁴ and NDVI, Sentinel-2"),
+    "S2": ("series", (*OPTICAL, INDEX), "reflectance × 10⁴ and an index, Sentinel-2"),
     "weather": ("series", ("temperature_2m", "total_precipitation"), "K, m"),
     "dem": ("vector", ("elevation", "slope"), "m, degrees"),
 }
 NEEDED = ("index", "dataset", "lat", "lon", "is_test")
 """Properties of a label that every reader needs, besides the target's own."""
+
+LIMITS = {"lat": 90.0, "lon": 180.0}
+"""Degrees to both sides of 0."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label with a target and features: name of its features file, its block, its target."""
+
+    name: str
+    block: str
+    target: Any
 
 
 class CropHarvest(Adapter):
@@ -89,10 +109,15 @@ class CropHarvest(Adapter):
     )
     modalities = tuple(MODALITIES)
     default_modalities = ("S1", "S2")
+    notes = {"S2": f"the last channel, published as NDVI, is {INDEX}"}
     group_kind = "1° block"
+    reader_version = 2
     generated_samples = 1_500
+    generator_version = 2
     target: str
     """The property that holds the target."""
+    parse: Callable[[Any], Any]
+    """How it is read; None where it is missing."""
 
     def source_files(self, root: Path) -> list[str]:
         if not (root / LABELS).is_file():
@@ -100,12 +125,12 @@ class CropHarvest(Adapter):
         return [LABELS, *listing(root, ARRAYS, ".h5")]
 
     def open(self, root: Path, modalities: tuple[str, ...], view: View) -> Catalogue:
-        labels, files = root / LABELS, set(self.source_files(root))
-        rows = self._rows(labels, files)
-        y, task = self._targets(labels, rows)
-        groups = np.array([f"{math.floor(r['lat'])},{math.floor(r['lon'])}" for r in rows])
+        path, files = root / LABELS, set(self.source_files(root))
+        labels, notices = self._labels(path, files)
+        y, task = self._targets(path, [label.target for label in labels])
+        groups = np.array([label.block for label in labels])
         chosen = subsample(task, y, groups, None, view.samples)
-        names = np.array([f"{rows[i]['index']}_{rows[i]['dataset']}" for i in chosen])
+        names = np.array([labels[i].name for i in chosen])
         specs = {m: _spec(m) for m in modalities}
         folder, columns = os.fspath(root / ARRAYS), {m: _columns(s) for m, s in specs.items()}
 
@@ -123,30 +148,45 @@ class CropHarvest(Adapter):
             split=None,
             dtypes=dict.fromkeys(specs, np.dtype(np.float32)),
             read=read,
+            notices=notices,
         )
 
-    def _rows(self, path: Path, files: set[str]) -> list[dict[str, Any]]:
-        """Properties of the labels that have a target and features and are not for testing."""
-        rows, absent = [], 0
-        for number, properties in enumerate(_features(path)):
+    def _labels(self, path: Path, files: set[str]) -> tuple[list[Label], tuple[str, ...]]:
+        """The labels that have a target and features and are not for testing, and what is not.
+
+        One that does not say whether it is for testing is left out: it must not be trained on.
+        """
+        labels, left_out = [], Counter()
+        features = _features(path)
+        for position, properties in enumerate(features):
+            where = f"{path}: feature {position}"
             for key in (*NEEDED, self.target):
                 if key not in properties:
-                    raise UserError(f"{path}: feature {number} lacks the property '{key}'")
-            if properties["is_test"] or properties[self.target] is None:
-                continue
-            if f"{ARRAYS}/{properties['index']}_{properties['dataset']}.h5" not in files:
-                absent += 1
-                continue
-            if not all(_is_angle(properties[key]) for key in ("lat", "lon")):
-                raise UserError(f"{path}: feature {number} has no degrees as 'lat' and 'lon'")
-            rows.append(properties)
-        if absent:
-            log.info("%s: %d labels without a features file are left out", path, absent)
-        if not rows:
+                    raise UserError(f"{where} lacks the property '{key}'")
+            is_test = _parsed(where, properties, "is_test", reading.truth)
+            if is_test is None:
+                left_out["do not say whether they are for testing"] += 1
+            elif is_test:
+                left_out["are for testing"] += 1
+            elif (target := _parsed(where, properties, self.target, self.parse)) is None:
+                left_out[f"have no '{self.target}'"] += 1
+            else:
+                index = _needed(where, properties, "index", reading.whole)
+                file = f"{index}_{_needed(where, properties, 'dataset', reading.name)}"
+                if f"{ARRAYS}/{file}.h5" not in files:
+                    left_out["have no features file"] += 1
+                    continue
+                lat, lon = (math.floor(_degrees(where, properties, key)) for key in LIMITS)
+                labels.append(Label(file, f"{lat},{lon}", target))
+        if not labels:
             raise UserError(f"{path}: no label has both a '{self.target}' and a features file")
-        return rows
+        if (twice := reading.repeated(label.name for label in labels)) is not None:
+            raise UserError(f"{path}: sample id '{twice}' stands twice")
+        counts = left_out.items()
+        total = f"{len(features):,}"
+        return labels, tuple(f"{n:,} of {total} labels {why}: left out" for why, n in counts)
 
-    def _targets(self, path: Path, rows: list[dict[str, Any]]) -> tuple[np.ndarray, TaskSpec]:
+    def _targets(self, path: Path, values: list[Any]) -> tuple[np.ndarray, TaskSpec]:
         raise NotImplementedError
 
     def generate(self, root: Path, *, seed: int, samples: int, **structure: Any) -> None:
@@ -159,12 +199,9 @@ class CropHarvestBinary(CropHarvest):
     name = "cropharvest_binary"
     title = "Crop or not, for points in the whole world."
     target = "is_crop"
+    parse = staticmethod(reading.truth)
 
-    def _targets(self, path: Path, rows: list[dict[str, Any]]) -> tuple[np.ndarray, TaskSpec]:
-        values = [row["is_crop"] for row in rows]
-        foreign = [value for value in values if value not in (0, 1)]
-        if foreign:
-            raise UserError(f"{path}: 'is_crop' must be 0 or 1, not {foreign[0]!r}")
+    def _targets(self, path: Path, values: list[Any]) -> tuple[np.ndarray, TaskSpec]:
         names = ("non-crop", "crop")
         return np.array(values, dtype=np.int64), TaskSpec("binary", 2, class_names=names)
 
@@ -175,14 +212,15 @@ class CropHarvestMulti(CropHarvest):
     name = "cropharvest_multi"
     title = "Kind of crop, for points in the whole world."
     target = "classification_label"
+    parse = staticmethod(reading.name)
 
-    def _targets(self, path: Path, rows: list[dict[str, Any]]) -> tuple[np.ndarray, TaskSpec]:
+    def _targets(self, path: Path, values: list[Any]) -> tuple[np.ndarray, TaskSpec]:
         # The class index is the order of first appearance, as published.
-        number: dict[str, int] = {}
-        y = np.array([number.setdefault(str(row[self.target]), len(number)) for row in rows])
-        if len(number) < 2:
+        classes: dict[str, int] = {}
+        y = np.array([classes.setdefault(value, len(classes)) for value in values])
+        if len(classes) < 2:
             raise UserError(f"{path}: fewer than two different 'classification_label's")
-        return y, TaskSpec("multiclass", len(number), class_names=tuple(number))
+        return y, TaskSpec("multiclass", len(classes), class_names=tuple(classes))
 
 
 def _features(path: Path) -> list[dict[str, Any]]:
@@ -190,7 +228,7 @@ def _features(path: Path) -> list[dict[str, Any]]:
     collecting = gc.isenabled()
     gc.disable()  # it would look at a million new objects time and again, more than linearly
     try:
-        features = json.loads(path.read_bytes())["features"]
+        features = json.loads(reading.read_text(path))["features"]
         properties = [feature["properties"] for feature in features]
         if not all(isinstance(p, dict) for p in properties):
             raise TypeError("a feature without properties")
@@ -202,8 +240,27 @@ def _features(path: Path) -> list[dict[str, Any]]:
             gc.enable()
 
 
-def _is_angle(value: Any) -> bool:
-    return isinstance(value, int | float) and -360 <= value <= 360
+def _parsed(where: str, properties: dict[str, Any], key: str, parse: Callable[[Any], Any]) -> Any:
+    """A property, None where it is missing."""
+    try:
+        return parse(properties[key])
+    except ValueError as error:
+        raise UserError(f"{where}: '{key}': {error}") from error
+
+
+def _needed(where: str, properties: dict[str, Any], key: str, parse: Callable[[Any], Any]) -> Any:
+    """A property that must not be missing."""
+    value = _parsed(where, properties, key, parse)
+    if value is None:
+        raise UserError(f"{where}: '{key}' is missing; give it, or remove the feature")
+    return value
+
+
+def _degrees(where: str, properties: dict[str, Any], key: str) -> float:
+    value = _needed(where, properties, key, reading.number)
+    if not abs(value) <= LIMITS[key]:
+        raise UserError(f"{where}: '{key}' is {value:g}, beyond {LIMITS[key]:g} degrees")
+    return value
 
 
 def _spec(m: str) -> ModalitySpec:
@@ -315,7 +372,7 @@ def _arrays(rng: np.random.Generator, latents: Latents, block: np.ndarray) -> np
         "total_precipitation": rng.gamma(1.5, 0.04, (n, MONTHS)),
         "elevation": static[0],
         "slope": static[1],
-        "NDVI": normalised_difference(bands["B8"], bands["B4"]),
+        INDEX: normalised_difference(bands["B7"], bands["B3"]),
     }
     return np.stack([columns[band] for band in BANDS], axis=-1)
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 
 import h5py
 import numpy as np
 import pytest
 
+from benchmark.cli import main
 from benchmark.errors import UserError
-from tests.layouts import copied, crop_array, crop_label, crop_tree, opened, prepare
+from tests.layouts import copied, crop_array, crop_label, crop_tree, generated, opened, prepare
 
 BANDS = (
     *("VV", "VH", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12"),
-    *("temperature_2m", "total_precipitation", "elevation", "slope", "NDVI"),
+    *("temperature_2m", "total_precipitation", "elevation", "slope", "(B7-B3)/(B7+B3)"),
 )
 
 
@@ -32,7 +34,7 @@ def test_every_channel_comes_from_its_place_in_the_published_array(tmp_path):
             columns = [BANDS.index(channel) for channel in spec.channels]
             expected = whole[:, columns] if spec.kind == "series" else whole[0, columns]
             assert (data.x[m][i] == expected).all()
-    assert data.modalities["S2"].channels[-1] == "NDVI"
+    assert data.modalities["S2"].channels[-1] == "(B7-B3)/(B7+B3)"
 
 
 def test_crop_or_not_is_the_published_label(tmp_path):
@@ -67,6 +69,126 @@ def test_rows_without_features_are_left_out(tmp_path):
     assert "5_togo" not in opened("cropharvest_binary", native).ids
 
 
+MISSING = (float("nan"), "", " ", "None", "null", "nan", "NaN", None)
+
+
+def with_rows(tmp_path, rows):
+    """A tree in which only the labels have changed."""
+    native = crop_tree(tmp_path / "native", labels(len(rows)))
+    (native / "labels.geojson").write_text(json.dumps({"features": rows}))
+    return native
+
+
+def test_what_is_missing_is_no_class_however_it_is_written(tmp_path):
+    rows = [crop_label(i, classification_label=("maize", "rice")[i % 2]) for i in range(12)]
+    for i, value in enumerate(MISSING):
+        rows[i]["properties"] |= {"classification_label": value, "is_crop": value}
+    native = with_rows(tmp_path, rows)
+    multi, binary = (opened(f"cropharvest_{kind}", native) for kind in ("multi", "binary"))
+    assert multi.task.class_names == ("maize", "rice") and multi.y.tolist() == [0, 1, 0, 1]
+    assert binary.y.tolist() == [0, 1, 0, 1]
+    assert multi.notices == ("8 of 12 labels have no 'classification_label': left out",)
+    assert binary.notices == ("8 of 12 labels have no 'is_crop': left out",)
+
+
+def test_numbers_and_truths_may_be_written_in_any_way(tmp_path):
+    """As a table with holes, or one that was saved as text, has them."""
+    plain = with_rows(tmp_path / "plain", labels())
+    rows = labels()
+    for i, row in enumerate(rows):
+        properties = row["properties"]
+        properties["index"] = (float(i), str(i), f"{i}.0")[i % 3]
+        properties["is_crop"] = (float(i % 2), str(i % 2), bool(i % 2))[i % 3]
+        properties["is_test"] = ("False", 0, "0", 0.0)[i % 4]
+        properties["lat"] = str(properties["lat"])
+    odd = with_rows(tmp_path / "odd", rows)
+    for name in ("cropharvest_binary", "cropharvest_multi"):
+        a, b = (prepare(name, native, tmp_path / "cache") for native in (plain, odd))
+        assert a.fingerprint == b.fingerprint and a.notices == b.notices
+
+
+@pytest.mark.parametrize("value", [True, "True", "true", 1, 1.0, "1"])
+def test_a_row_for_testing_is_left_out_however_it_is_written(value, tmp_path):
+    rows = labels()
+    rows[5]["properties"]["is_test"] = value
+    catalogue = opened("cropharvest_binary", with_rows(tmp_path, rows))
+    assert "5_togo" not in catalogue.ids and len(catalogue) == 11
+    assert catalogue.notices == ("1 of 12 labels are for testing: left out",)
+
+
+@pytest.mark.parametrize("value", MISSING)
+def test_a_row_that_may_be_for_testing_is_left_out_and_counted(value, tmp_path):
+    rows = labels()
+    rows[5]["properties"]["is_test"] = value
+    catalogue = opened("cropharvest_binary", with_rows(tmp_path, rows))
+    assert "5_togo" not in catalogue.ids
+    assert catalogue.notices == (
+        "1 of 12 labels do not say whether they are for testing: left out",
+    )
+
+
+def test_a_half_unpacked_archive_is_counted_on_the_screen_every_time(tmp_path, capsys):
+    native = crop_tree(tmp_path / "root" / "cropharvest", labels(60))
+    for i in range(0, 60, 3):
+        (native / "features" / "arrays" / f"{i}_togo.h5").unlink()
+    where = ["--data-root", str(tmp_path / "root"), "--cache", str(tmp_path / "cache")]
+    for _ in range(2):  # the second time from what is prepared
+        assert main(["data", "prepare", "--datasets", "cropharvest_binary", *where]) == 0
+        said = capsys.readouterr().out
+        assert "cropharvest_binary: REAL data, 40 samples" in said
+        assert "cropharvest_binary: 20 of 60 labels have no features file: left out" in said
+
+
+def test_labels_may_have_a_byte_order_mark(tmp_path):
+    native = with_rows(tmp_path, labels())
+    text = (native / "labels.geojson").read_text()
+    (native / "labels.geojson").write_text(text, encoding="utf-8-sig")
+    assert len(opened("cropharvest_binary", native)) == 12
+
+
+def test_a_label_that_stands_twice_is_found_also_where_a_view_leaves_it_out(tmp_path):
+    native = with_rows(tmp_path, [*labels(12), *labels(12)[-1:]])
+    for samples in (None, 2):
+        with pytest.raises(UserError, match="sample id '11_togo' stands twice"):
+            opened("cropharvest_binary", native, samples=samples)
+
+
+def test_real_labels_are_read_and_what_lacks_is_counted(real_data, tmp_path):
+    """1,827 points of Nigeria in CropHarvest's format; of 100 there are features."""
+    (tmp_path / "features" / "arrays").mkdir(parents=True)
+    published = (real_data / "cropharvest_pieces" / "nigeria_labels.geojson").read_text()
+    document = json.loads(published)
+    for feature in document["features"]:
+        feature["properties"]["classification_label"] = feature["properties"]["label"]
+    (tmp_path / "labels.geojson").write_text(json.dumps(document))
+    usable = [f["properties"] for f in document["features"] if not f["properties"]["is_test"]]
+    for properties in usable[:100]:
+        path = tmp_path / "features" / "arrays" / f"{properties['index']}_nigeria.h5"
+        with h5py.File(path, "w") as file:
+            file["array"] = crop_array(1)
+    catalogue = opened("cropharvest_binary", tmp_path)
+    assert catalogue.y.tolist() == [p["is_crop"] for p in usable[:100]]
+    assert set(catalogue.notices) == {
+        "456 of 1,827 labels are for testing: left out",
+        "1,271 of 1,827 labels have no features file: left out",
+    }
+
+
+def test_the_last_channel_is_what_its_name_says_on_real_and_on_generated_data(real_data, tmp_path):
+    """Real: the fuel moisture arrays of the same publisher, in CropHarvest's order of channels."""
+    real = np.load(real_data / "fuel_moisture" / "s1_s2_era5_srtm.npy")
+    native = generated("cropharvest_binary", 60)
+    (path, *_) = sorted((native / "features" / "arrays").iterdir())
+    with h5py.File(path) as file:
+        made = file["array"][()]
+    for array in (real, made):
+        band = dict(zip(BANDS, np.moveaxis(array, -1, 0), strict=True))
+        index = (band["B7"] - band["B3"]) / (band["B7"] + band["B3"])
+        ndvi = (band["B8"] - band["B4"]) / (band["B8"] + band["B4"])
+        assert np.allclose(array[..., -1], index)
+        assert np.median(np.abs(array[..., -1] - ndvi)) > 0.02
+
+
 def test_groups_are_blocks_of_one_degree(tmp_path):
     rows = [
         crop_label(i, lat=lat, lon=lon)
@@ -99,11 +221,18 @@ def drop(key):
 BAD_LABELS = {
     "lacks a property": (drop("dataset"), "feature 4 lacks the property 'dataset'"),
     "lacks the target": (drop("is_crop"), "feature 4 lacks the property 'is_crop'"),
-    "a word for a number": (spoil(lat="north"), "feature 4 has no degrees as 'lat' and 'lon'"),
-    "a latitude that is NaN": (spoil(lat=float("nan")), "feature 4 has no degrees"),
-    "a latitude beyond numbers": (spoil(lat=10**400), "feature 4 has no degrees"),
-    "a foreign class": (spoil(is_crop=7), "'is_crop' must be 0 or 1, not 7"),
-    "a list for a class": (spoil(is_crop=[1]), "'is_crop' must be 0 or 1"),
+    "a word for a number": (spoil(lat="north"), "feature 4: 'lat': 'north' is not a number"),
+    "a comma for a point": (spoil(lat="10,5"), "'10,5' is not a number .decimals are written"),
+    "a latitude that is NaN": (spoil(lat=float("nan")), "'lat' is missing; give it, or remove"),
+    "a latitude that is no text": (spoil(lat=""), "feature 4: 'lat' is missing"),
+    "a latitude beyond numbers": (spoil(lat=10**400), "feature 4: 'lat': 10+ is not a number"),
+    "a latitude beyond the pole": (spoil(lat=90.5), "'lat' is 90.5, beyond 90 degrees"),
+    "a foreign class": (spoil(is_crop=7), "feature 4: 'is_crop': 7 is neither true nor false"),
+    "a list for a class": (spoil(is_crop=[1]), "'is_crop': .1. is neither true nor false"),
+    "a word for a test": (spoil(is_test="perhaps"), "'is_test': 'perhaps' is neither true"),
+    "a broken index": (spoil(index=4.5), "'index': 4.5 is not a whole number"),
+    "no index": (spoil(index=None), "'index' is missing"),
+    "no dataset": (spoil(dataset="null"), "'dataset' is missing"),
     "a sample twice": (lambda rows: rows.append(rows[4]), "sample id '4_togo' stands twice"),
     "nothing but tests": (
         lambda rows: [row["properties"].update(is_test=True) for row in rows],
@@ -157,8 +286,28 @@ BAD_FILES = {
     "a group": (group_for_an_array, "no dataset 'array'"),
     "another shape": (foreign_array(np.zeros((12, 17))), r"is \(12, 17\), expected"),
     "text inside": (foreign_array(np.full((12, 18), b"x")), "expected numbers"),
-    "infinite": (foreign_array(np.full((12, 18), np.inf)), "sample '3_togo' has an infinite value"),
 }
+
+
+def test_an_infinite_value_is_missing_and_counted(tmp_path):
+    native = crop_tree(tmp_path / "native", labels())
+    foreign_array(np.where(np.eye(12, 18), np.inf, crop_array(3)))(
+        native / "features" / "arrays" / "3_togo.h5"
+    )
+    data = prepare("cropharvest_binary", native, tmp_path / "cache")
+    assert [np.isnan(x).sum() for x in data.x.values()] == [2, 10]
+    said = "S1 has no data or an infinite number in 2 values of 1 of 12 samples: taken as missing"
+    assert said in data.notices
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_reading_needs_no_lock(locked, tmp_path):
+    """A file under an exclusive lock stands for a disk that has none to give."""
+    native = crop_tree(tmp_path / "native", labels())
+    with (native / "features" / "arrays" / "3_togo.h5").open("rb") as file:
+        if locked:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        assert opened("cropharvest_binary", native).read(3)["S1"][0, 0] == crop_array(3)[0, 0]
 
 
 @pytest.mark.parametrize("what", BAD_FILES)
