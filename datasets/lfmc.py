@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
+from datasets.common import reading
 from datasets.common.contract import Adapter, Catalogue, MissingFilesError, View, register
 from datasets.common.simulation import (
     CLOUD,
@@ -37,12 +39,14 @@ if TYPE_CHECKING:
 
 FILE = "training_features.csv"
 TARGET = "percent(t)"
+NAMES = ("site", "date")
+"""The columns of text."""
+
 STEPS = ("t-3", "t-2", "t-1", "t")
 """Oldest first."""
 
 SERIES = {
     "S1": (("vv", "vh", "vh_vv"), "dB, Sentinel-1"),
-    # The publisher and MDiCo call it S2; the sensor is Landsat-8.
     "S2": (
         ("red", "green", "blue", "swir", "nir", "ndvi", "ndwi", "nirv"),
         "reflectance × 10⁴ and indices, Landsat-8",
@@ -50,8 +54,8 @@ SERIES = {
 }
 STATIC = ("slope", "elevation", "canopy_height", "silt", "sand", "clay")
 STATIC_UNITS = "degrees, m, m, and percent of the soil"
-MISSING = -999
-"""What stands in the soil columns of a site without soil data."""
+NO_DATA = -999
+"""What the publisher writes for no data (49 sites' soils)."""
 
 LAND_COVER = {
     14: "rainfed cropland",
@@ -82,6 +86,7 @@ class LFMC(Adapter):
     layout = f"lfmc/\n  {FILE}"
     modalities = (*SERIES, "static", "land_cover")
     default_modalities = ("S1", "S2")
+    notes = {"S2": "Landsat-8 in fact; S2 is what the release of MDiCo calls it"}
     group_kind = "site"
     generated_samples = 2_600
 
@@ -96,11 +101,11 @@ class LFMC(Adapter):
 
     def open(self, root: Path, modalities: tuple[str, ...], view: View) -> Catalogue:
         path = root / self.source_files(root)[0]
-        table = _read(path)
+        table, notices = _read(path)
         y = _targets(path, table)
         task = TaskSpec("regression", 1, unit="%")
-        groups, dates = (_names(path, table, column) for column in ("site", "date"))
-        rows = table.index.astype(str)
+        groups, dates = (_names(path, table, column) for column in NAMES)
+        rows = map(reading.name, table.index.tolist())
         ids = np.array([" ".join(parts) for parts in zip(rows, groups, dates, strict=True)], str)
         chosen = subsample(task, y, groups, None, view.samples)
         specs, arrays = {}, {}
@@ -115,25 +120,42 @@ class LFMC(Adapter):
             split=None,
             dtypes=dict.fromkeys(specs, np.dtype(np.float32)),
             read=lambda i: {m: array[chosen[i]] for m, array in arrays.items()},
+            notices=notices,
         )
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The table by row number, and what was left out of it.
+
+    Numbers are parsed where a whole column has nothing else; anything else stays text, to be read
+    by the rule of `datasets.common.reading`.
+    """
     import pandas as pd
 
+    text = reading.read_text(path)
+    _check_rows(path, text)
     try:
-        text = path.read_bytes()
-        table = pd.read_csv(io.BytesIO(text), index_col=0, low_memory=False)
+        table = pd.read_csv(
+            io.StringIO(text),
+            index_col=0,
+            low_memory=False,
+            keep_default_na=False,
+            na_values=[""],
+            converters=dict.fromkeys(NAMES, str),
+        )
     except (ValueError, OSError, OverflowError) as error:
         raise UserError(f"{path}: cannot be read as CSV ({error})") from error
-    if not text.endswith(b"\n"):
+    if not text.endswith("\n"):
         raise UserError(f"{path}: truncated, its last line has no end; get the file again")
-    _check_rows(path, text.decode())
-    if table.index.hasnans:
-        row = int(table.index.isna().argmax()) + 2
-        raise UserError(f"{path}: row {row} has no number in its first cell; get the file again")
+    empty = [row for row, number in enumerate(table.index, start=2) if reading.is_missing(number)]
+    if empty:
+        raise UserError(
+            f"{path}: row {empty[0]} has no number in its first cell; get the file again"
+        )
     # The published file repeats some 30 row numbers; the last of each is the valid one.
-    return table[~table.index.duplicated(keep="last")]
+    stale = table.index.duplicated(keep="last")
+    notice = f"{stale.sum()} of {len(table):,} rows have the number of a later one: left out"
+    return table[~stale], (notice,) * bool(stale.any())
 
 
 def _check_rows(path: Path, text: str) -> None:
@@ -142,6 +164,12 @@ def _check_rows(path: Path, text: str) -> None:
         widths = [len(row) for row in csv.reader(io.StringIO(text)) if row]
     except csv.Error as error:
         raise UserError(f"{path}: cannot be read as CSV ({error})") from error
+    header = text.partition("\n")[0]
+    if widths and widths[0] == 1 and (";" in header or "\t" in header):
+        raise UserError(
+            f"{path}: its cells are not separated by commas; save it as CSV with ',' between cells "
+            "and '.' in numbers"
+        )
     for number, width in enumerate(widths, start=1):
         if width != widths[0]:
             raise UserError(
@@ -159,28 +187,33 @@ def _need_columns(path: Path, table: pd.DataFrame, columns: list[str]) -> None:
 def _names(path: Path, table: pd.DataFrame, column: str) -> np.ndarray:
     """A column of text as (n,) strings; an empty cell is an error."""
     _need_columns(path, table, [column])
-    empty = table[column].isna()
-    if empty.any():
-        raise UserError(f"{path}: row {empty.idxmax()}, column {column}: empty")
-    return table[column].astype(str).to_numpy(dtype=np.str_)
+    names = _cells(path, table, column, reading.name)
+    if None in names:
+        raise UserError(f"{path}: row {table.index[names.index(None)]}, column {column}: empty")
+    return np.array(names, dtype=np.str_)
 
 
 def _numbers(path: Path, table: pd.DataFrame, columns: list[str]) -> np.ndarray:
-    """Columns as (n, len(columns)) float64; a cell that is not a number is an error."""
-    import pandas as pd
-
+    """Columns as (n, len(columns)) float64, NaN where there is none; `UserError` for a word."""
     _need_columns(path, table, columns)
     result = np.empty((len(table), len(columns)))
     for k, column in enumerate(columns):
-        numbers = pd.to_numeric(table[column], errors="coerce")
-        bad = numbers.isna() & table[column].notna()
-        if bad.any():
-            value = table[column][bad].iloc[0]
-            raise UserError(
-                f"{path}: row {bad.idxmax()}, column {column}: '{value}' is not a number"
-            )
-        result[:, k] = numbers
+        cells = table[column]
+        if cells.dtype.kind not in "iuf":
+            cells = _cells(path, table, column, reading.number)
+        result[:, k] = np.array(cells, dtype=np.float64)  # None is NaN
+    result[result == NO_DATA] = np.nan
     return result
+
+
+def _cells(path: Path, table: pd.DataFrame, column: str, parse: Callable[[Any], Any]) -> list[Any]:
+    values = []
+    for row, cell in zip(table.index, table[column].tolist(), strict=True):
+        try:
+            values.append(parse(cell))
+        except ValueError as error:
+            raise UserError(f"{path}: row {row}, column {column}: {error}") from error
+    return values
 
 
 def _targets(path: Path, table: pd.DataFrame) -> np.ndarray:
@@ -204,14 +237,13 @@ def _modality(path: Path, table: pd.DataFrame, m: str) -> tuple[ModalitySpec, np
         spec = ModalitySpec(m, "series", array.shape[1:], channels, units)
     elif m == "static":
         array = _numbers(path, table, [f"{channel}(t)" for channel in STATIC])
-        array[array == MISSING] = np.nan
         spec = ModalitySpec(m, "vector", array.shape[1:], STATIC, STATIC_UNITS)
     else:
         codes = _numbers(path, table, ["forest_cover(t)"])
-        foreign = np.setdiff1d(codes, list(LAND_COVER))
+        foreign = np.setdiff1d(codes[~np.isnan(codes)], list(LAND_COVER))
         if len(foreign):
             raise UserError(f"{path}: forest_cover(t) has the unknown code {foreign[0]:g}")
-        array = codes == np.array(list(LAND_COVER))
+        array = np.where(np.isnan(codes), np.nan, codes == np.array(list(LAND_COVER)))
         names = tuple(LAND_COVER.values())
         spec = ModalitySpec(m, "vector", array.shape[1:], names, "one-hot")
     return spec, array.astype(np.float32)
@@ -302,7 +334,7 @@ def _static(rng: np.random.Generator, sites: int) -> dict[str, np.ndarray]:
         "elevation": rng.gamma(2.2, 530, sites).round(),
         "canopy_height": rng.integers(0, 37, sites),
         "forest_cover": rng.choice(list(LAND_COVER), sites),
-        **{name: np.where(missing, MISSING, values) for name, values in soil.items()},
+        **{name: np.where(missing, NO_DATA, values) for name, values in soil.items()},
     }
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -70,6 +73,72 @@ def test_coordinates_are_optional_and_move_nothing(coordinates, tmp_path):
     assert prepare("lfmc", native, tmp_path / "cache").fingerprint == plain
 
 
+def test_the_arrays_of_the_published_table_are_those_of_the_shipped_records(real_data, tmp_path):
+    records = Path(__file__).parents[1] / "results" / "reference" / "records" / "lfmc"
+    shipped = {json.loads(f.read_bytes())["spec"]["fingerprint"] for f in records.rglob("*.json")}
+    data = prepare("lfmc", real_data / "lfmc", tmp_path)
+    assert shipped == {data.fingerprint} and data.notices == ()
+
+
+def edited(tmp_path, *edits):
+    """The generated table, its late rows changed in a text of its own, prepared."""
+    native = copied("lfmc", 200, tmp_path)
+    table = pd.read_csv(native / FILE, index_col=0)
+    for edit in edits:
+        table = edit(table)
+    table.to_csv(native / FILE)
+    return native
+
+
+def test_a_site_may_be_called_na(tmp_path):
+    native = edited(tmp_path, change(site="NA"))
+    data = prepare("lfmc", native, tmp_path / "cache")
+    assert (data.groups == "NA").sum() == 1
+
+
+def test_one_rule_says_which_numbers_are_missing(tmp_path):
+    missing = ("NaN", "", "None", "null", "NA", "n/a", " nan ", "-999")
+    plain = prepare("lfmc", edited(tmp_path / "plain"), tmp_path / "cache")
+    for i, text in enumerate(missing):
+        native = edited(tmp_path / str(i), change(**{"red(t)": text}))
+        x = prepare("lfmc", native, tmp_path / "cache").x["S2"]
+        assert np.isnan(x).sum() == 1 and np.isnan(x[-7, -1, 0]), text
+        rest = ~np.isnan(x)
+        assert (x[rest] == plain.x["S2"][rest]).all(), "the others stay what they were"
+
+
+def test_an_infinite_input_is_missing_and_counted(tmp_path):
+    native = edited(tmp_path, change(**{"red(t)": np.inf, "nir(t)": -np.inf}))
+    for _ in range(2):  # also when it is opened again
+        data = prepare("lfmc", native, tmp_path / "cache")
+        assert (
+            "S2 has no data or an infinite number in 2 values of 1 of 200 samples"
+            in (data.notices[-1])
+        )
+    assert np.isnan(data.x["S2"]).sum() == 2
+
+
+def test_stale_rows_are_counted(tmp_path):
+    data = prepare("lfmc", generated("lfmc", 200), tmp_path)
+    assert data.notices == ("30 of 230 rows have the number of a later one: left out",)
+
+
+def test_a_byte_order_mark_and_row_numbers_with_a_point_change_nothing(tmp_path):
+    plain = prepare("lfmc", edited(tmp_path / "plain"), tmp_path / "cache").fingerprint
+    native = edited(tmp_path / "odd", lambda t: t.set_axis(t.index.astype(float)))
+    text = (native / FILE).read_text()
+    assert ".0," in text
+    (native / FILE).write_text(text, encoding="utf-8-sig")
+    assert prepare("lfmc", native, tmp_path / "cache").fingerprint == plain
+
+
+def test_a_missing_land_cover_is_missing_in_every_class(tmp_path):
+    native = edited(tmp_path, change(**{"forest_cover(t)": ""}))
+    data = prepare("lfmc", native, tmp_path / "cache", "S1", "land_cover")
+    assert np.isnan(data.x["land_cover"]).all(axis=1).sum() == 1
+    assert np.isnan(data.x["land_cover"]).sum() == data.x["land_cover"].shape[1]
+
+
 def change(**cells):
     """An edit of one late row: the first ones are stale."""
 
@@ -88,8 +157,14 @@ BAD_TABLES = {
     "lacks the sites": (lambda t: t.drop(columns="site"), "lacks the column.*site"),
     "an empty target": (change(**{"percent(t)": np.nan}), "1 targets are missing or not finite"),
     "an infinite target": (change(**{"percent(t)": np.inf}), "missing or not finite"),
+    "a comma for a point": (
+        change(**{"red(t)": "12,5"}),
+        r"red\(t\): '12,5' is not a number \(decimals are written with a point\)",
+    ),
+    "a truth for a number": (lambda t: t.assign(**{"red(t)": True}), "True is not a number"),
+    "a target without data": (change(**{"percent(t)": -999}), "1 targets are missing"),
+    "a word for no site": (change(site="null"), "column site: empty"),
     "a word for a number": (change(**{"red(t)": "n/k"}), r"red\(t\): 'n/k' is not a number"),
-    "an infinite input": (change(**{"red(t)": np.inf}), "infinite value in S2"),
     "no site": (change(site=np.nan), "column site: empty"),
     "no values of a channel": (lambda t: t.assign(**{"vv(t)": np.nan, "vv(t-1)": np.nan,
         "vv(t-2)": np.nan, "vv(t-3)": np.nan}), "S1 has no value at all in channel vv"),
@@ -110,7 +185,9 @@ BAD_FILES = {
     "empty": (b"", "cannot be read as CSV"),
     "binary": (b"\x89HDF\r\n\x1a\n" + bytes(range(256)) * 9, "training_features.csv"),
     "one line": (b"a,b,c\n", "lacks the column"),
-    "ragged": (b"a,b\n1,2\n1,2,3,4\n", "cannot be read as CSV"),
+    "ragged": (b"a,b\n1,2\n1,2,3,4\n", "row 3 has 4 cells and the header 2"),
+    "semicolons": (b";site;date\n1;a;2,5\n", "not separated by commas; save it as CSV"),
+    "UTF-16": ("a,b\n1,2\n".encode("utf-16"), "training_features.csv: not text in UTF-8"),
     "an open quote": (b'a,b\n1,"2\n', "cannot be read as CSV"),
 }
 
