@@ -5,15 +5,20 @@ species classification in remote sensing", Earth System Science Data 15:681, doi
 10.5194/essd-15-681-2023. Astruc, Gonthier, Mallet, Landrieu 2024, "OmniSat: self-supervised
 modality fusion for Earth observation", ECCV, arXiv 2404.08351, for the yearly series and the split.
 
-A genus counts as present from an area fraction above 0.07; a tile without one is left out. Series
-are padded on the left to the longest of the published files; a longer one is an error, since the
-archive has none.
+A genus counts as present from an area fraction above 0.07; a tile without one is left out. The
+labels list a genus twice in 1,726 of 50,381 tiles. Each entry counts by itself, as in the release
+of MDiCo (`filter_labels_by_threshold` in its data/data_treesat.py) and in OmniSat's: sums of the
+fractions would add a genus to 30 tiles. Series are padded on the left to the longest of the
+published files; a longer one is an error, since the archive has none.
+
+A pixel of a series that is NaN, infinite or -9999 has no data. It is missing in every view, and so
+is the mean of a window with such a pixel.
 """
 
 from __future__ import annotations
 
 import json
-import logging
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,9 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, unknown
 from benchmark.problem import ModalitySpec, TaskSpec
+from datasets.common import reading
 from datasets.common.contract import (
+    PARTS,
     Adapter,
     Catalogue,
     Download,
@@ -33,6 +40,7 @@ from datasets.common.contract import (
     register,
 )
 from datasets.common.hdf5 import new_file, read_numbers
+from datasets.common.packed import pack
 from datasets.common.simulation import (
     Structure,
     independent_latents,
@@ -41,16 +49,16 @@ from datasets.common.simulation import (
 )
 from datasets.common.subsample import subsample
 
-log = logging.getLogger(__name__)
-
 REVISION = "aced4a1c35c159cbffefd2c325aa563c95d9c618"
 HUB = f"https://huggingface.co/datasets/IGNF/TreeSatAI-Time-Series/resolve/{REVISION}"
 LABELS = "labels/TreeSatBA_v9_60m_multi_labels.json"
-PARTS = ("train", "val", "test")
 IMAGE_NAME = re.compile(r"aerial/(?P<tile>.+)\.tif")
 SERIES_NAME = re.compile(r"sentinel-ts/(?P<tile>.+)_\d{4}\.h5")
 MIN_AREA = 0.07
 """Area fraction above which a genus counts as present."""
+
+NO_DATA = -9999
+"""What rasters hold where there is no data."""
 
 GENERA = (
     *("Abies", "Acer", "Alnus", "Betula", "Cleared", "Fagus", "Fraxinus", "Larix"),
@@ -114,6 +122,7 @@ class TreeSatAITS(Adapter):
     modalities = (*SERIES, "aerial")
     default_modalities = ("S2", "aerial")
     official_split = True
+    reader_version = 2
     generated_samples = 260
 
     def source_files(self, root: Path) -> list[str]:
@@ -128,7 +137,7 @@ class TreeSatAITS(Adapter):
 
     def open(self, root: Path, modalities: tuple[str, ...], view: View) -> Catalogue:
         files = self.source_files(root)
-        tiles, split, y = _labelled_tiles(root)
+        tiles, split, y, notices = _labelled_tiles(root)
         images, series = (_by_tile(root, pattern, files) for pattern in (IMAGE_NAME, SERIES_NAME))
         for tile in tiles:
             if "aerial" in modalities and tile not in images:
@@ -163,6 +172,7 @@ class TreeSatAITS(Adapter):
             split=split[chosen],
             dtypes={m: _dtype(m, view) for m in specs},
             read=read,
+            notices=notices,
         )
 
 
@@ -182,19 +192,24 @@ def _by_tile(root: Path, pattern: re.Pattern[str], files: list[str]) -> dict[str
     return found
 
 
-def _labelled_tiles(root: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Tiles of the split lists with a genus above `MIN_AREA`: names, (N,) parts, (N, 15) uint8."""
+def _labelled_tiles(root: Path) -> tuple[list[str], np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Tiles of the split lists with a genus above `MIN_AREA`, and what the others are.
+
+    Names, (N,) parts, (N, 15) uint8, notices. A tile that stands in two lists, or twice in one, is
+    an error also where a view leaves it out.
+    """
     labels = _read_labels(root / LABELS)
-    tiles, parts, rows = [], [], []
+    tiles, parts, rows, notices = [], [], [], []
+    listed: dict[str, Path] = {}
     for part in PARTS:
         path = root / _split_file(part)
-        try:
-            names = path.read_text(encoding="utf-8").split()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: cannot be read as a list of names ({error})") from error
+        names = reading.read_text(path).split()
         before, unlabelled = len(tiles), 0
         for name in names:
             tile = name.removesuffix(".tif")
+            if tile in listed:
+                raise UserError(f"{path}: tile {tile} stands in {listed[tile]} already")
+            listed[tile] = path
             if tile not in labels:
                 raise UserError(f"{path}: tile {tile} is not in {root / LABELS}")
             if labels[tile].any():
@@ -205,26 +220,32 @@ def _labelled_tiles(root: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
         if len(tiles) == before:
             raise UserError(f"{path}: lists no tile with a genus above {MIN_AREA:.0%} of its area")
         if unlabelled:
-            log.info("%s: %d tiles without a genus above the area are left out", path, unlabelled)
+            notices.append(
+                f"{unlabelled:,} of {len(names):,} tiles for {part} have no genus above "
+                f"{MIN_AREA:.0%} of their area: left out"
+            )
         parts += [part] * (len(tiles) - before)
-    return tiles, np.array(parts), np.array(rows)
+    return tiles, np.array(parts), np.array(rows), tuple(notices)
 
 
 def _read_labels(path: Path) -> dict[str, np.ndarray]:
     """Tile → (15,) uint8."""
     try:
-        table = json.loads(path.read_bytes())
         rows = {}
-        for name, fractions in table.items():
-            row = np.zeros(len(GENERA), dtype=np.uint8)
-            # A few tiles list a genus twice.
+        for name, fractions in reading.read_unique_json(path).items():
+            tile = name.removesuffix(".tif")
+            if tile in rows:
+                raise ValueError(f"'{tile}' stands twice")
+            row = rows[tile] = np.zeros(len(GENERA), dtype=np.uint8)
             for genus, area in fractions:
-                if not float(area) >= 0:
-                    raise ValueError(f"{area} is not an area fraction")
-                row[GENERA.index(genus)] |= float(area) > MIN_AREA
-            rows[name.removesuffix(".tif")] = row
+                if genus not in GENERA:
+                    raise UserError(f"{path}: tile {tile}: {unknown('genus', str(genus), GENERA)}")
+                share = reading.number(area)
+                if share is None or not 0 <= share < math.inf:
+                    raise ValueError(f"tile {tile}: {area} is not an area fraction")
+                row[GENERA.index(genus)] |= share > MIN_AREA
         return rows
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path}: not a whole table of tiles and [genus, area fraction] pairs ({error})"
         ) from error
@@ -248,7 +269,10 @@ def _dtype(m: str, view: View) -> np.dtype:
 
 
 def _read_series(path: Path, m: str) -> np.ndarray:
-    """(T, 6, 6, C) float32 of one orbit or of the bands with the two masks."""
+    """(T, 6, 6, C) float32 of one orbit or of the bands with the two masks.
+
+    A pixel without data is infinite (see `Catalogue.read`).
+    """
     length = SERIES[m][0]
     if m == "S2":
         wanted = {"sen-2-data": len(BANDS), "sen-2-masks": len(MASKS)}
@@ -266,8 +290,13 @@ def _read_series(path: Path, m: str) -> np.ndarray:
             return right and dates <= length and window == [WINDOW, WINDOW]
 
         expected = f"(at most {length}, {channels}, {WINDOW}, {WINDOW})"
-        array = read_numbers(path, key, fits, expected)
-        parts.append(array[:, :channels].astype(np.float32))
+        array = read_numbers(path, key, fits, expected)[:, :channels].astype(np.float32)
+        absent = ~np.isfinite(array) | (array == NO_DATA)
+        array[absent] = np.nan
+        if m == "S2":  # what cannot be kept is an error in every view
+            pack(array, f"{path}: '{key}'")
+        array[absent] = np.inf
+        parts.append(array)
     if len({len(part) for part in parts}) > 1:
         raise UserError(f"{path}: sen-2-data and sen-2-masks have different numbers of dates")
     return np.moveaxis(np.concatenate(parts, axis=1), 1, -1)
@@ -278,9 +307,7 @@ def _thin(series: np.ndarray, dates: int, view: View) -> np.ndarray:
     if len(series) > dates:
         series = series[np.linspace(0, len(series) - 1, dates).round().astype(int)]
     if view.window == "mean":
-        known = np.isfinite(series).sum(axis=(1, 2))
-        total = np.where(np.isfinite(series), series, 0).sum(axis=(1, 2))
-        series = np.where(known > 0, total / np.maximum(known, 1), np.nan)
+        series = series.mean(axis=(1, 2))
     return series
 
 
