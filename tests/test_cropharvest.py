@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from benchmark.cli import main
+from benchmark.commands.main import main
 from benchmark.errors import UserError
 from tests.layouts import copied, crop_array, crop_label, crop_tree, generated, opened, prepare
 

@@ -242,7 +242,7 @@ def _load(folder: Path) -> EODataset:
             split=array("split"),
             source=meta["source"],
             fingerprint=meta["fingerprint"],
-            notices=tuple(meta["notices"]),
+            notices=tuple(meta.get("notices", ())),  # a report may meet a folder of form 1
         )
     except Exception as error:  # whatever numpy makes of files that are not ours
         raise UserError(f"{folder}: a damaged prepared dataset ({error})") from error
