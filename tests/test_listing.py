@@ -75,6 +75,12 @@ def test_an_entry_is_described_with_its_losses(capsys, key):
     assert (Path(methods.__file__).parents[1] / path).is_file()
 
 
+def test_datasets_say_what_the_names_of_their_modalities_do_not(capsys):
+    flat = " ".join(shown(capsys, "list", "datasets").split())
+    assert "S2: Landsat-8 in fact; S2 is what the release of MDiCo calls it." in flat
+    assert flat.count("S2: the last channel, published as NDVI, is (B7-B3)/(B7+B3).") == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "phrase"),
     [

@@ -37,6 +37,18 @@ def rows_of(text: str, method: str) -> list[list[str]]:
     return [row for row in cells if row[0] == method]
 
 
+def test_tables_say_what_the_name_of_a_modality_does_not(tmp_path):
+    note = "S2: Landsat-8 in fact; S2 is what the release of MDiCo calls it."
+    for dataset, there in (("lfmc", True), ("toy", False)):
+        (tmp_path / dataset).mkdir()
+        written = report(runs(USUAL, dataset=dataset), tmp_path / dataset)
+        (group,) = written.results.groups
+        out = tmp_path / dataset / "out"
+        assert (note in summary_text(written)) == there
+        for name in ("leaderboard.md", f"tables/{slug(group)}.md", f"tables/{slug(group)}.tex"):
+            assert (note in (out / name).read_text()) == there, name
+
+
 @pytest.mark.parametrize("kind", OUTPUTS)
 def test_tables_show_mean_and_sd_over_folds(kind, tmp_path):
     written = report(runs(USUAL, kind=kind), tmp_path)

@@ -59,7 +59,13 @@ def _datasets(options: argparse.Namespace) -> list[dict[str, str]]:
             "modalities (published pair first)": ", ".join(
                 sorted(adapter.modalities, key=lambda m: m not in adapter.default_modalities)
             ),
-            "what it is": f"{adapter.title} Folder: {adapter.folder}/. Licence: {adapter.licence}.",
+            "what it is": " ".join(
+                [
+                    adapter.title,
+                    *(f"{m}: {note}." for m, note in adapter.notes.items()),
+                    f"Folder: {adapter.folder}/. Licence: {adapter.licence}.",
+                ]
+            ),
         }
         for adapter in datasets.load().values()
     ]

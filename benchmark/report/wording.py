@@ -224,10 +224,19 @@ def deployment_title(deployment: str) -> str:
     return f"Inference on {deployment} alone"
 
 
+def modality_notes(group: Group) -> list[str]:
+    """What the names of a group's modalities do not say, or say wrongly: see `Adapter.notes`."""
+    import datasets
+
+    adapter = datasets.load().get(group.dataset)
+    known = adapter.notes if adapter else {}
+    return [f"{m}: {known[m]}." for m in group.modalities if m in known]
+
+
 def notes(summary: Summary) -> list[str]:
     """Footnotes of every table of a group."""
     group = summary.group
-    lines = [UNTUNED, *_defaults(summary)]
+    lines = [*modality_notes(group), UNTUNED, *_defaults(summary)]
     if summary.has_reference:
         lines.append(
             f"Gain over {REFERENCE}: mean over {group.unit}s of the paired difference in "

@@ -17,7 +17,7 @@ from benchmark.report.page import document
 from benchmark.report.summary import Summary, in_order, summarise
 from benchmark.report.tables import as_frame, as_latex, as_markdown, exclusion_counts
 from benchmark.report.text import one_line, plain_table
-from benchmark.report.wording import Formats, error_bars, heading, slug, title
+from benchmark.report.wording import Formats, error_bars, heading, modality_notes, slug, title
 from benchmark.terms import ALL
 from benchmark.writers import atomic, sweep
 
@@ -117,7 +117,8 @@ def _console_table(summary: Summary) -> str:
             spread = row.metric(metric.name)
             rows[row.method][place] = formats.spread(metric, spread, spread.n)
     names = ["all (bound)" if d == ALL else d for d in deployments]
-    head = f"{one_line(title(group))}\n{heading(metric, group)}; {error_bars(group)}\n"
+    lines = [title(group), *modality_notes(group), f"{heading(metric, group)}; {error_bars(group)}"]
+    head = "".join(f"{one_line(line)}\n" for line in lines)
     return head + plain_table(["method", *names], list(rows.values()), text_columns=1)
 
 
