@@ -116,12 +116,14 @@ def test_without_the_shared_part_both_modalities_do_worse(name):
 @pytest.mark.parametrize("name", WEAK_STRONG)
 def test_without_its_own_part_a_modality_does_worse_and_the_other_does_not(name, silent):
     own, other = WEAK_STRONG[name][silent], WEAK_STRONG[name][1 - silent]
-    full, changed = scores(name, 0), scores(name, 0, silent=own)
-    lost = full[own] - changed[own]
-    assert lost >= STEP, (full, changed)
+    seeds = SEEDS[:1] if name == "treesatai_ts" else SEEDS  # its forests take longest by far
+    runs = [(scores(name, seed), scores(name, seed, silent=own)) for seed in seeds]
+    lost = np.mean([full[own] - changed[own] for full, changed in runs])
+    assert lost >= STEP, runs
     # The silent part's share is noise now, so that labels are others: the other's score moves by
     # chance, and less than that of the silent one.
-    assert abs(full[other] - changed[other]) < 0.75 * lost, (full, changed)
+    moved = np.mean([full[other] - changed[other] for full, changed in runs])
+    assert abs(moved) < 0.75 * lost, runs
 
 
 def test_the_same_seed_gives_the_same_files_and_another_seed_others():

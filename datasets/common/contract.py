@@ -26,8 +26,8 @@ PARTS = ("train", "val", "test")
 class View:
     """How much of a dataset a protocol looks at; `None` leaves it as published.
 
-    samples: at most about this many samples (stratified, groups kept whole; in proportion within
-        the parts of an official split).
+    samples: at most this many samples (stratified, of as many groups as there are; in proportion
+        within the parts of an official split).
     dates: this many time steps, evenly spaced over the acquisitions of a long irregular series.
     window: "mean" averages a spatial window of a series. image_px: side of images, area-averaged.
     """

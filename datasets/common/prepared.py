@@ -38,6 +38,7 @@ from datasets.common.contract import (
 )
 from datasets.common.filling import ANOTHER, NOTES, appearing, fill, replace_with
 from datasets.common.packed import Packed
+from datasets.common.subsample import VERSION as SUBSAMPLE_VERSION
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +160,10 @@ def _key(
 ) -> str:
     digest = hashlib.sha256()
     parts = [FORM, adapter.name, adapter.reader_version, source, modalities]
-    digest.update(repr([*parts, dataclasses.astuple(view)]).encode())
+    parts.append(dataclasses.astuple(view))
+    if view.samples is not None:
+        parts.append(SUBSAMPLE_VERSION)
+    digest.update(repr(parts).encode())
     for name in adapter.source_files(native):
         try:
             stat = os.stat(f"{native}/{name}")
