@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import ALL, Artefact, Batch, EncoderFactory, Method, Stage
-from methods.common.nets import ConcatNet, MeanNet
+from methods.common.nets import ConcatNet, MeanNet, mean_of_predictions
 from methods.common.registry import Entry, register
 
 
@@ -54,11 +53,7 @@ class FusionAvg(Fusion):
 
 
 class MeanOfPredictions(nn.Module):
-    """Average of the single nets' predictions, given back on the scale of the outputs.
-
-    Probabilities (or regression values) are averaged; the logarithm or the logit of the mean makes
-    an output of it again, whose softmax or sigmoid is that mean. x by modality → (B, outputs).
-    """
+    """Mean of the single nets' predictions, as an output: x by modality → (B, outputs)."""
 
     def __init__(self, nets: Mapping[str, nn.Module], task: TaskSpec) -> None:
         super().__init__()
@@ -67,16 +62,7 @@ class MeanOfPredictions(nn.Module):
 
     def forward(self, x: Mapping[str, Tensor]) -> Tensor:
         outputs = [net(x[m]) for m, net in self.nets.items() if m in x]
-        if len(outputs) == 1:
-            return outputs[0]
-        stacked = torch.stack(outputs)
-        if self.task.is_classification:
-            return stacked.log_softmax(dim=-1).logsumexp(dim=0)
-        if self.task.kind == "multilabel":
-            return nn.functional.logsigmoid(stacked).logsumexp(dim=0) - nn.functional.logsigmoid(
-                -stacked
-            ).logsumexp(dim=0)
-        return stacked.mean(dim=0)
+        return mean_of_predictions(outputs, self.task)
 
 
 class LateEnsemble(Method):

@@ -27,7 +27,8 @@ class GeneralizedDistillation(Method):
     """L = Σ_m (1 - λ) ℓ(s_m, y) + λ KD_T(s_m, t_m), t_m from the modalities other than m.
 
     With two modalities this is `kd_cross` with this publication's T and λ: the teacher is the
-    single net of the other modality.
+    single net of the other modality. On regression, where T is ignored, `kd_cross` does not apply
+    then, as the two are one and the same.
 
     The students share no parameter, so that training them side by side is training each alone.
     """

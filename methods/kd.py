@@ -1,10 +1,11 @@
-"""KD: knowledge distillation, from a net on all modalities or from one on another modality.
+"""KD: knowledge distillation, from a net on all modalities, on another one, or on the same.
 
 Hinton, Vinyals, Dean 2015, "Distilling the knowledge in a neural network", arXiv 1503.02531.
 
 The publication's teacher and student see the same input. Here the student sees one modality, and
-the teacher all of them (`kd`) or one other (`kd_cross`). What "KL of soft labels" means on
-multi-label and regression tasks: `benchmark.problem.TaskSpec.soft_target_distance`.
+the teacher all of them (`kd`), one other (`kd_cross`) or, as a control, the same one (`kd_self`).
+What "KL of soft labels" means on multi-label and regression tasks:
+`benchmark.problem.TaskSpec.soft_target_distance`.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class KDCross(KD):
     """t_m is the single net of another modality: of several, the best on the validation part.
 
     With two modalities this is `gen_distill` with this publication's T and α; on regression, where
-    T is ignored, the two are one and the same.
+    T is ignored, the two are one and the same, and `gen_distill` stands for both.
     """
 
     @classmethod
@@ -108,6 +109,28 @@ class KDCross(KD):
         return [replace(students, on_validation=self.choose)]
 
 
+class KDSelf(KD):
+    """t_m is the single net of the very modality: what distillation gains without another one.
+
+    Furlanello et al. 2018, "Born-again neural networks", arXiv 1805.04770, for one generation, with
+    the loss of `kd`. Their students learn from the teacher's outputs at T = 1.
+    """
+
+    @classmethod
+    def artefacts(cls, modalities: tuple[str, ...], **hyperparameters: Any) -> dict[str, Artefact]:
+        return {m: Artefact("single", (m,)) for m in modalities}
+
+    def teach(self, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {m: self.given[m][m](x[m]) for m in self.modalities}
+
+
+def _same_as_gen_distill(modalities: Mapping[str, ModalitySpec], task: TaskSpec) -> str | None:
+    """With the default weights, both of them 1/2."""
+    if len(modalities) == 2 and task.kind == "regression":
+        return "on a regression with two modalities it is the same as gen_distill"
+    return None
+
+
 KD_ENTRY = register(
     Entry(
         key="kd",
@@ -134,5 +157,24 @@ register(
         method=KDCross,
         summary="Each student imitates the soft outputs of the best net on another modality.",
         losses="(1 - α) ℓ(s_m, y) + α KD_T(s_m, t_j), j ≠ m",
+        applicable=_same_as_gen_distill,
+    )
+)
+register(
+    replace(
+        KD_ENTRY,
+        key="kd_self",
+        method=KDSelf,
+        family="control",
+        role="control",
+        summary="Each student imitates the single net of its own modality: distillation alone.",
+        losses="(1 - α) ℓ(s_m, y) + α KD_T(s_m, t_m), t_m from x_m",
+        publication=Publication(
+            "Furlanello, Lipton, Tschannen, Itti, Anandkumar",
+            2018,
+            "Born-again neural networks",
+            "arXiv 1805.04770",
+        ),
+        defaults_note="as kd",
     )
 )

@@ -1,12 +1,12 @@
 """Supervised training on one modality: the reference that co-learning has to beat.
 
-Two more controls say what a gain over it may be owed to: chance (`single_again`) or size
-(`single_wide`).
+Three more controls say what a gain over it may be owed to: chance (`single_again`), size
+(`single_wide`), or that two nets err less than one (`single_ensemble`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import Artefact, Batch, EncoderFactory, Method, Stage
-from methods.common.nets import UnimodalNet
+from methods.common.nets import UnimodalNet, mean_of_predictions
 from methods.common.registry import Entry, register
 
 
@@ -64,6 +64,42 @@ class SingleAgain(Method):
 
     def predictor(self, m: str) -> nn.Module:
         return self.given[m][m]
+
+
+class Ensemble(nn.Module):
+    """Mean of the predictions of nets of the same modality, as an output: x_m → (B, outputs)."""
+
+    def __init__(self, nets: Iterable[nn.Module], task: TaskSpec) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList(nets)
+        self.task = task
+
+    def forward(self, x: Tensor) -> Tensor:
+        return mean_of_predictions([net(x) for net in self.nets], self.task)
+
+
+class SingleEnsemble(Method):
+    """The nets of `single` and of `single_again`, whose predictions are averaged.
+
+    Averaged is what is scored: probabilities, or values of the target.
+    """
+
+    STREAMS = ("", "again")
+
+    @classmethod
+    def artefacts(cls, modalities: tuple[str, ...], **hyperparameters: Any) -> dict[str, Artefact]:
+        return {
+            f"{m} {stream}".strip(): Artefact("single", (m,), stream=stream)
+            for m in modalities
+            for stream in cls.STREAMS
+        }
+
+    def stages(self) -> list[Stage]:
+        return []
+
+    def predictor(self, m: str) -> nn.Module:
+        nets = [self.given[f"{m} {stream}".strip()][m] for stream in self.STREAMS]
+        return Ensemble(nets, self.task)
 
 
 class WideNet(nn.Module):
@@ -127,6 +163,15 @@ register(
         key="single_again",
         method=SingleAgain,
         summary="The nets of single from another initialisation: how much is chance.",
+    )
+)
+register(
+    replace(
+        SINGLE,
+        key="single_ensemble",
+        method=SingleEnsemble,
+        summary="Mean prediction of the nets of single and single_again: what two nets gain.",
+        losses="none of its own: mean_k p_k, p_k the prediction of h_m(E_m(x_m)), k = 1, 2",
     )
 )
 register(

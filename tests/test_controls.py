@@ -14,6 +14,7 @@ from benchmark.errors import UserError
 from benchmark.planning.split import folds
 from benchmark.training.data import fold_data
 from methods.common.encoders import Encoders
+from methods.common.nets import mean_of_predictions
 from methods.common.registry import REGISTRY
 from methods.forest import Flatten, Forest
 from tests import problems
@@ -200,6 +201,32 @@ def test_single_again_is_single_from_another_start():
             k: v.shape for k, v in states[1].items()
         }
         assert not torch.equal(*(s["head.weight"] for s in states))
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_the_prediction_of_single_ensemble_is_the_mean_of_two_single_nets_predictions(kind):
+    data = problems.dataset(kind, samples=60, groups=None)
+    ready = fold(data)
+    single, again, ensemble = (
+        problems.train(problems.run_spec(key, data), data).predictors
+        for key in ("single", "single_again", "single_ensemble")
+    )
+    for m in data.modalities:
+        x = inputs(ready.test, m)
+        one, other, both = (ready.task.predict(nets[m](x)) for nets in (single, again, ensemble))
+        assert torch.allclose(both, (one + other) / 2, rtol=1e-5, atol=1e-6)
+        assert not torch.allclose(one, other)
+
+
+def test_single_ensemble_by_hand():
+    """Of probabilities 0.8 and 0.4 the mean is 0.6; their logits' mean would give 0.62."""
+    outputs = [torch.tensor([[0.8, 0.2]]).log(), torch.tensor([[0.4, 0.6]]).log() + 3.0]
+    binary = problems.task("binary")
+    mean = binary.predict(mean_of_predictions(outputs, binary))
+    assert mean.tolist()[0] == pytest.approx([0.6, 0.4])
+    labels = [torch.tensor([[0.8]]).logit(), torch.tensor([[0.4]]).logit()]
+    multilabel = problems.task("multilabel")
+    assert float(multilabel.predict(mean_of_predictions(labels, multilabel))) == pytest.approx(0.6)
 
 
 def test_single_on_one_modality_is_not_moved_by_the_other():

@@ -1,8 +1,10 @@
-"""Distillation from all modalities (kd), another (kd_cross) or all others (gen_distill)."""
+"""Distillation from all modalities (kd), another (kd_cross), the same one (kd_self) or all others
+(gen_distill)."""
 
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,10 +16,10 @@ from methods.common.registry import REGISTRY
 from tests import problems
 from tests.by_hand import build
 
-KEYS = ["kd", "kd_cross", "gen_distill"]
+KEYS = ["kd", "kd_cross", "kd_self", "gen_distill"]
 KINDS = [("series", "series"), ("vector", "series", "image")]
 TASKS = ["binary", "multiclass", "multilabel", "regression"]
-WEIGHT = {"kd": "alpha", "kd_cross": "alpha", "gen_distill": "lam"}
+WEIGHT = {"kd": "alpha", "kd_cross": "alpha", "kd_self": "alpha", "gen_distill": "lam"}
 
 
 def ready(key, specs, task, **changes):
@@ -36,6 +38,8 @@ def teachers(key, method, x):
     given = method.given
     if key == "kd":
         return dict.fromkeys(method.modalities, given["teacher"][ALL](x))
+    if key == "kd_self":
+        return {m: given[m][m](x[m]) for m in method.modalities}
     if key == "kd_cross":
         return {m: given[j][j](x[j]) for m, j in method.teacher.items()}
     return {m: net(x if j == ALL else x[j]) for m in given for j, net in given[m].items()}
@@ -203,6 +207,40 @@ def test_kd_cross_of_two_modalities_crosses_them():
     specs, task = problems.modalities(), problems.task("binary")
     method, _ = ready("kd_cross", specs, task)
     assert method.teacher == {"m1": "m2", "m2": "m1"}
+
+
+def test_kd_self_never_sees_another_modality():
+    assert artefacts("kd_self", "a", "b") == {m: Artefact("single", (m,)) for m in ("a", "b")}
+    entry = REGISTRY["kd_self"]
+    assert entry.role == "control" and entry.hyperparameters == REGISTRY["kd"].hyperparameters
+    data = problems.dataset(samples=60, groups=None)
+    other = replace(data, x={**data.x, "m2": -data.x["m2"]})
+    first, second = (problems.train(problems.run_spec("kd_self", d), d) for d in (data, other))
+    assert equal(first, second, "m1") and not equal(first, second, "m2")
+
+
+def equal(a, b, m):
+    """Whether two trainings give the same predictor of a deployment, bit by bit."""
+    states = [trained.predictors[m].state_dict() for trained in (a, b)]
+    return all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+
+
+def test_kd_cross_is_gen_distill_on_a_regression_with_two_modalities_and_says_so():
+    data = problems.dataset("regression", samples=60, groups=None)
+    cross, general = (
+        problems.train(problems.run_spec(key, data), data) for key in ("kd_cross", "gen_distill")
+    )
+    for m in data.modalities:
+        assert equal(cross, general, m)
+    losses = [[*trained.stages[-1].losses.values()] for trained in (cross, general)]
+    assert losses[0] == losses[1]
+
+    applicable = REGISTRY["kd_cross"].applicable
+    assert "the same as gen_distill" in applicable(data.modalities, data.task)
+    three = problems.modalities(("series",) * 3)
+    assert applicable(three, data.task) is None
+    assert applicable(data.modalities, problems.task("multiclass")) is None
+    assert REGISTRY["gen_distill"].applicable(data.modalities, data.task) is None
 
 
 class Constant(torch.nn.Module):

@@ -17,7 +17,7 @@ methods.load()
 KEYS = tuple(REGISTRY)
 
 PROMISED = {
-    "control": "constant forest single single_again single_wide",
+    "control": "constant forest kd_self single single_again single_ensemble single_wide",
     "bound": "fusion_concat fusion_avg late_ensemble",
     "dropout fusion": "isensd fsensd dsensd dsensd_plus esensi com_avg com_gated com_cross "
     "com_memory",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.problem import ModalitySpec
+from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import EncoderFactory
 
 
@@ -59,6 +60,22 @@ class MeanNet(nn.Module):
     def forward(self, x: Mapping[str, Tensor]) -> Tensor:
         z = [encode(x[m]) for m, encode in self.encoders.items() if m in x]
         return self.head(torch.stack(z).mean(dim=0))
+
+
+def mean_of_predictions(outputs: Sequence[Tensor], task: TaskSpec) -> Tensor:
+    """The output (B, outputs) whose prediction is the mean of those of several outputs.
+
+    Probabilities (or regression values) are averaged; the logarithm or the logit of the mean makes
+    an output of it again, whose softmax or sigmoid is that mean.
+    """
+    if len(outputs) == 1:
+        return outputs[0]
+    stacked = torch.stack([*outputs])
+    if task.is_classification:
+        return stacked.log_softmax(dim=-1).logsumexp(dim=0)
+    if task.kind == "multilabel":
+        return F.logsigmoid(stacked).logsumexp(dim=0) - F.logsigmoid(-stacked).logsumexp(dim=0)
+    return stacked.mean(dim=0)
 
 
 def mlp_head(features: int, outputs: int, *, hidden: int = 128, dropout: float = 0.2) -> nn.Module:
