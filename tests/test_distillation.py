@@ -487,6 +487,16 @@ def test_the_terms_wait_for_the_warm_up():
         assert (terms["mar"] > 0) == active
 
 
+def test_no_state_of_the_warm_up_is_deployed():
+    data = problems.dataset("regression", samples=60, groups=None)
+    for epochs, at_least in ((9, 5), (3, 2)):  # a cap below the warm-up: its last epoch
+        values = problems.protocol_values(epochs=epochs)
+        trained = problems.train(problems.run_spec("mmanet", data, protocol=values), data)
+        (log,) = [log for log in trained.stages if not log.artefact]
+        assert min(log.best_epoch.values()) >= at_least
+        assert len(log.validation["m1"]) == epochs
+
+
 @pytest.mark.parametrize("M", [2, 3])
 @pytest.mark.parametrize("kind", TASKS)
 def test_the_subset_that_loses_most_on_validation_is_weak(kind, M):

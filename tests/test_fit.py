@@ -149,6 +149,41 @@ def test_objective_stop_is_patience_5_with_min_delta_and_keeps_the_lowest(probe)
     assert log.validation["objective"] == sorted(log.validation["objective"], reverse=True)
 
 
+@pytest.fixture
+def selecting(probe, monkeypatch):
+    """Trains the probe with states selected from an epoch on; its validation ever gets worse."""
+    monkeypatch.setattr(Probe, "predictor", lambda self, m: Shift(self.offset[m], -1.0))
+    plain = Probe.stages
+
+    def log_of(select_from, **values):
+        def stages(self):
+            return [replace(stage, select_from=select_from) for stage in plain(self)]
+
+        monkeypatch.setattr(Probe, "stages", stages)
+        data = dataset("regression")
+        data = replace(data, y=data.y - data.y.mean())
+        values = protocol_values(patience=3, learning_rate=0.01, **values)
+        (log,) = train(run_spec("probe", data, protocol=values), data).stages
+        return log
+
+    return log_of
+
+
+@pytest.mark.parametrize(("first", "epochs", "best"), [(0, 30, 0), (4, 30, 4), (9, 3, 2)])
+def test_no_state_before_select_from_is_the_best_one(selecting, first, epochs, best):
+    """Patience counts from it; where the cap comes first, the last state is taken."""
+    log = selecting(first, epochs=epochs)
+    assert log.best_epoch == {"m1": best, "m2": best}
+    for watched in log.validation.values():
+        assert watched == sorted(watched)
+        assert len(watched) == min(best + 1 + 3, epochs)
+
+
+def test_an_objective_is_selected_from_the_same_epoch_on(selecting):
+    log = selecting(4, epochs=30, stop_on="objective", min_delta=1e9)
+    assert log.epochs == 4 + 1 + 3 and log.stopped == "patience"
+
+
 def test_a_loss_that_is_not_a_number_is_named(probe, monkeypatch):
     data = dataset("regression")
     monkeypatch.setattr(

@@ -419,12 +419,14 @@ class _Watch:
         quantities: Mapping[str, tuple[nn.Module, Callable[[int], Tensor]]],
         patience: int,
         min_delta: float,
+        select_from: int,
         finish: Callable[[dict[str, State]], dict[str, State]],
     ) -> None:
         self.evaluate = {name: evaluate for name, (_, evaluate) in quantities.items()}
         self.best = {
             name: _Best(module, patience, min_delta) for name, (module, _) in quantities.items()
         }
+        self.select_from = select_from
         self.finish = finish
 
     def after_epoch(self, epoch: int, log: StageLog) -> bool:
@@ -439,6 +441,8 @@ class _Watch:
                     f"stage '{log.stage}'"
                 )
             log.validation.setdefault(name, []).append(value)
+            if epoch < self.select_from:
+                continue
             best.update(epoch, value)
             log.best_epoch[name] = best.epoch
         return not all(best.exhausted for best in self.best.values())
@@ -450,14 +454,15 @@ class _Watch:
 def _watch(spec: RunSpec, method: Method, stage: Stage, val: Part) -> _Watch:
     """Each predictor on its own loss; or the stage's objective; or, as released, all losses."""
     values = spec.protocol
-    patience, min_delta = values["patience"], values["min_delta"]
+    first = min(stage.select_from, values["epochs"] - 1)
+    when = values["patience"], values["min_delta"], first
     if stage.predictors and values["stop_on"] == "predictors":
 
         def loss_of(m: str) -> Callable[[int], Tensor]:
             return lambda _: method.task.loss(outputs(method.predictor(m), m, val), val.y)
 
         quantities = {m: (method.predictor(m), loss_of(m)) for m in stage.predictors}
-        return _Watch(quantities, patience, min_delta, lambda states: states)
+        return _Watch(quantities, *when, lambda states: states)
 
     modules = nn.ModuleList(stage.modules)
 
@@ -476,7 +481,7 @@ def _watch(spec: RunSpec, method: Method, stage: Stage, val: Part) -> _Watch:
         modules.load_state_dict(states["objective"])
         return {m: method.predictor(m).state_dict() for m in stage.predictors}
 
-    return _Watch({"objective": (modules, objective)}, patience, min_delta, finish)
+    return _Watch({"objective": (modules, objective)}, *when, finish)
 
 
 def outputs(predictor: nn.Module, m: str, part: Part) -> Tensor:

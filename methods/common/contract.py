@@ -54,6 +54,9 @@ class Stage:
         own (``Batch.x`` then holds this modality alone).
     predictors: the deployments that this stage trains. Each is watched on ℓ(predictor_m(x_m), y)
         of the validation part and keeps its best state.
+    select_from: the first epoch, from 0, whose state may be the best one; patience is counted from
+        it. For a warm-up or a ramp: a state of an epoch in which the method's own losses do not
+        act yet is not this method's. Where a protocol's epochs end before, their last state is it.
     validate: batch → scalar to watch instead, for a stage without predictors (a teacher's hints,
         a contrastive pre-training). The best state of ``modules`` is kept.
     on_start: called once with the number of training samples (a memory bank).
@@ -68,6 +71,7 @@ class Stage:
     modules: Sequence[nn.Module]
     losses: Callable[[Any], dict[str, Tensor]]
     predictors: tuple[str, ...] = ()
+    select_from: int = 0
     validate: Callable[[Batch], Tensor] | None = None
     paired: bool = True
     on_start: Callable[[int], None] | None = None
@@ -78,6 +82,8 @@ class Stage:
     def __post_init__(self) -> None:
         if bool(self.predictors) == (self.validate is not None):
             raise ValueError(f"stage '{self.name}' needs either predictors or validate")
+        if self.select_from < 0:
+            raise ValueError(f"stage '{self.name}': select_from must not be negative")
 
 
 @dataclass(frozen=True)
