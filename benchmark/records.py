@@ -50,11 +50,15 @@ Status = Literal["done", "failed", "not applicable"]
 
 
 class Entry(TypedDict, total=False):
-    """What a record says of its method, so that a report needs no method to exist."""
+    """What a record says of its method, so that a report needs no method to exist.
+
+    defaults_for: datasets for which its authors published its defaults; older records lack it.
+    """
 
     family: str
     role: str
     defaults_from: str
+    defaults_for: list[str]
     reference: str
 
 

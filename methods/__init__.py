@@ -45,4 +45,6 @@ def _load_plugin(path: Path) -> None:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise UserError(f"{path}: cannot be loaded ({type(error).__name__}: {error})") from error
+        told = isinstance(error, UserError)
+        reason = str(error) if told else f"cannot be loaded ({type(error).__name__}: {error})"
+        raise UserError(f"{path}: {reason}") from error

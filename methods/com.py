@@ -186,7 +186,8 @@ for merge, summary in SUMMARIES.items():
             losses="1/(2^M - 1) Σ_S ℓ(h(merge_S z), y)",
             publication=PUBLICATION,
             defaults_from="these datasets",
-            defaults_note="merge of the released CropHarvest configuration (fmenat/CoM-views)",
+            defaults_note="merge of the released example (fmenat/CoM-views)",
+            configured={f"com_{merge}": ("cropharvest_multi",)},
             overrides={"merge": merge},
         )
     )

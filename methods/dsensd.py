@@ -116,7 +116,8 @@ register(
         losses="ℓ(f_S, y), f_S = mean_{m ∈ S} s_m, S random",
         publication=PUBLICATION,
         defaults_from="these datasets",
-        defaults_note="ratio of the released CropHarvest configuration (fmenat/DSensDp)",
+        defaults_note="ratio of the released example (fmenat/DSensDp)",
+        configured={"dsensd": ("cropharvest_multi",)},
         overrides={"w_full": 0.0, "w_ind": 0.0, "w_sd": 0.0},
     )
 )
@@ -130,7 +131,7 @@ register(
         "+ (1/M) Σ_m [w_ind ℓ(s_m, y) + w_sd KD_T(s_m, f_all)]",
         publication=PUBLICATION,
         defaults_from="these datasets",
-        defaults_note="ratio, weights and T of the released CropHarvest configuration "
-        "(fmenat/DSensDp)",
+        defaults_note="ratio, weights and T of the released example (fmenat/DSensDp)",
+        configured={"dsensd_plus": ("cropharvest_multi",)},
     )
 )

@@ -80,6 +80,7 @@ register(
             "arXiv 2407.15512",
         ),
         defaults_from="these datasets",
-        defaults_note="head and ρ of the released CropHarvest configuration (fmenat/CoM-views)",
+        defaults_note="head and ρ of the released example (fmenat/CoM-views)",
+        configured={"esensi": ("cropharvest_multi",)},
     )
 )

@@ -63,6 +63,7 @@ register(
             "doi 10.1109/ACCESS.2025.3568706",
         ),
         defaults_from="these datasets",
-        defaults_note="ratio of the released CropHarvest configuration (fmenat/DSensDp)",
+        defaults_note="ratio of the released example (fmenat/DSensDp)",
+        configured={"fsensd": ("cropharvest_multi",)},
     )
 )

@@ -129,7 +129,8 @@ register(
             "arXiv 2407.15512",
         ),
         defaults_from="these datasets",
-        defaults_note="ratio of the released CropHarvest configuration (fmenat/DSensDp)",
+        defaults_note="ratio of the released example (fmenat/DSensDp)",
+        configured={"isensd": ("cropharvest_multi",)},
         applicable=no_common_time_axis,
     )
 )

@@ -160,6 +160,9 @@ gradient all the same, as z^unu has a share in the mean and the variance that z^
 with; what stays untrained is then the second half of the LayerNorm's own parameters.
 """
 
+DATASETS = ("cropharvest_binary", "cropharvest_multi", "lfmc", "treesatai_ts")
+"""What the release has a configuration for, with the same weights for all."""
+
 MDICO = register(
     Entry(
         key="mdico",
@@ -176,6 +179,7 @@ MDICO = register(
         ),
         defaults_from="these datasets",
         defaults_note="weights, τ and sizes of the released configurations (fmenat/MDiCo)",
+        configured={"mdico": DATASETS, "mdico_released": DATASETS},
     )
 )
 
@@ -184,16 +188,18 @@ def ablation(
     key: str, summary: str, never_trained: tuple[str, ...] = (), **overrides: object
 ) -> None:
     """Register MDiCo with some hyper-parameters changed."""
-    register(
-        replace(
-            MDICO,
-            key=key,
-            summary=summary,
-            overrides=overrides,
-            role="ablation",
-            never_trained=never_trained,
-        )
+    entry = replace(
+        MDICO,
+        key=key,
+        summary=summary,
+        overrides=overrides,
+        role="ablation",
+        never_trained=never_trained,
     )
+    if not entry.defaults_for:
+        note = "what is changed is chosen here; the rest as in mdico"
+        entry = replace(entry, defaults_from="this benchmark", defaults_note=note)
+    register(entry)
 
 
 ablation(

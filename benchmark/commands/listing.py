@@ -7,11 +7,15 @@ import inspect
 import sys
 import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
 from benchmark.errors import UserError, unknown
 from benchmark.planning import protocol
+
+if TYPE_CHECKING:
+    from methods.common.registry import Entry
 
 
 def show(options: argparse.Namespace) -> int:
@@ -90,7 +94,7 @@ def describe(options: argparse.Namespace) -> int:
         "publication": entry.publication or "none",
         "loss": entry.losses,
         "hyper-parameters": ", ".join(f"{k}={v!r}" for k, v in entry.hyperparameters.items()),
-        "defaults from": "; ".join(filter(None, [entry.defaults_from, entry.defaults_note])),
+        "defaults from": "; ".join(filter(None, [_origin(entry), entry.defaults_note])),
         "runs": "one student per modality" if entry.per_modality else "one model for all",
         "never trained": ", ".join(entry.never_trained) or "nothing",
         "version": entry.version,
@@ -103,6 +107,11 @@ def describe(options: argparse.Namespace) -> int:
         if text:
             print("\n" + inspect.cleandoc(text))
     return 0
+
+
+def _origin(entry: Entry) -> str:
+    named = f" ({', '.join(entry.defaults_for)})" if entry.defaults_for else ""
+    return entry.defaults_from + named
 
 
 def _source(method: type) -> str:

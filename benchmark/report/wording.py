@@ -249,19 +249,31 @@ def notes(summary: Summary) -> list[str]:
 
 
 def _defaults(summary: Summary) -> list[str]:
-    """Which methods have an edge: defaults that their authors tuned on these very datasets."""
+    """Where defaults come from: its authors' own, for this very dataset, give a method an edge."""
     group = summary.group
     scored = {row.method for row in summary.rows} - set(group.hidden)
-    parts = []
-    for origin, words in (
-        ("these datasets", "tuned by their authors on these datasets"),
-        ("elsewhere", "carried over from elsewhere"),
-    ):
-        own = [m for m in group.entries if m in scored]
-        own = [m for m in own if group.entries[m]["defaults_from"] == origin]
-        if own:
-            parts.append(f"{words}: {', '.join(own)}")
+    own: dict[str, list[str]] = {words: [] for words in ORIGINS}
+    for m, entry in group.entries.items():
+        if m in scored and (words := _origin(entry, group.dataset)):
+            own[words].append(m)
+    parts = [f"{words}: {', '.join(methods)}" for words, methods in own.items() if methods]
     return [f"Defaults {'; '.join(parts)}; all others chosen here."] if parts else []
+
+
+AUTHORS = "taken from their authors' configurations"
+AUTHORS_SOMEWHERE = f"{AUTHORS} (for which datasets is not recorded)"
+ELSEWHERE = "carried over from elsewhere"
+ORIGINS = (AUTHORS, AUTHORS_SOMEWHERE, ELSEWHERE)
+
+
+def _origin(entry: Mapping[str, Any], dataset: str) -> str | None:
+    """Where the defaults of a record's entry come from, or None if they were chosen here."""
+    origin = entry["defaults_from"]
+    if origin != "these datasets":
+        return ELSEWHERE if origin == "elsewhere" else None
+    if "defaults_for" not in entry:
+        return AUTHORS_SOMEWHERE
+    return AUTHORS if dataset in entry["defaults_for"] else ELSEWHERE
 
 
 def no_test(summary: Summary) -> list[str]:

@@ -274,6 +274,7 @@ def _common(job: Job, dataset: EODataset, fold: Fold) -> dict[str, Any]:
             "family": entry.family,
             "role": entry.role,
             "defaults_from": entry.defaults_from,
+            "defaults_for": list(entry.defaults_for),
             "reference": str(entry.publication or ""),
         },
         "data": {

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
+from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
 from benchmark.terms import DefaultsFrom, Family, Role
 from methods.common.contract import Method
+
+KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "family": get_args(Family),
+    "role": get_args(Role),
+    "defaults_from": get_args(DefaultsFrom),
+}
+"""What an entry may say of itself."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +44,14 @@ def _always_applicable(modalities: Mapping[str, ModalitySpec], task: TaskSpec) -
 class Entry:
     """What the benchmark knows of a method before it is built.
 
-    key: name on the command line and in records.
+    key: name on the command line, in records and of their folder: letters, digits and "_.+-".
     summary: one sentence for ``list methods``.
     losses: the loss in the publication's symbols, for ``describe``.
-    defaults_from: whether the default hyper-parameters were chosen by the authors on these
-        datasets, carried over from elsewhere, or chosen here; ``defaults_note`` says more.
+    defaults_from: whether the default hyper-parameters are taken from configurations that the
+        authors published for these datasets, carried over from elsewhere, or chosen here;
+        ``defaults_note`` says more.
+    configured: the datasets of those configurations, by entry key: a variant that is made from
+        this entry has another key, and does not claim what its authors never configured.
     version: raised when the numbers of the method change.
     overrides: hyper-parameters that differ from the defaults in the method's signature.
     role: how statistics treat it; only "method" competes.
@@ -55,6 +69,7 @@ class Entry:
     publication: Publication | None
     defaults_from: DefaultsFrom
     defaults_note: str = ""
+    configured: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     version: int = 1
     overrides: Mapping[str, Any] = field(default_factory=dict)
     role: Role = "method"
@@ -64,13 +79,32 @@ class Entry:
     deterministic: bool = False
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.key, str) and KEY.fullmatch(self.key)):
+            raise UserError(
+                f"a method cannot have the key {self.key!r:.120}: it names a folder, so use 1 to "
+                "100 letters, digits and _.+-, the first of them a letter or a digit"
+            )
+        for name, values in CHOICES.items():
+            if (value := getattr(self, name)) not in values:
+                raise UserError(
+                    f"method '{self.key}': {name} cannot be {value!r:.80}; choose one of "
+                    f"{', '.join(map(repr, values))}"
+                )
         foreign = set(self.overrides) - set(self._signature())
         if foreign:
-            raise ValueError(f"{self.key}: no such hyper-parameters: {sorted(foreign)}")
+            raise UserError(
+                f"method '{self.key}': no such hyper-parameters: {', '.join(sorted(foreign))}; "
+                f"{self.method.__name__} has {', '.join(self._signature()) or 'none'}"
+            )
 
     def _signature(self) -> dict[str, Any]:
         parameters = inspect.signature(self.method).parameters.values()
         return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+    @property
+    def defaults_for(self) -> tuple[str, ...]:
+        """Names of the datasets for which the authors published the values of this entry."""
+        return tuple(self.configured.get(self.key, ()))
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
@@ -82,8 +116,8 @@ REGISTRY: dict[str, Entry] = {}
 
 
 def register(entry: Entry) -> Entry:
-    """Put ``entry`` into the registry; a key that is taken is an error."""
+    """Put ``entry`` into the registry. Raises `UserError` for a key that is taken."""
     if entry.key in REGISTRY:
-        raise ValueError(f"a method named '{entry.key}' is registered already")
+        raise UserError(f"a method named '{entry.key}' is registered already: choose another key")
     REGISTRY[entry.key] = entry
     return entry
