@@ -23,6 +23,7 @@ from methods.common.encoders import (
     TempCNN,
     TimmImage,
     VectorMLP,
+    _fitting,
     pretrained_problem,
 )
 from tests.problems import encoders, modalities
@@ -229,6 +230,60 @@ def test_default_options_of_every_backbone_are_those_of_the_published_encoders()
             "vector": BACKBONES["vector"]((5,)).out_features,
         }
     assert widths == {"series": 512, "image": 2048, "vector": 128}
+
+
+ANY_SIZE = (
+    "test_efficientnet test_convnext test_mambaout test_nfnet lcnet_050 ghostnet_050 hgnetv2_b0 "
+    "mobilenetv3_small_050 mobilenetv4_conv_small_035 efficientvit_b0 inception_next_atto "
+    "starnet_s050 tinynet_e resnet10t"
+)
+ONE_SIZE = "test_vit test_maxvit vit_tiny_patch16_224 levit_128s eva02_tiny_patch14_224"
+MORE_SIZES = (
+    "vgg11 mambaout_femto fasternet_t0 hardcorenas_a ghostnetv3_050 mobilenetv2_050 repvgg_a0 "
+    "convnext_atto regnetx_002 pvt_v2_b0 edgenext_xx_small mobilevit_xxs densenet121 fbnetc_100 "
+    "deit_tiny_patch16_224 deit_tiny_distilled_patch16_224 swin_tiny_patch4_window7_224 "
+    "swinv2_cr_tiny_224 mixer_s32_224 resmlp_12_224 gmlp_ti16_224 cait_xxs24_224 convit_tiny "
+    "xcit_nano_12_p16_224 pit_ti_224 coat_lite_tiny visformer_tiny test_coatnet nest_tiny "
+    "gcvit_xxtiny hiera_tiny_224 vitamin_small_224 efficientformerv2_s0"
+)
+
+
+def soak(names):
+    return [pytest.param(name, marks=pytest.mark.soak) for name in names.split()]
+
+
+@pytest.mark.parametrize("model", [*ANY_SIZE.split(), *ONE_SIZE.split(), *soak(MORE_SIZES)])
+def test_timm_models_of_every_kind_encode_images_of_another_size(model):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    sized, width = _fitting(model, (64, 64, 4))
+    assert torch.equal(torch.get_rng_state(), before)
+    net = TimmImage((64, 64, 4), model=model)
+    with torch.no_grad():
+        for mode in (True, False):
+            assert net.train(mode)(torch.randn(2, 64, 64, 4)).shape == (2, width)
+    assert net.out_features == width
+    assert ("img_size" in sized) <= (model not in ANY_SIZE.split())
+
+
+def test_what_a_model_does_not_encode_is_one_sentence():
+    sentence = r"timm model 'test_vit' does not encode 40 × 40 images: Input height \(40\) should"
+    with pytest.raises(UserError, match=sentence):
+        TimmImage((40, 40, 3), model="test_vit")
+
+
+@pytest.mark.parametrize("model", ["test_resnet", "resnet50"])
+def test_a_model_that_takes_any_size_starts_from_the_weights_that_timm_draws(model):
+    import timm
+
+    torch.manual_seed(5)
+    own = TimmImage((32, 32, 4), model=model)
+    after = torch.rand(())
+    torch.manual_seed(5)
+    plain = timm.create_model(model, pretrained=False, num_classes=0, in_chans=4)
+    assert torch.equal(after, torch.rand(()))
+    state = own.net.state_dict()
+    assert own.training and all(torch.equal(state[k], v) for k, v in plain.state_dict().items())
 
 
 # --- Pretrained weights -------------------------------------------------------------------------

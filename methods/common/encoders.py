@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -141,12 +142,15 @@ class VectorMLP(nn.Sequential):
 class TimmImage(nn.Module):
     """A timm model without its classifier: (B, H, W, C) → (B, features).
 
+    A model that is made for images of one size is made for those of this size, where timm can.
+
     model: a name that timm knows, with its tag where the weights matter: "resnet50.tv2_in1k".
     pretrained: start from the weights that timm publishes for it, which `pretrained_problem` has
         put into the local cache; timm adapts their first convolution to the number of bands.
 
-    Raises `UserError` for a model that timm does not know, and if the weights are wanted and not in
-    the cache: building an encoder never downloads, and never falls back to random weights.
+    Raises `UserError` for a model that timm does not know or that cannot take such images, and if
+    the weights are wanted and not in the cache: building an encoder never downloads, and never
+    falls back to random weights.
     """
 
     def __init__(self, shape: tuple[int, ...], *, model: str, pretrained: bool = False) -> None:
@@ -163,18 +167,50 @@ class TimmImage(nn.Module):
                     "access to them, or set pretrained: false in the protocol"
                 )
             overlay = {"file": file}
+        sized, self.out_features = _fitting(model, shape)
         self.net = timm.create_model(
             model,
             pretrained=pretrained,
             pretrained_cfg_overlay=overlay,
             num_classes=0,
             in_chans=shape[-1],
+            **sized,
         )
-        self.out_features = self.net.num_features
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) → (B, features)."""
         return self.net(x.permute(0, 3, 1, 2).contiguous())
+
+
+@lru_cache
+def _fitting(model: str, shape: tuple[int, ...]) -> tuple[dict[str, Any], int]:
+    """Keyword arguments with which a timm model takes images of a shape, and its output's width.
+
+    Only a forward pass tells: ``num_features`` is another number for many models, and some that
+    are said to be of a fixed size take any. It is made by a net of its own, without the numbers
+    that are drawn for others.
+    """
+    import timm
+
+    published = timm.get_pretrained_cfg(model)
+    choices: list[dict[str, Any]] = [{}]
+    if published and published.fixed_input_size:
+        choices.append({"img_size": shape[:2]})
+    problem = ""
+    for sized in choices:
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"), torch.no_grad():
+            try:
+                net = timm.create_model(model, num_classes=0, in_chans=shape[-1], **sized).eval()
+                output = net(torch.zeros(1, shape[-1], *shape[:2]))
+            except Exception as error:  # whatever timm's models make of a size that is not theirs
+                if not (problem and isinstance(error, TypeError)):  # it takes no img_size
+                    problem = str(error).strip().partition("\n")[0] or type(error).__name__
+                continue
+        if output.dim() == 2:
+            return sized, output.shape[1]
+        problem = f"its features have the shape {tuple(output.shape)} instead of (1, width)"
+    height, width = shape[:2]
+    raise UserError(f"timm model '{model}' does not encode {height} × {width} images: {problem}")
 
 
 WEIGHTS = "model.safetensors"
