@@ -59,5 +59,6 @@ def test_the_example_works_as_printed(tmp_path):
         outputs.append(done.stdout)
     check, run, leaderboard = outputs
     assert "1 of 1 methods conform" in check
-    assert "6 runs: 6 done" in run
+    assert "constant and forest run too: what a gain is measured against" in run
+    assert "12 runs: 12 done" in run
     assert leaderboard.startswith("| align")

@@ -15,7 +15,7 @@ import pytest
 from benchmark import records
 from tests.survival import ROOT, comparable, reasons, wait_until
 
-METHODS = "steady,kd"
+METHODS = "steady,kd_self"
 """One that needs nothing else, and one that builds on an artefact that others need too."""
 
 

@@ -209,7 +209,7 @@ def test_a_replica_that_fails_leaves_the_others_alone(double):
 
 def test_the_command_trains_groups_of_replicas(run, place, capsys):
     more = ("--replicas", "2", "--folds", "0-2")
-    assert run("replicas", *more, methods="steady,raises,kd") == 1
+    assert run("replicas", *more, methods="steady,raises,kd_self") == 1
     said = capsys.readouterr().out
     found, _ = records.read_all(place.folder / "replicas")
     by_method = {}
@@ -218,13 +218,13 @@ def test_the_command_trains_groups_of_replicas(run, place, capsys):
     assert {m: {r.status for r in of} for m, of in by_method.items()} == {
         "steady": {"done"},
         "raises": {"failed"},
-        "kd": {"done"},
+        "kd_self": {"done"},
     }
     at_once = [
         [s["replicas"] for s in r.stages]
-        for r in sorted(by_method["kd"], key=lambda r: r.spec.fold)
+        for r in sorted(by_method["kd_self"], key=lambda r: r.spec.fold)
     ]
-    assert at_once == [[2, 2], [2, 2], [1, 1]]
+    assert at_once == [[2, 2, 2], [2, 2, 2], [1, 1, 1]]
     assert "its share of 2 at once" in said
 
 

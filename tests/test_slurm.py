@@ -66,10 +66,10 @@ def local(commands, monkeypatch):
 def test_a_job_gives_the_records_of_a_serial_run(run, place, local, capsys):
     """Submit, and leave; submit again: nothing; collect before and after."""
     results = place.folder / "slurm"
-    assert run("serial", "--folds", "0", methods="steady,kd") == 0
-    assert run("slurm", "--folds", "0", methods="steady,kd", executor="slurm") == 0
+    assert run("serial", "--folds", "0", methods="steady,kd_self") == 0
+    assert run("slurm", "--folds", "0", methods="steady,kd_self", executor="slurm") == 0
     assert "submitted 2 runs in 1 SLURM job" in capsys.readouterr().out
-    assert run("slurm", "--folds", "0", methods="steady,kd", executor="slurm") == 0
+    assert run("slurm", "--folds", "0", methods="steady,kd_self", executor="slurm") == 0
     assert "nothing to submit" in capsys.readouterr().out
     assert collect(results) == 0
     assert "2 queued or running" in capsys.readouterr().out

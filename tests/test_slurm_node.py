@@ -64,7 +64,7 @@ def collect(place, capsys):
 @pytest.fixture(scope="module")
 def expected(place):
     """The records of a serial run of three folds, in a process of its own."""
-    process = place.start("serial", "--executor", "serial", methods="steady,kd")
+    process = place.start("serial", "--executor", "serial", methods="steady,kd_self")
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     return comparable(place.folder / "serial")
@@ -82,8 +82,8 @@ def test_results_arrive_without_a_shell_as_many_at_once_as_asked_for(
     submit, collect, place, expected
 ):
     options = ("--runs-per-job", "2", "--workers", "1")
-    submit("array", *options, methods="steady,kd")
-    submit("array", *options, methods="steady,kd")  # while they are queued: nothing new
+    submit("array", *options, methods="steady,kd_self")
+    submit("array", *options, methods="steady,kd_self")  # while they are queued: nothing new
     code, said = collect("array")
     assert code == 0 and "6 queued or running, 0 lost" in said
     most = 0

@@ -83,6 +83,32 @@ def choose_methods(options: argparse.Namespace) -> list[Entry]:
     return sorted(chosen, key=lambda e: (FAMILIES.index(e.family), e.key))
 
 
+YARDSTICKS = ("constant", "forest")
+"""Methods without a network: what a net, and with it a gain, has to be better than."""
+
+
+def with_yardsticks(chosen: list[Entry], protocol: Protocol) -> list[Entry]:
+    """The chosen entries, and the yardsticks where there is something to measure.
+
+    That is the reference of all gains, `single`, or anything that is no control. Says on the screen
+    what was added. What a protocol does not run is not added.
+    """
+    from benchmark.terms import FAMILIES
+    from methods.common.registry import REGISTRY
+
+    if not any(entry.key == "single" or entry.role != "control" for entry in chosen):
+        return chosen
+    added = [
+        REGISTRY[key]
+        for key in YARDSTICKS
+        if protocol.applies_to(key) and REGISTRY[key] not in chosen
+    ]
+    if added:
+        names, run = " and ".join(e.key for e in added), "run" if len(added) > 1 else "runs"
+        print(f"{names} {run} too: what a gain is measured against")
+    return sorted([*chosen, *added], key=lambda e: (FAMILIES.index(e.family), e.key))
+
+
 def choose_device(options: argparse.Namespace, request: Request | None) -> str:
     """The device that runs are executed on; it is tried where that is this machine."""
     import torch

@@ -125,7 +125,10 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--all", action="store_true", help="every dataset with every method")
     run.add_argument("--datasets", type=names, metavar="A,B", help="these datasets")
     run.add_argument(
-        "--methods", type=names, metavar="A,B", help="these methods; mdico* is a pattern"
+        "--methods",
+        type=names,
+        metavar="A,B",
+        help="these methods, and what gains are measured against; mdico* is a pattern",
     )
     run.add_argument("--folds", type=numbers, metavar="0,2-4", help="these folds only, from 0")
     run.add_argument("--seeds", type=numbers, metavar="0,1", help="these seeds")

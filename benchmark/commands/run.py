@@ -24,6 +24,7 @@ from benchmark.commands.choosing import (
     choose_replicas,
     is_here,
     prepare_datasets,
+    with_yardsticks,
 )
 from benchmark.commands.report import report_all
 from benchmark.errors import UserError, not_writable
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     protocol = protocols.load(options.protocol)
     _check_request(options)
     _check_writable(options.results)
-    methods = choose_methods(options)
+    methods = with_yardsticks(choose_methods(options), protocol)
     request = submission.request(options) if options.executor == "slurm" else None
     device = choose_device(options, request)
     check_arithmetic(options, device, here=is_here(options))

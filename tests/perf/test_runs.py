@@ -85,12 +85,12 @@ sys.exit(cli.main(sys.argv[1:]))
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_memory_does_not_grow_with_the_number_of_runs(place, report, workers):
-    """Of all processes of `run` together, teachers and students of `kd` in turn."""
+    """Of all processes of `run` together, teachers and students of `kd_self` in turn."""
     results = f"memory-{workers}"
     more = ("--folds", "0,1", "--seeds", "0-49", "--workers", str(workers))
     command = [sys.executable, "-c", WITHOUT_REPORT]
     process = subprocess.Popen(
-        [*command, *place.arguments(results, *more, methods="kd")],
+        [*command, *place.arguments(results, *more, methods="kd_self")],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
