@@ -198,7 +198,13 @@ def official(
     groups = np.array([f"block {i // 4}" for i in range(samples)])
     for method, skill in skills.items():
         for seed in range(seeds):
-            record = run(method, 0, kind=kind, seed=seed, **{"protocol": "standard", **options})
+            record = run(
+                method,
+                0,
+                kind=kind,
+                seed=seed,
+                **{"protocol": "standard", "source": "real", **options},
+            )
             predictions = {
                 d: prediction(problem, y, skill, rng).astype(np.float32) for d in record.metrics
             }

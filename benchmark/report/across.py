@@ -41,11 +41,11 @@ class Across:
 
 
 def across(summaries: Sequence[Summary]) -> list[Across]:
-    """One comparison for each source and protocol that is no smoke run."""
+    """One comparison for each source and protocol that may be evidence."""
     by_kind: dict[tuple[str, str], dict[str, Summary]] = {}
     for summary in summaries:
         group = summary.group
-        if not group.smoke:
+        if not group.no_evidence:
             blocks = by_kind.setdefault((group.source, group.protocol_title), {})
             # Sets of modalities of one dataset are no further datasets: the one with most runs.
             other = blocks.get(group.dataset)
@@ -93,7 +93,7 @@ def _complete(summary: Summary) -> dict[str, list[Row]]:
     return {
         method: rows
         for method, rows in by_method.items()
-        if len(rows) == modalities and all(summary.complete(row) for row in rows)
+        if len(rows) == modalities and all(row.complete for row in rows)
     }
 
 

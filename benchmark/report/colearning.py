@@ -44,7 +44,7 @@ def best_bound(summary: Summary) -> Row | None:
     """
     losses = {}
     for row in summary.rows:
-        if row.deployment == ALL and row.entry["role"] == "bound" and summary.complete(row):
+        if row.deployment == ALL and row.entry["role"] == "bound" and row.complete:
             runs = summary.group.runs_of(row.method)
             lowest = [float(c.min()) for r in runs for c in own_curves(r).values()]
             if lowest and all(any(not s["artefact"] for s in r.stages) for r in runs):
@@ -61,7 +61,7 @@ def gaps(summary: Summary) -> list[Gap]:
     for modality in summary.group.modalities:
         rows = {row.method: row for row in summary.rows if row.deployment == modality}
         reference = rows.pop(REFERENCE, None)
-        if reference is None or not summary.complete(reference):
+        if reference is None or not reference.complete:
             continue
         comparison = evidence.compare(bound, reference)
         if comparison is None:
@@ -110,7 +110,7 @@ def ablations(summary: Summary) -> list[Ablation]:
                 continue
             a, b = (r.metric(metric.name).values for r in (row, whole))
             paired = tuple(metric.gain(a[unit], b[unit]) for unit in a if unit in b)
-            both = summary.complete(row) and summary.complete(whole)
+            both = row.complete and whole.complete
             found.append(
                 Ablation(
                     whole.method,
@@ -192,15 +192,14 @@ def ablation_table(summary: Summary) -> tuple[list[str], list[list[str]]]:
     for a in ablations(summary):
         if not any(row[0] == a.method and row[2] == a.modality for row in rows):
             (whole,) = (row for row in summary.at(a.modality) if row.method == a.method)
-            spread = whole.metric(group.primary.name)
-            own = formats.spread(group.primary, spread, spread.n)
+            own = formats.cell(group.primary, whole)
             rows.append([a.method, "(whole)", a.modality, own, MISSING, MISSING])
-        c, spread = a.comparison, a.row.metric(group.primary.name)
+        c = a.comparison
         interval = MISSING
         if c:
             interval = " to ".join(number(v, decimals, signed=True) for v in (c.low, c.high))
-        own = formats.spread(group.primary, spread, spread.n)
-        difference = number(a.difference, decimals, signed=True)
+        own = formats.cell(group.primary, a.row)
+        difference = number(a.difference, decimals, signed=True) + formats.few(len(a.paired))
         rows.append([a.method, a.variant, a.modality, own, difference, interval])
     return header, rows
 

@@ -18,6 +18,7 @@ from benchmark.report.statistics import (
     corrected_t_test,
     fold_draws,
     nested_draws,
+    nested_error,
     nested_test,
 )
 
@@ -47,6 +48,13 @@ class Evidence(Protocol):
 
     def compare(self, own: Row, other: Row) -> Comparison | None:
         """How much better ``own`` is than ``other``; None if they have too little in common."""
+        ...
+
+    def anticipated(self, own: Row, other: Row, seeds: float) -> tuple[float, float] | None:
+        """Error and degrees of freedom that `compare` would have with ``seeds`` seeds of each.
+
+        None if it is not known what a seed does, or they cannot be compared.
+        """
         ...
 
     def draws(self, rows: Sequence[Row]) -> np.ndarray:
@@ -83,6 +91,17 @@ class OverFolds:
         a, b = (row.metric(self.metric.name).values for row in (own, other))
         differences = [self.metric.gain(value, b[fold]) for fold, value in a.items()]
         return corrected_t_test(differences, self.ratio)
+
+    def anticipated(self, own: Row, other: Row, seeds: float) -> tuple[float, float] | None:
+        """Of the spread over folds, the seeds' part shrinks and the folds' part stays."""
+        comparison = self.compare(own, other)
+        noise = own.seed_variance, other.seed_variance
+        if comparison is None or None in noise:
+            return None
+        share = 1 / self.folds + self.ratio
+        by_folds = comparison.error**2 / share - noise[0] / own.seeds - noise[1] / other.seeds
+        variance = max(0.0, by_folds) + sum(noise) / seeds
+        return math.sqrt(share * variance), comparison.df
 
     def draws(self, rows: Sequence[Row]) -> np.ndarray:
         values = [list(row.metric(self.metric.name).values.values()) for row in rows]
@@ -129,6 +148,15 @@ class OverSamples:
             sign * (self.resampled[a] - self.resampled[b]),
             self.blocks,
         )
+
+    def anticipated(self, own: Row, other: Row, seeds: float) -> tuple[float, float] | None:
+        """The seeds' part of the error shrinks; that of the test samples stays."""
+        if not (self.knows(own) and self.knows(other)):
+            return None
+        a, b = ((row.method, row.deployment) for row in (own, other))
+        differences = self.scores[a] - self.scores[b]
+        resampled = self.resampled[a] - self.resampled[b]
+        return nested_error(differences, resampled, self.blocks, seeds)
 
     def draws(self, rows: Sequence[Row]) -> np.ndarray:
         places = [(row.method, row.deployment) for row in rows]

@@ -150,6 +150,13 @@ class Group:
         name = self.protocol["name"]
         return name in protocols.names() and not protocols.load(name).evidence
 
+    @property
+    def no_evidence(self) -> str:
+        """Why the numbers prove nothing of methods, whatever they are, or ""."""
+        if self.smoke:
+            return "a smoke run is no evidence"
+        return "" if self.source == "real" else "simulated data are no evidence"
+
     @cached_property
     def planned(self) -> frozenset[tuple[int, int]]:
         """(fold, seed) that any method was run on."""

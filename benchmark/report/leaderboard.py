@@ -11,6 +11,8 @@ from benchmark.report.frame import Results
 from benchmark.report.summary import REFERENCE, Summary, in_order
 from benchmark.report.tables import ABSENT_HEADER, absent, exclusion_counts
 from benchmark.report.text import MISSING, markdown, markdown_table, number, shortened
+from benchmark.report.variance import seeds_line
+from benchmark.report.verdict import all_sentences
 from benchmark.report.wording import (
     Formats,
     coverage,
@@ -19,6 +21,7 @@ from benchmark.report.wording import (
     no_test,
     notes,
     p_value,
+    rope_note,
     title,
 )
 from benchmark.terms import ALL
@@ -41,9 +44,10 @@ EVIDENCE = """
 ▲ and ▼: better or worse than `single`, by the test that is named below each table, corrected for
 the number of methods (Holm), at the 5 % level. n.s.: not significant, which is no proof of
 equality. Controls and ablations are not in the family and have no mark. Detectable: the gain that
-this test finds in 80 % of cases; a smaller one may be there and stay unseen. Bold: methods that
-cannot be told from the best one (bootstrap, 95 %). Intervals, p-values, effect sizes and what it
-costs to train are in the tables.
+gets a mark in 80 % of cases; a smaller one may be there and stay unseen. Bold: methods that
+cannot be told from the best one (bootstrap, 95 %). Intervals, p-values, effect sizes, the
+probabilities of better, practically equal and worse, the parts of fold and seed in the variance
+and what it costs to train are in the tables.
 """
 
 
@@ -57,7 +61,9 @@ def leaderboard(
     for summary in summaries:
         lines += [f"## {markdown(title(summary.group))}", ""]
         lines += [f"- {name}: {markdown(text)}" for name, text in facts(summary.group)]
-        lines += ["", markdown_table(*_table(summary), text_columns=1), ""]
+        answers = [f"{markdown(sentence)}  " for sentence in all_sentences(summary)]
+        lines += ["", *answers, *[""] * bool(answers)]
+        lines += [markdown_table(*_table(summary), text_columns=1), ""]
         lines += _bounds(summary)
         lines += [f"{markdown(note)}  " for note in footnotes(summary)]
         lines += [*_absent(summary), ""]
@@ -124,12 +130,13 @@ def _test(summary: Summary) -> list[str]:
     for modality in summary.group.modalities:
         tested = [r for r in summary.rows if r.deployment == modality and r.p_holm is not None]
         if tested:
-            found = [row.comparison.detectable for row in tested]
+            found = [row.detectable for row in tested]
             low, high = number(min(found), decimals), number(max(found), decimals)
             parts.append(f"{modality} {low}" + f" to {high}" * (low != high))
     if parts:
         test = summary.evidence.test
         lines.append(f"Test: {test}. Detectable gain: {', '.join(parts)}.")
+        lines += [rope_note(summary), seeds_line(summary)]
     return lines
 
 

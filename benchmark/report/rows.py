@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from benchmark.report.statistics import ALPHA, Comparison
+import numpy as np
+
+from benchmark.report.statistics import ALPHA, Comparison, Practical
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,12 @@ class Row:
 
     metrics: metric → values. gain: over `REFERENCE` in the primary metric, positive is better,
     paired; None for the reference itself, for bounds, and where there is no reference.
-    runs: number of runs in which the primary metric is defined. comparison: of the gain with 0;
-    p_holm: its p-value, adjusted for the methods of this deployment; None where no test is made.
+    by_seed: the primary metric, fold → seed → value. planned: number of runs that a whole row has.
+    comparison: of the gain with 0; p_holm: its p-value, adjusted for the methods of this
+    deployment; None where no test is made. practical: whether the gain matters, where it is known
+    what does. detectable: the gain that gets a mark in 80 % of cases, whichever method has it.
+    seeds_needed: a fold, of method and reference, for the gain that was seen to be as detectable;
+    infinite if no number would do, None if it cannot be known.
     best: not distinguishable from the best method of this deployment.
     """
 
@@ -52,10 +58,38 @@ class Row:
     deployment: str
     metrics: Mapping[str, Spread]
     gain: Spread | None
-    runs: int
+    by_seed: Mapping[int, Mapping[int, float]]
+    planned: int
     comparison: Comparison | None = None
     p_holm: float | None = None
+    practical: Practical | None = None
+    detectable: float | None = None
+    seeds_needed: float | None = None
     best: bool = False
+
+    @property
+    def runs(self) -> int:
+        """Number of runs in which the primary metric is defined."""
+        return sum(len(seeds) for seeds in self.by_seed.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether it has all runs of its seeds on all folds that any method was run on."""
+        return self.runs == self.planned
+
+    @property
+    def seeds(self) -> int:
+        """Number of seeds that it has on every fold, at most."""
+        return max(map(len, self.by_seed.values()), default=0)
+
+    @cached_property
+    def seed_variance(self) -> float | None:
+        """Variance over the seeds within a fold, pooled; None if no fold has two."""
+        several = [list(v.values()) for v in self.by_seed.values() if len(v) > 1]
+        if not several:
+            return None
+        squares = (np.var(values) * len(values) for values in several)
+        return math.fsum(squares) / sum(len(values) - 1 for values in several)
 
     def metric(self, name: str) -> Spread:
         return self.metrics.get(name, NOTHING)

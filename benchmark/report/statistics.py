@@ -23,8 +23,8 @@ class Comparison:
     """Paired differences of a method to another over n folds or seeds, positive is better.
 
     low, high: 95 % interval of the mean. p: two-sided. effect: Cohen's d of the differences, mean
-    over sd; None if they do not vary. detectable: the mean difference that a test at the 5 % level
-    finds with a probability of 80 %, given this spread.
+    over sd; None if they do not vary. error: standard error of the mean, 0 if they do not vary;
+    df: its degrees of freedom.
     """
 
     n: int
@@ -33,7 +33,40 @@ class Comparison:
     high: float
     p: float
     effect: float | None
-    detectable: float
+    error: float
+    df: float
+
+    def detectable(self, level: float) -> float:
+        """The mean difference that a test at ``level`` finds in 80 % of cases, given this error."""
+        return power_factor(self.df, level) * self.error
+
+    def practical(self, rope: float) -> Practical:
+        """Whether the true mean is beyond, within or below the region of ± ``rope``.
+
+        The posterior is Student's t around the mean, with the error that the test has.
+        Source: Corani & Benavoli 2015, Machine Learning 100:285-304,
+        doi 10.1007/s10994-015-5486-z.
+        """
+        from scipy import stats
+
+        if not self.error:
+            return Practical(*(float(x) for x in _side(self.mean, rope)))
+        better = float(stats.t.sf((rope - self.mean) / self.error, self.df))
+        worse = float(stats.t.cdf((-rope - self.mean) / self.error, self.df))
+        return Practical(better, max(0.0, 1 - better - worse), worse)
+
+
+@dataclass(frozen=True)
+class Practical:
+    """Probabilities that sum to 1: better than the other, practically equal to it, worse."""
+
+    better: float
+    equal: float
+    worse: float
+
+
+def _side(mean: float, rope: float) -> tuple[bool, bool, bool]:
+    return mean > rope, abs(mean) <= rope, mean < -rope
 
 
 def corrected_t_test(differences: Sequence[float], ratio: float) -> Comparison | None:
@@ -59,11 +92,11 @@ def _t_test(d: np.ndarray, error: float, df: float) -> Comparison:
     n, mean, sd = len(d), math.fsum(d) / len(d), float(np.std(d, ddof=1))
     # Equal differences leave a spread of rounding errors.
     if error <= 1e-12 * max(abs(mean), 1e-300):
-        return Comparison(n, mean, mean, mean, 0.0 if mean else 1.0, None, 0.0)
+        return Comparison(n, mean, mean, mean, 0.0 if mean else 1.0, None, 0.0, df)
     p = float(2 * stats.t.sf(abs(mean / error), df))
     half = float(stats.t.ppf(1 - ALPHA / 2, df)) * error
     effect = mean / sd if sd else None
-    return Comparison(n, mean, mean - half, mean + half, p, effect, _power_factor(df) * error)
+    return Comparison(n, mean, mean - half, mean + half, p, effect, error, df)
 
 
 def nested_test(scores: np.ndarray, resampled: np.ndarray, blocks: int) -> Comparison:
@@ -71,26 +104,73 @@ def nested_test(scores: np.ndarray, resampled: np.ndarray, blocks: int) -> Compa
 
     scores: (S,) differences. resampled: (S, draws), on bootstrap samples of the test part, the same
     for every seed. blocks: number of units that were resampled.
+    """
+    error, df = nested_error(scores, resampled, blocks, len(scores))
+    return _t_test(scores, error, df)
+
+
+def nested_error(
+    scores: np.ndarray, resampled: np.ndarray, blocks: int, seeds: float
+) -> tuple[float, float]:
+    """Standard error of `nested_test` with ``seeds`` seeds like those given, and its df.
 
     The variance of the mean is V_samples + V_seeds: that over the draws of the mean over seeds, and
     s²/S of the seeds; its degrees of freedom are Welch and Satterthwaite's.
     """
-    S = len(scores)
     by_samples = float(np.var(resampled.mean(axis=0), ddof=1))
-    by_seeds = float(np.var(scores, ddof=1)) / S
+    by_seeds = float(np.var(scores, ddof=1)) / seeds
     total = by_samples + by_seeds
-    rest = by_seeds**2 / (S - 1) + by_samples**2 / max(1, blocks - 1)
-    return _t_test(scores, math.sqrt(total), total**2 / rest if rest else S - 1)
+    rest = by_seeds**2 / max(1, seeds - 1) + by_samples**2 / max(1, blocks - 1)
+    return math.sqrt(total), total**2 / rest if rest else max(1, seeds - 1)
 
 
 @cache
-def _power_factor(df: float) -> float:
-    """The true mean, in standard errors, that a t-test with ``df`` finds with `POWER`."""
+def power_factor(df: float, level: float) -> float:
+    """The true mean, in standard errors, that a t-test with ``df`` at ``level`` finds with `POWER`.
+
+    Exact: by the noncentral t distribution; what is found with the wrong sign is left out.
+    """
     from scipy import optimize, stats
 
-    critical = stats.t.ppf(1 - ALPHA / 2, df)
+    critical = stats.t.isf(level / 2, df)
     missing = lambda delta: stats.nct.sf(critical, df, delta) - POWER  # noqa: E731
     return float(optimize.brentq(missing, 0, 20 * critical))
+
+
+@dataclass(frozen=True)
+class Components:
+    """Variances of values by fold and seed: of the folds, of the seeds, and of both together.
+
+    both: what neither alone explains, a fold's own answer to a seed; with one value a place it
+    cannot be told from the noise of a single run.
+    """
+
+    fold: float
+    seed: float
+    both: float
+
+    @property
+    def shares(self) -> tuple[float, float, float] | None:
+        """Parts of the whole; None if nothing varies."""
+        whole = self.fold + self.seed + self.both
+        return (self.fold / whole, self.seed / whole, self.both / whole) if whole else None
+
+
+def components(values: np.ndarray) -> Components | None:
+    """Components of ``values`` (folds, seeds), all there; None for fewer than two of a kind.
+
+    Two-way layout with random effects and one value a place, estimated by mean squares; negative
+    estimates are 0. Source: Searle, Casella & McCulloch 1992, Variance Components, chapter 4.
+    """
+    F, S = values.shape
+    if min(F, S) < 2:
+        return None
+    mean, by_fold, by_seed = values.mean(), values.mean(axis=1), values.mean(axis=0)
+    rest = values - by_fold[:, None] - by_seed + mean
+    both = float((rest**2).sum()) / ((F - 1) * (S - 1))
+    fold = float(np.var(by_fold, ddof=1)) - both / S
+    seed = float(np.var(by_seed, ddof=1)) - both / F
+    return Components(max(0.0, fold), max(0.0, seed), both)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -166,7 +246,8 @@ def ratio_interval(part: np.ndarray, whole: np.ndarray) -> tuple[float, float]:
 class Ranks:
     """Average ranks of k methods over N blocks, 1 is best, and what they prove.
 
-    p: of Friedman's test in the form of Iman and Davenport. critical_difference: Nemenyi's.
+    chi2: Friedman's statistic, corrected for ties. p: of his test in the form of Iman and
+    Davenport. critical_difference: Nemenyi's.
     """
 
     blocks: int
@@ -180,14 +261,15 @@ class Ranks:
 def friedman_nemenyi(values: np.ndarray) -> Ranks:
     """Compare k >= 3 methods over N >= 2 blocks; values: (N, k), higher is better.
 
-    Source: Demšar 2006, Journal of Machine Learning Research 7:1-30.
+    Source: Demšar 2006, Journal of Machine Learning Research 7:1-30; the correction for ties:
+    Hollander & Wolfe 1999, Nonparametric Statistical Methods, section 7.1.
     """
     from scipy import stats
 
     N, k = values.shape
-    ranks = stats.rankdata(-values, axis=1)
-    average = ranks.mean(axis=0)
-    chi2 = 12 * N / (k * (k + 1)) * (float(np.sum(average**2)) - k * (k + 1) ** 2 / 4)
+    average = stats.rankdata(-values, axis=1).mean(axis=0)
+    tied = (np.ptp(values, axis=1) == 0).all()
+    chi2 = 0.0 if tied else float(stats.friedmanchisquare(*values.T).statistic)
     rest = N * (k - 1) - chi2
     f = (N - 1) * chi2 / rest if rest > 1e-9 else math.inf
     p = float(stats.f.sf(f, k - 1, (k - 1) * (N - 1)))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,17 @@ from benchmark.metrics import POOLED_R2, pooled_r2
 from benchmark.report.evidence import Evidence, OverFolds
 from benchmark.report.frame import Group
 from benchmark.report.rows import NOTHING, Row, Spread
-from benchmark.report.statistics import best_set, holm
+from benchmark.report.statistics import ALPHA, best_set, holm, power_factor
 from benchmark.terms import ALL
 
 REFERENCE = "single"
 """The one reference, declared before any number was seen."""
+
+AGAIN = "single_again"
+"""The reference from another initialisation: how much a difference of nothing varies."""
+
+MOST_SEEDS = 1000
+"""A fold; who would need more needs something else."""
 
 ROLES = ("control", "method", "ablation", "bound")
 """Order of rows in tables of evidence."""
@@ -27,22 +34,22 @@ ROLES = ("control", "method", "ablation", "bound")
 class Summary:
     """The rows of a group, in the order in which they are shown.
 
-    evidence: what its comparisons rest on; None for a smoke run, and where ``why_not`` says why.
+    evidence: what its comparisons rest on; None where ``why_not`` says why. levels: deployment →
+    that of the first step of Holm's correction, which a gain has to pass. ropes: deployment → half
+    the width of the region in which a difference does not matter, where that is known.
     """
 
     group: Group
     rows: tuple[Row, ...]
     evidence: Evidence | None = None
     why_not: str = ""
+    levels: Mapping[str, float] = field(default_factory=dict)
+    ropes: Mapping[str, float] = field(default_factory=dict)
 
     def at(self, deployment: str) -> list[Row]:
         """The rows that are shown for a deployment."""
         hidden = self.group.hidden
         return [r for r in self.rows if r.deployment == deployment and r.method not in hidden]
-
-    def complete(self, row: Row) -> bool:
-        """Whether a row has all the runs that any method has."""
-        return row.runs == len(self.group.planned)
 
     @property
     def units(self) -> int:
@@ -68,12 +75,12 @@ class Summary:
 def summarise(group: Group, official: Evidence | str = "no predictions were read") -> Summary:
     """Summarise one group. Seeds are averaged within a fold, unless they are the repetitions.
 
-    A smoke run is left as it is; otherwise methods are in the order of their means and are
+    What is no evidence is left as it is; otherwise methods are in the order of their means and are
     compared: over folds, or, on an official split, by the evidence that is given; a text says why
     there is none.
     """
-    summary = Summary(group, _rows(group))
-    if group.smoke:
+    summary = Summary(group, _rows(group), why_not=group.no_evidence)
+    if summary.why_not:
         return summary
     if group.unit == "seed":
         evidence = official
@@ -86,12 +93,19 @@ def summarise(group: Group, official: Evidence | str = "no predictions were read
     else:
         summary = replace(summary, evidence=evidence)
     rows: list[Row] = []
+    levels, ropes = {}, {}
     for deployment in group.deployments:
         own = [row for row in summary.rows if row.deployment == deployment]
         if deployment != ALL and summary.evidence:
-            own = _with_evidence(summary, own, summary.evidence)
+            family = _family(group, own, summary.evidence)
+            levels[deployment] = ALPHA / max(1, len(family))
+            rope = _rope(group, own)
+            if rope is not None:
+                ropes[deployment] = rope
+            own = _compared(own, summary.evidence, family, levels[deployment], rope)
+            own = _with_best(group, own, summary.evidence)
         rows += sorted(own, key=lambda row: _place(summary, [row]))
-    summary = replace(summary, rows=tuple(rows))
+    summary = replace(summary, rows=tuple(rows), levels=levels, ropes=ropes)
     if summary.evidence and not summary.tested:
         return replace(summary, why_not=f"no other method and {REFERENCE} have all runs")
     return summary
@@ -103,7 +117,7 @@ def in_order(summary: Summary) -> list[str]:
     for row in summary.rows:
         if row.method not in summary.group.hidden:
             by_method.setdefault(row.method, []).append(row)
-    if summary.group.smoke:
+    if summary.group.no_evidence:
         return [method for method in summary.group.entries if method in by_method]
     return sorted(by_method, key=lambda method: _place(summary, by_method[method]))
 
@@ -113,50 +127,97 @@ def _place(summary: Summary, rows: Sequence[Row]) -> tuple:
     role = rows[0].entry["role"]
     known = ROLES.index(role) if role in ROLES else len(ROLES)
     means = [row.metric(summary.group.primary.name).mean for row in rows]
-    complete = all(summary.complete(row) for row in rows)
+    complete = all(row.complete for row in rows)
     if None in means:
         return known, rows[0].method != REFERENCE, not complete, math.inf, rows[0].method
     worst_first = summary.group.primary.gain(0.0, math.fsum(means) / len(means))
     return known, rows[0].method != REFERENCE, not complete, worst_first, rows[0].method
 
 
-def _with_evidence(summary: Summary, rows: Sequence[Row], evidence: Evidence) -> list[Row]:
-    """The rows of one deployment with what the evidence says of them.
+def reference_of(rows: Sequence[Row]) -> Row | None:
+    """The reference among the rows of a deployment, if it has all its runs."""
+    return next((row for row in rows if row.method == REFERENCE and row.complete), None)
 
-    Rows with missing runs are not compared. Only methods are a family and compete for the best;
-    controls and ablations have an interval and no adjusted p-value.
+
+def _family(group: Group, rows: Sequence[Row], evidence: Evidence) -> list[list[str]]:
+    """The methods that are compared with the reference, those that are one and the same together.
+
+    Controls and ablations are in no family. The same predictions in all runs are one method.
     """
-    whole = [row for row in rows if summary.complete(row)]
-    reference = next((row for row in whole if row.method == REFERENCE), None)
-    comparisons = {}
-    for row in whole:
-        if reference and row is not reference:
+    reference, alike = reference_of(rows), {}
+    for row in rows:
+        of_family = reference and row.entry["role"] == "method" and row.complete
+        if of_family and evidence.compare(row, reference):
+            runs = group.runs_of(row.method)
+            own = {(r.spec.fold, r.spec.seed): r.predictions_sha256 for r in runs}
+            key = tuple(sorted(own.items())) if all(own.values()) else row.method
+            alike.setdefault(key, []).append(row.method)
+    return list(alike.values())
+
+
+def _rope(group: Group, rows: Sequence[Row]) -> float | None:
+    """Half the standard deviation of the differences of the reference from its own repetition."""
+    again = next((row for row in rows if row.method == AGAIN and row.complete), None)
+    if again is None or again.gain is None or again.gain.sd is None:
+        return None
+    return again.gain.sd / 2
+
+
+def _compared(
+    rows: Sequence[Row],
+    evidence: Evidence,
+    family: Sequence[Sequence[str]],
+    level: float,
+    rope: float | None,
+) -> list[Row]:
+    """The rows of one deployment with the comparisons of their gains; incomplete ones have none."""
+    reference, compared = reference_of(rows), {}
+    for row in rows:
+        if reference and row is not reference and row.complete:
             comparison = evidence.compare(row, reference)
             if comparison:
-                comparisons[row.method] = comparison
-    family = [r for r in whole if r.entry["role"] == "method" and r.method in comparisons]
-    adjusted = holm([comparisons[row.method].p for row in family])
-    p_holm = dict(zip((row.method for row in family), adjusted, strict=True))
-    competing = [r for r in whole if r.entry["role"] == "method" and evidence.knows(r)]
-    best: set[str] = set()
-    if len(competing) > 1:
-        sign = summary.group.primary.gain(1.0, 0.0)
-        mean = np.array([row.metric(summary.group.primary.name).mean for row in competing])
-        inside = best_set(sign * mean, sign * evidence.draws(competing))
-        best = {row.method for row, is_in in zip(competing, inside, strict=True) if is_in}
-    return [
-        replace(
-            row,
-            comparison=comparisons.get(row.method),
-            p_holm=p_holm.get(row.method),
-            best=row.method in best,
-        )
-        for row in rows
-    ]
+                compared[row.method] = replace(
+                    row,
+                    comparison=comparison,
+                    practical=None if rope is None else comparison.practical(rope),
+                    detectable=comparison.detectable(level),
+                    seeds_needed=_seeds_needed(row, reference, evidence, level),
+                )
+    adjusted = holm([compared[methods[0]].comparison.p for methods in family])
+    for methods, p in zip(family, adjusted, strict=True):
+        for method in methods:
+            compared[method] = replace(compared[method], p_holm=p)
+    return [compared.get(row.method, row) for row in rows]
+
+
+def _seeds_needed(row: Row, reference: Row, evidence: Evidence, level: float) -> float | None:
+    """`Row.seeds_needed`: the error that so many seeds leave makes the gain a detectable one."""
+
+    def enough(seeds: float) -> bool:
+        error, df = evidence.anticipated(row, reference, seeds)
+        return power_factor(df, level) * error <= abs(row.gain.mean)
+
+    if evidence.anticipated(row, reference, 1) is None:
+        return None
+    needed = 1 + bisect_left(range(1, MOST_SEEDS + 1), True, key=enough)
+    return needed if needed <= MOST_SEEDS else math.inf
+
+
+def _with_best(group: Group, rows: Sequence[Row], evidence: Evidence) -> list[Row]:
+    """The rows of one deployment, those marked that are in the best set; only methods compete."""
+    whole = (row for row in rows if row.complete and row.entry["role"] == "method")
+    competing = [row for row in whole if evidence.knows(row)]
+    if len(competing) < 2:
+        return list(rows)
+    sign = group.primary.gain(1.0, 0.0)
+    mean = np.array([row.metric(group.primary.name).mean for row in competing])
+    inside = best_set(sign * mean, sign * evidence.draws(competing))
+    best = {row.method for row, is_in in zip(competing, inside, strict=True) if is_in}
+    return [replace(row, best=row.method in best) for row in rows]
 
 
 def _rows(group: Group) -> tuple[Row, ...]:
-    spreads, runs = _spreads(group)
+    spreads, by_seed = _spreads(group)
     rows = []
     for deployment in group.deployments:
         reference = spreads.get((REFERENCE, deployment), {}).get(group.primary.name, NOTHING)
@@ -167,9 +228,20 @@ def _rows(group: Group) -> tuple[Row, ...]:
             gain = None
             if deployment != ALL and method != REFERENCE and reference.n:
                 gain = _gain(group, metrics.get(group.primary.name, NOTHING), reference)
-            row = Row(method, entry, deployment, metrics, gain, runs.get((method, deployment), 0))
-            rows.append(row)
+            own, planned = by_seed.get((method, deployment), {}), _planned(group, method)
+            rows.append(Row(method, entry, deployment, metrics, gain, own, planned))
     return tuple(rows)
+
+
+def _planned(group: Group, method: str) -> int:
+    """Number of runs of a method that is whole: its own seeds, on every fold of the group.
+
+    On an official split seeds are the repetitions, and all methods need the same.
+    """
+    if group.unit == "seed":
+        return len(group.planned)
+    seeds = {record.spec.seed for record in group.records if record.spec.method == method}
+    return len(seeds) * len({fold for fold, _ in group.planned})
 
 
 def _expected(entry: Mapping[str, str], deployment: str) -> bool:
@@ -177,20 +249,20 @@ def _expected(entry: Mapping[str, str], deployment: str) -> bool:
     return (entry["role"] == "bound") == (deployment == ALL)
 
 
-def _spreads(group: Group) -> tuple[dict[Any, dict[str, Spread]], dict[Any, int]]:
-    """(method, deployment) → metric → values, and → number of runs."""
+def _spreads(group: Group) -> tuple[dict[Any, dict[str, Spread]], dict[Any, dict[int, Any]]]:
+    """(method, deployment) → metric → values, and → fold → seed → primary metric."""
     scores = group.scores.dropna(subset=["value"])
     values: dict[Any, dict[str, dict[int, list[float]]]] = {}
-    runs: dict[Any, set[str]] = {}
-    columns = ["method", "deployment", "metric", group.unit, "value", "run"]
-    for method, deployment, metric, unit, value, run in zip(
+    by_seed: dict[Any, dict[int, dict[int, float]]] = {}
+    columns = ["method", "deployment", "metric", "fold", "seed", "value"]
+    for method, deployment, metric, fold, seed, value in zip(
         *(scores[column].tolist() for column in columns), strict=True
     ):
         place = method, deployment
         by_unit = values.setdefault(place, {}).setdefault(metric, {})
-        by_unit.setdefault(unit, []).append(value)
+        by_unit.setdefault(fold if group.unit == "fold" else seed, []).append(value)
         if metric == group.primary.name:
-            runs.setdefault(place, set()).add(run)
+            by_seed.setdefault(place, {}).setdefault(fold, {})[seed] = value
     spreads = {
         place: {
             metric: Spread({u: math.fsum(v) / len(v) for u, v in sorted(by_unit.items())})
@@ -201,7 +273,7 @@ def _spreads(group: Group) -> tuple[dict[Any, dict[str, Spread]], dict[Any, int]
     if group.kind == "regression":
         for place, metrics in spreads.items():
             metrics[POOLED_R2.name] = _pooled(group, *place)
-    return spreads, {place: len(ids) for place, ids in runs.items()}
+    return spreads, by_seed
 
 
 def _pooled(group: Group, method: str, deployment: str) -> Spread:

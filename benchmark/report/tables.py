@@ -11,7 +11,6 @@ from benchmark.metrics import shown
 from benchmark.report.classes import per_class_lines
 from benchmark.report.colearning import ablation_lines, gap_lines
 from benchmark.report.frame import STATUSES, Group, Results
-from benchmark.report.rows import Spread
 from benchmark.report.summary import REFERENCE, Summary
 from benchmark.report.text import (
     latex,
@@ -21,6 +20,8 @@ from benchmark.report.text import (
     number,
     shortened,
 )
+from benchmark.report.variance import components_of, variance_lines
+from benchmark.report.verdict import sentences
 from benchmark.report.wording import (
     EVIDENCE,
     Formats,
@@ -65,9 +66,7 @@ def all_metrics(summary: Summary, deployment: str) -> tuple[list[str], list[list
     metrics = columns(group)
     rows = []
     for row in summary.at(deployment):
-        means = (Spread({0: s.mean} if s.n else {}) for s in (row.metric(m.name) for m in metrics))
-        cells = [formats.spread(m, s, 1) for m, s in zip(metrics, means, strict=True)]
-        rows.append([row.method, *cells])
+        rows.append([row.method, *(formats.cell(m, row, sd=False) for m in metrics)])
     return ["method", *(heading(m, group) for m in metrics)], rows
 
 
@@ -130,10 +129,12 @@ def as_markdown(summary: Summary) -> str:
     deployments = [d for d in group.deployments if summary.at(d)]
     for deployment in deployments:
         lines += ["", f"## {markdown(deployment_title(deployment))}", ""]
+        for sentence in sentences(summary, deployment):
+            lines += [markdown(sentence), ""]
         lines += [markdown_table(*main_table(summary, deployment), text_columns=3)]
     footnotes = [*notes(summary), *evidence_notes(summary)]
     lines += ["", *(f"{markdown(note)}  " for note in footnotes)]
-    lines += [*gap_lines(summary), *ablation_lines(summary)]
+    lines += [*gap_lines(summary), *ablation_lines(summary), *variance_lines(summary)]
     missing = absent(group)
     if missing:
         lines += ["", "## Failed and not applicable", ""]
@@ -164,19 +165,20 @@ def as_latex(summary: Summary) -> str:
             continue
         # A page is narrow: what the caption says of all rows has no column.
         spare = ["family", "role"]
-        if {row[-1] for row in rows} == {str(summary.units)}:
+        if len({row[-1] for row in rows}) == 1 and all(r.complete for r in summary.at(deployment)):
             spare.append(header[-1])
         keep = [i for i, name in enumerate(header) if name not in spare]
         header = [name.removesuffix(f" over {REFERENCE}") for name in header]
         cut = lambda cells, keep=keep: [cells[i] for i in keep]  # noqa: E731
         caption = f"{title(group)}. {deployment_title(deployment)}. {error_bars(group)}. "
+        words = [*sentences(summary, deployment), *notes(summary), *evidence_notes(summary)]
         tables += [
             "",
             latex_table(
                 cut(header),
                 [cut(row) for row in rows],
                 text_columns=1,
-                caption=caption + " ".join([*notes(summary), *evidence_notes(summary)]),
+                caption=caption + " ".join(words),
                 label=f"{slug(group)}-{deployment}",
             ),
         ]
@@ -217,11 +219,22 @@ def as_frame(summary: Summary) -> pd.DataFrame:
             if metric == group.primary:
                 cells["gain"] = row.gain.mean if row.gain else None
                 cells["gain_sd"] = row.gain.sd if row.gain else None
+                cells["gain_n"] = row.gain.n if row.gain else None
                 cells["worse_in"] = row.worse if row.gain else None
                 comparison = row.comparison
-                for name in ("low", "high", "p", "effect", "detectable"):
+                for name in ("low", "high", "p", "effect"):
                     cells[name] = getattr(comparison, name) if comparison else None
                 cells["p_holm"] = row.p_holm
+                cells["level"] = summary.levels.get(row.deployment) if comparison else None
+                cells["detectable"] = row.detectable
+                cells["rope"] = summary.ropes.get(row.deployment) if comparison else None
+                for name in ("better", "equal", "worse"):
+                    cells[f"p_{name}"] = getattr(row.practical, name) if row.practical else None
+                shares = (found := components_of(row)) and found.shares
+                for name, place in (("fold", 0), ("seed", 1), ("both", 2)):
+                    cells[f"variance_{name}"] = shares[place] if shares else None
+                cells["seeds"] = row.seeds
+                cells["seeds_needed"] = row.seeds_needed
                 cells["best_set"] = row.best
             rows.append(cells)
     return pd.DataFrame(rows)

@@ -9,8 +9,9 @@ from typing import Any
 
 from benchmark.metrics import POOLED_R2, SCALARS, Metric, shown
 from benchmark.report.frame import Group
-from benchmark.report.rows import Row, Spread
-from benchmark.report.summary import REFERENCE, Summary
+from benchmark.report.rows import NOTHING, Row
+from benchmark.report.statistics import ALPHA
+from benchmark.report.summary import AGAIN, REFERENCE, Summary
 from benchmark.report.text import MISSING, Strong, decimals_for, number
 from benchmark.spec import FULL
 from benchmark.terms import ALL
@@ -84,7 +85,9 @@ def error_bars(group: Group) -> str:
         return f"± is the standard deviation over {seeds} seeds on one split"
     if folds == 1:
         return "one fold and one seed: no spread is known"
-    averaged = f", {seeds} seeds averaged within each" if seeds > 1 else ""
+    by_method = {m: {r.spec.seed for r in group.runs_of(m)} for m in group.entries}
+    several = _range([len(own) for own in by_method.values() if own] or [1])
+    averaged = f", {several} seeds averaged within each" if seeds > 1 else ""
     return f"± is the standard deviation over {folds} folds{averaged}"
 
 
@@ -131,34 +134,39 @@ def _range(values: Iterable[int]) -> str:
 
 
 class Formats:
-    """Fixed decimals for each metric of a group."""
+    """Fixed decimals for each metric of a group; a mean over fewer units than it has is marked."""
 
     def __init__(self, summary: Summary) -> None:
+        self.units, self.primary = summary.units, summary.group.primary.name
         self.decimals = {}
         for metric in columns(summary.group):
             means = [row.metric(metric.name).mean for row in summary.rows]
             self.decimals[metric.name] = decimals_for(means) if metric.unit == "target" else 3
 
-    def spread(self, metric: Metric, spread: Spread, n: int) -> str:
-        """mean ± sd, and the number of values if it is not ``n``."""
-        decimals = self.decimals[metric.name]
+    def cell(self, metric: Metric, row: Row, *, sd: bool = True) -> str:
+        """mean ± sd of a row, and the number of values where some are missing."""
+        spread, decimals = row.metric(metric.name), self.decimals[metric.name]
         if metric.name in COUNTS and spread.n and float(spread.mean).is_integer():
             decimals = 0
         text = number(spread.mean, decimals)
-        if spread.sd is not None:
+        if sd and spread.sd is not None:
             text += f" ± {number(spread.sd, decimals)}"
-        return text if spread.n in (n, 0) else f"{text} (n = {spread.n})"
+        n = row.metric(self.primary).n if metric == POOLED_R2 else spread.n  # one value over all
+        return text + self.few(n)
+
+    def few(self, n: int) -> str:
+        """ " (n = 2)" after a mean over fewer units than there are, or ""."""
+        return few(n, self.units)
 
     def main(self, group: Group, row: Row) -> list[str]:
         """The metrics that every table shows; the primary one is bold if it is in the best set."""
-        n = row.metric(group.primary.name).n
-        cells = [self.spread(m, row.metric(m.name), n) for m in shown(group.kind)]
+        cells = [self.cell(metric, row) for metric in shown(group.kind)]
         return [Strong(cells[0]) if row.best else cells[0], *cells[1:]]
 
     def gain(self, metric: Metric, row: Row) -> str:
         """The gain with its mark."""
-        mean = row.gain.mean if row.gain else None
-        text = number(mean, self.decimals[metric.name], signed=True)
+        gain = row.gain or NOTHING
+        text = number(gain.mean, self.decimals[metric.name], signed=True) + self.few(gain.n)
         return f"{text} {row.mark}".rstrip()
 
     def evidence(self, metric: Metric, row: Row) -> list[str]:
@@ -170,11 +178,24 @@ class Formats:
             f"{number(c.low, decimals, signed=True)} to {number(c.high, decimals, signed=True)}",
             MISSING if row.p_holm is None else p_value(row.p_holm),
             number(c.effect, 2, signed=True),
-            number(c.detectable, decimals),
+            number(row.detectable, decimals),
+            practical(row),
         ]
 
 
-EVIDENCE = ("95 % interval", "p (Holm)", "d", "detectable")
+EVIDENCE = ("95 % interval", "p (Holm)", "d", "detectable", "better/equal/worse (%)")
+
+
+def practical(row: Row) -> str:
+    """ "31/66/3": better than the reference, practically equal to it, worse; in per cent."""
+    p = row.practical
+    parts = (p.better, p.equal, p.worse) if p else ()
+    return "/".join(number(100 * part, 0) for part in parts) or MISSING
+
+
+def few(n: int, units: int) -> str:
+    """ " (n = 2)" after a mean over fewer than ``units`` values, or ""."""
+    return f" (n = {n})" if 0 < n < units else ""
 
 
 def p_value(p: float, equals: str = "") -> str:
@@ -204,13 +225,14 @@ def heading(metric: Metric, group: Group) -> str:
 
 
 def coverage(summary: Summary, row: Row) -> str:
-    """Number of folds, or seeds; "2 of 3" where some are missing."""
-    group, n = summary.group, row.metric(summary.group.primary.name).n
-    if n < summary.units:
-        return f"{n} of {summary.units}"
-    if not summary.complete(row):
-        return f"{n} ({row.runs} of {len(group.planned)} runs)"
-    return str(n)
+    """Number of folds, or seeds; "2 of 3" where some are missing; "3 × 2 seeds" with several."""
+    n = row.metric(summary.group.primary.name).n
+    text = f"{n} of {summary.units}" if n < summary.units else str(n)
+    if summary.group.unit == "fold" and any(other.seeds > 1 for other in summary.rows):
+        text += f" × {row.seeds} seed{'s' * (row.seeds != 1)}"
+    if n == summary.units and not row.complete:
+        text += f" ({row.runs} of {row.planned} runs)"
+    return text
 
 
 def worse_in(row: Row) -> str:
@@ -243,9 +265,34 @@ def notes(summary: Summary) -> list[str]:
             f"{group.primary.label}; positive is better. Worse in: {group.unit}s with a negative "
             "gain (negative transfer)."
         )
-    if any(0 < row.runs < len(group.planned) for row in summary.rows):
-        lines.append(f"A row with missing {group.unit}s is not comparable with the others.")
+    if any(row.runs and not row.complete for row in summary.rows):
+        lines.append(
+            f"A row with missing {group.unit}s is not comparable with the others; n: over how many "
+            "a mean is, where they are fewer than the table's."
+        )
     return lines
+
+
+def _levels(summary: Summary) -> str:
+    """5 % over the number of methods, "by modality" where that differs."""
+    found = sorted({summary.levels[d] for d in summary.group.modalities})
+    return " or ".join(f"{ALPHA:g}/{ALPHA / level:.0f}" for level in found)
+
+
+def rope_note(summary: Summary) -> str:
+    """What counts as practically equal, and by which test."""
+    decimals = Formats(summary).decimals[summary.group.primary.name]
+    ropes = [f"{d} ±{number(rope, decimals)}" for d, rope in summary.ropes.items()]
+    if not ropes:
+        return (
+            "What is practically equal is not known: it takes all runs of "
+            f"{AGAIN}, on two {summary.group.unit}s or more."
+        )
+    return (
+        f"Better, equal, worse: probabilities that the gain is above, within or below "
+        f"{', '.join(ropes)}, half the standard deviation of {REFERENCE} − {AGAIN} over "
+        f"{summary.group.unit}s; correlated Bayesian t-test (Corani and Benavoli 2015)."
+    )
 
 
 def _defaults(summary: Summary) -> list[str]:
@@ -298,8 +345,10 @@ def evidence_notes(summary: Summary) -> list[str]:
             f"{summary.evidence.test}; Holm over the {_range(sizes)} methods of a modality, 5 % "
             "level. Controls and ablations are in no "
             "family and have no mark. Interval: not adjusted. d: mean over sd of the paired "
-            "differences. Detectable: the gain that this test finds in 80 % of cases, not adjusted."
+            "differences. Detectable: the gain that gets a mark in 80 % of cases, at the level of "
+            f"Holm's first step ({_levels(summary)})."
         )
+        lines.append(rope_note(summary))
     if any(row.best for row in summary.rows):
         lines.append(
             "Bold: methods not distinguishable from the best one (bootstrap over "

@@ -17,6 +17,7 @@ from benchmark.report.page import document
 from benchmark.report.summary import Summary, in_order, summarise
 from benchmark.report.tables import as_frame, as_latex, as_markdown, exclusion_counts
 from benchmark.report.text import one_line, plain_table
+from benchmark.report.verdict import all_sentences
 from benchmark.report.wording import Formats, error_bars, heading, modality_notes, slug, title
 from benchmark.terms import ALL
 from benchmark.writers import atomic, sweep
@@ -87,7 +88,7 @@ def write_report(
 
 
 def _summarised(group: Group, results: Path, cache: Path | None) -> Summary:
-    official = group.unit == "seed" and not group.smoke
+    official = group.unit == "seed" and not group.no_evidence
     return summarise(group, over_samples(group, results, cache)) if official else summarise(group)
 
 
@@ -114,12 +115,12 @@ def _console_table(summary: Summary) -> str:
     rows: dict[str, list[str]] = {m: [m] + [""] * len(deployments) for m in in_order(summary)}
     for place, deployment in enumerate(deployments, start=1):
         for row in summary.at(deployment):
-            spread = row.metric(metric.name)
-            rows[row.method][place] = formats.spread(metric, spread, spread.n)
+            rows[row.method][place] = formats.cell(metric, row)
     names = ["all (bound)" if d == ALL else d for d in deployments]
-    lines = [title(group), *modality_notes(group), f"{heading(metric, group)}; {error_bars(group)}"]
-    head = "".join(f"{one_line(line)}\n" for line in lines)
-    return head + plain_table(["method", *names], list(rows.values()), text_columns=1)
+    head = [title(group), *modality_notes(group), f"{heading(metric, group)}; {error_bars(group)}"]
+    head += all_sentences(summary)
+    table = plain_table(["method", *names], list(rows.values()), text_columns=1)
+    return "\n".join([*map(one_line, head), table])
 
 
 def _csv(frame: pd.DataFrame) -> str:

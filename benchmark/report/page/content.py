@@ -26,6 +26,8 @@ from benchmark.report.rows import Row
 from benchmark.report.summary import REFERENCE, Summary
 from benchmark.report.tables import exclusion_counts
 from benchmark.report.text import number
+from benchmark.report.variance import seeds_needed
+from benchmark.report.verdict import sentences
 from benchmark.report.wording import (
     Formats,
     columns,
@@ -87,19 +89,18 @@ def group_content(summary: Summary) -> dict[str, Any]:
     group, formats = summary.group, Formats(summary)
     methods = [method for method in group.entries if method not in group.hidden]
     places = {method: place for place, method in enumerate(methods)}
-    sentences = gap_sentences(summary, gaps(summary))
+    gap = gap_sentences(summary, gaps(summary))
     return {
         "title": title(group),
         "facts": facts(group),
         "flags": flags(group),
-        "smoke": group.smoke,
         "unit": group.unit,
         "errorBars": error_bars(group),
         "reference": REFERENCE if summary.has_reference else "",
         "primary": group.primary.label,
         "test": summary.evidence.test if summary.tested else "",
         "whyNot": summary.why_not,
-        "notes": [*footnotes(summary), *_gap_note(sentences)],
+        "notes": [*footnotes(summary), *_gap_note(gap)],
         "methods": [
             {"name": method, **{key: group.entries[method][key] for key in SHOWN_OF_ENTRY}}
             for method in methods
@@ -107,6 +108,7 @@ def group_content(summary: Summary) -> dict[str, Any]:
         "rows": {
             d: {
                 "title": deployment_title(d),
+                "answer": sentences(summary, d),
                 "rows": [_row(summary, formats, row, places[row.method]) for row in summary.at(d)],
             }
             for d in group.deployments
@@ -118,8 +120,8 @@ def group_content(summary: Summary) -> dict[str, Any]:
 SHOWN_OF_ENTRY = ("family", "role", "reference")
 
 
-def _gap_note(sentences: Sequence[str]) -> list[str]:
-    return [f"Multi-modal gap (95 % interval): {'; '.join(sentences)}."] if sentences else []
+def _gap_note(gap: Sequence[str]) -> list[str]:
+    return [f"Multi-modal gap (95 % interval): {'; '.join(gap)}."] if gap else []
 
 
 def _row(summary: Summary, formats: Formats, row: Row, place: int) -> dict[str, Any]:
@@ -128,7 +130,7 @@ def _row(summary: Summary, formats: Formats, row: Row, place: int) -> dict[str, 
     n = row.metric(group.primary.name).n
     shown: dict[str, Any] = {
         "method": place,
-        "texts": [formats.spread(m, row.metric(m.name), n) for m in metrics],
+        "texts": [formats.cell(m, row) for m in metrics],
         "means": [_rounded(row.metric(m.name).mean) for m in metrics],
         "coverage": coverage(summary, row),
         "n": n,
@@ -145,7 +147,7 @@ def _gain(summary: Summary, formats: Formats, row: Row) -> dict[str, Any]:
     metric = summary.group.primary
     decimals = formats.decimals[metric.name]
     gain = {
-        "text": number(row.gain.mean, decimals, signed=True),
+        "text": number(row.gain.mean, decimals, signed=True) + formats.few(row.gain.n),
         "sd": number(row.gain.sd, decimals),
         "mean": _rounded(row.gain.mean),
         "mark": row.mark,
@@ -154,7 +156,7 @@ def _gain(summary: Summary, formats: Formats, row: Row) -> dict[str, Any]:
         "by": {unit: _rounded(value) for unit, value in row.gain.values.items()},
     }
     if row.comparison:
-        interval, p_holm, effect, detectable = formats.evidence(metric, row)
+        interval, p_holm, effect, detectable, practical = formats.evidence(metric, row)
         gain |= {
             "interval": interval,
             "low": _rounded(row.comparison.low),
@@ -163,6 +165,8 @@ def _gain(summary: Summary, formats: Formats, row: Row) -> dict[str, Any]:
             "pHolm": p_holm,
             "effect": effect,
             "detectable": detectable,
+            "practical": practical,
+            "seedsNeeded": seeds_needed(row),
         }
     return gain
 

@@ -445,10 +445,12 @@ function evidence(view, content, row, metric) {
     brief.push(["95 % interval", gain.interval]);
     brief.push(["p, corrected (Holm)", `${gain.pHolm}; ${verdict}`]);
     rest.push(["p, uncorrected", gain.p], ["Effect size d", gain.effect]);
-    rest.push(["Smallest detectable gain", gain.detectable], ["Test", content.test]);
+    rest.push(["Smallest detectable gain", gain.detectable]);
+    rest.push(["Better / practically equal / worse, %", gain.practical]);
+    rest.push([`Seeds needed for this gain`, gain.seedsNeeded], ["Test", content.test]);
   } else if (gain) {
     const why = content.whyNot || "not all runs are there";
-    rest.push(["Test", content.smoke ? "none: a smoke run is no evidence" : `none: ${why}`]);
+    rest.push(["Test", `none: ${why}`]);
   }
   if (row.best) rest.push(["Best set", "cannot be told from the best method"]);
   if (shownMetric.note) rest.push([shownMetric.label, shownMetric.note]);
