@@ -32,9 +32,10 @@ class Constant(Method):
         super().__init__(modalities, task, encoder)
         self.net = Same(task.outputs)
 
-    def fit(self, batches: Iterable[Batch]) -> None:
-        y = torch.cat([batch.y for batch in batches])
-        self.net.value.copy_(self.task.output(self.task.numbers(y).mean(dim=0)))
+    def fit(self, batches: Iterable[Batch]) -> int:
+        numbers = self.task.numbers(torch.cat([batch.y for batch in batches]))
+        self.net.value.copy_(self.task.output(numbers.mean(dim=0)))
+        return numbers.numel()  # additions
 
     def stages(self) -> list[FitStage]:
         return [FitStage("mean", [self.net], self.fit, predictors=self.deployed)]

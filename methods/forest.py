@@ -102,12 +102,28 @@ class Forest(nn.Module):
             depth += 1
         return depth
 
+    @property
+    def operations(self) -> int:
+        """Of one prediction: a comparison at each level of each tree, the mean of its leaves."""
+        return len(self.roots) * (self.depth + self.task.outputs)
+
     def forward(self, x: Tensor) -> Tensor:
         node = self.roots.expand(x.shape[0], -1)
         for _ in range(self.depth):
             smaller = x.gather(1, self.feature[node]) <= self.threshold[node]
             node = torch.where(smaller, self.left[node], self.right[node])
         return self.task.output(self.value[node].mean(dim=1))
+
+
+def _operations(tree: DecisionTreeRegressor, outputs: int) -> int:
+    """An estimate of what growing a tree took.
+
+    At every split each candidate feature of each sample is compared for the least and the largest
+    value and with the threshold, and the sample's targets are added to one side's sum.
+    """
+    grown = tree.tree_
+    split = grown.children_left >= 0
+    return int(grown.n_node_samples[split].sum()) * tree.max_features_ * (3 + outputs)
 
 
 class ExtraTrees(Method):
@@ -140,7 +156,7 @@ class ExtraTrees(Method):
         }
         self.nets = nn.ModuleDict({m: nn.Sequential(Flatten(), Forest(task)) for m in modalities})
 
-    def fit(self, batches: Iterable[Batch]) -> None:
+    def fit(self, batches: Iterable[Batch]) -> int:
         from sklearn.ensemble import ExtraTreesRegressor
 
         y = torch.cat([batch.y for batch in batches])
@@ -148,11 +164,14 @@ class ExtraTrees(Method):
         if self.task.class_weights is not None:
             weight = np.array(self.task.class_weights)[y.cpu()]
         numbers = self.task.numbers(y).squeeze(1).cpu().numpy()
+        operations = 0
         for m, (flatten, forest) in self.nets.items():
             x = torch.cat([flatten(batch.x[m]) for batch in batches]).cpu().numpy()
             seed = int(torch.randint(2**31 - 1, ()))
             grown = ExtraTreesRegressor(**self.options, random_state=seed)
             forest.plant(grown.fit(x, numbers, weight).estimators_)
+            operations += sum(_operations(tree, self.task.outputs) for tree in grown.estimators_)
+        return operations
 
     def stages(self) -> list[FitStage]:
         return [FitStage("grow", [self.nets], self.fit, predictors=self.deployed)]

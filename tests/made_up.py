@@ -154,6 +154,7 @@ def run(
         cost={
             "seconds": 0.5,
             "steps": 10 * epochs,
+            "training_flops": 10**9,
             "training_parameters": 1000,
             "inference_parameters": dict.fromkeys(deployments, 500),
             "inference_flops": dict.fromkeys(deployments, 2000),

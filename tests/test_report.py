@@ -19,6 +19,7 @@ from benchmark.report.frame import collect
 from benchmark.report.summary import summarise
 from benchmark.report.text import decimals_for, latex, markdown, number
 from benchmark.report.wording import slug
+from benchmark.terms import FAMILIES
 from tests.made_up import OUTPUTS, USUAL, official, run, runs, write
 
 HOSTILE = "a|<script>_%$#&{}~^\\`*[x](y)"
@@ -482,3 +483,57 @@ def test_features_that_runs_kept_are_drawn(tmp_path):
     assert not collect(tmp_path).exclusions
     path.write_bytes(content)
     assert not collect(tmp_path).exclusions
+
+
+@pytest.mark.parametrize("modalities", [("S1",), ("S1", "S2")])
+def test_nothing_of_a_figure_is_cut_off(modalities, tmp_path, monkeypatch):
+    from benchmark.report import figures
+
+    cut = []
+
+    def check(figure):
+        lay_out(figure)
+        box, size = figure.get_tightbbox(), figure.get_size_inches()
+        cut.append(max(-box.x0, -box.y0, *(np.array([box.x1, box.y1]) - size)))
+
+    lay_out = figures.lay_out
+    monkeypatch.setattr(figures, "lay_out", check)
+    options = {"protocol": "standard", "source": "real", "modalities": modalities}
+    made_up = runs({"single": 1.0, "fusion_concat": 9.0}, folds=5, **options)
+    for family in (*FAMILIES, "a family of one's own with a very long name"):
+        method = f"a method of {family}"
+        made_up += [run(method, f, entry={"family": family}, **options) for f in range(5)]
+    assert "gap" in drawn(made_up, tmp_path)
+    assert max(cut) < 0.02 and len(cut) >= 5
+
+
+def test_what_lies_beyond_the_axes_is_marked_at_their_edge():
+    from matplotlib import pyplot as plt
+
+    from benchmark.report.figures.style import at_edge
+
+    _, axis = plt.subplots()
+    axis.set_xlim(0, 10)
+    axis.set_ylim(10, 0)
+    at_edge(axis, [5, 12, -3, 5, 20], [5, 5, 5, -1, 30], color="0.2")
+    marked = sorted(tuple(p) for c in axis.collections for p in c.get_offsets().tolist())
+    assert marked == [(0, 5), (5, 0), (10, 5), (10, 10)]
+    plt.close()
+
+
+def test_methods_whose_records_state_no_operations_are_named_and_not_drawn(tmp_path):
+    from benchmark.report.figures.colearning import cost_against_score
+
+    made_up = runs({"single": 1.0, "kd": 1.0, "forest": 1.0}, folds=3)
+    for record in made_up:
+        if record.spec.method == "forest":
+            record.cost["training_flops"] = None
+            record.cost["inference_flops"] = {"S1": 0, "S2": 0}
+    (summary,) = report(made_up, tmp_path).summaries
+    figure = cost_against_score(summary)
+    said = figure.get_supxlabel().replace("\n", " ")
+    assert "Not drawn, as their records state no operations: forest." in said
+    assert all(axis.get_xlabel() == "training GFLOP of a run" for axis in figure.axes)
+    text = next((tmp_path / "out/tables").glob("*.md")).read_text()
+    cost = rows_of(text, "forest")[-1]
+    assert cost[3] == cost[6] == "–" and cost[-1] == "3"

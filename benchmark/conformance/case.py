@@ -129,10 +129,11 @@ def _watched(stage: Stage, observed: Observed) -> Stage:
 def _watched_fit(stage: FitStage, observed: Observed) -> FitStage:
     """The same stage, which also notes what it changes and should not."""
 
-    def fit(batches: Iterable[Batch]) -> None:
+    def fit(batches: Iterable[Batch]) -> int | None:
         frozen = {k: v.clone() for k, v in _outside(stage, observed.method).items()}
-        stage.fit(batches)
+        operations = stage.fit(batches)
         _compare(stage, observed, frozen)
+        return operations
 
     return replace(stage, fit=fit)
 

@@ -12,14 +12,19 @@ from benchmark.metrics import LISTS, TARGET_RANGES
 from benchmark.report.frame import Group
 from benchmark.report.summary import Summary, in_order
 from benchmark.report.text import decimals_for, markdown, markdown_table, number
-from benchmark.report.wording import Formats, heading
+from benchmark.report.wording import Formats, few, heading
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def per_class(summary: Summary, deployment: str, name: str) -> dict[str, list[float | None]]:
-    """Method → mean over its runs of a list metric, place by place; None where it never is."""
+def per_class(
+    summary: Summary, deployment: str, name: str
+) -> dict[str, list[tuple[float | None, int]]]:
+    """Method → a list metric's mean over its runs, place by place, and over how many of them.
+
+    None over 0 where it never is.
+    """
     values: dict[str, list[list[float | None]]] = {}
     for record in summary.group.runs:
         own = record.metrics.get(deployment, {}).get(name)
@@ -30,7 +35,7 @@ def per_class(summary: Summary, deployment: str, name: str) -> dict[str, list[fl
         if method in values:
             places = zip(*values[method], strict=False)
             kept = [[v for v in place if isinstance(v, int | float)] for place in places]
-            means[method] = [math.fsum(v) / len(v) if v else None for v in kept]
+            means[method] = [(math.fsum(v) / len(v) if v else None, len(v)) for v in kept]
     return means
 
 
@@ -67,23 +72,30 @@ PER_CLASS = {
 def per_class_lines(summary: Summary) -> list[str]:
     """By class, genus or range of the target: a table for each deployment."""
     group, lines = summary.group, []
-    names = class_names(group)
+    names, most = class_names(group), len(group.planned)
     for metric in LISTS[group.kind]:
         if metric.name not in PER_CLASS[group.kind]:
             continue
         decimals = Formats(summary).decimals["rmse"] if metric.unit == "target" else 3
         for deployment in (d for d in group.deployments if summary.at(d)):
             means = per_class(summary, deployment, metric.name)
-            rows = [[m, *(number(v, decimals) for v in own)] for m, own in means.items()]
+            rows = [
+                [m, *(number(v, decimals) + few(n, most) for v, n in own)]
+                for m, own in means.items()
+            ]
             if rows:
                 lines += [f"## {markdown(heading(metric, group))} by class: {markdown(deployment)}"]
                 lines += ["", markdown_table(["method", *names], rows, 1), ""]
     what = "fifth of the targets of each test part, with the mean of its ends" if lines else ""
     if lines and group.kind == "regression":
         lines = [line.replace(" by class: ", " by range of the target: ") for line in lines]
-        lines += [f"Means over runs. Ranges: the lowest to the highest {what}.", ""]
+        lines += [
+            f"Means over {most} runs, n where they are fewer. Ranges: the lowest to the "
+            f"highest {what}.",
+            "",
+        ]
     elif lines:
-        lines += ["Means over runs. –: a class that no test part has.", ""]
+        lines += [f"Means over {most} runs, n where fewer test parts have a class; –: none.", ""]
     return lines
 
 
@@ -98,9 +110,9 @@ def per_class_frame(summary: Summary) -> pd.DataFrame:
             if metric.name in ("confusion_matrix", "range_edges"):
                 continue
             for method, own in per_class(summary, deployment, metric.name).items():
-                for name, value in zip(names, own, strict=False):
-                    rows.append((deployment, method, metric.name, name, value))
-    return pd.DataFrame(rows, columns=["deployment", "method", "metric", "class", "mean"])
+                for name, (value, n) in zip(names, own, strict=False):
+                    rows.append((deployment, method, metric.name, name, value, n))
+    return pd.DataFrame(rows, columns=["deployment", "method", "metric", "class", "mean", "n"])
 
 
 def confusion(summary: Summary, method: str, deployment: str) -> np.ndarray | None:

@@ -249,7 +249,7 @@ def collect(
             record = records.read(path)
             _check_beside(record, path)
             # Curves of all loss terms of thousands of runs would fill the memory.
-            read.append(replace(record, stages=_watched_only(record.stages)))
+            read.append(replace(record, stages=_curves_only(record.stages)))
         except (UserError, OSError) as error:
             where = path.relative_to(results).as_posix()
             reason = str(error).removeprefix(f"{path}: ")
@@ -282,8 +282,8 @@ def _check_beside(record: Record, path: Path) -> None:
                 raise UserError(f"{beside.name} is not the file that it vouches for by sha256")
 
 
-def _watched_only(stages: Any) -> list[dict[str, Any]]:
-    """The validation curves of stages, as small as they can be; none if they cannot be read."""
+def _curves_only(stages: Any) -> list[dict[str, Any]]:
+    """The curves of stages, as small as they can be; none if they cannot be read."""
     try:
         return [
             {
@@ -293,6 +293,7 @@ def _watched_only(stages: Any) -> list[dict[str, Any]]:
                     name: np.array(curve, dtype=np.float32).reshape(len(curve))
                     for name, curve in stage["validation"].items()
                 },
+                "training": _total(stage["losses"]),
             }
             for stage in stages
         ]
@@ -300,13 +301,25 @@ def _watched_only(stages: Any) -> list[dict[str, Any]]:
         return []
 
 
-def own_curves(record: Record) -> dict[str, np.ndarray]:
+def _total(losses: Mapping[str, Sequence[float]]) -> np.ndarray:
+    """The sum of the loss terms by epoch; empty if a term is not there in every epoch."""
+    terms = [np.array(curve, dtype=np.float32).reshape(len(curve)) for curve in losses.values()]
+    same = len({len(term) for term in terms}) == 1
+    return np.sum(terms, axis=0) if same else np.zeros(0, dtype=np.float32)
+
+
+def own_curves(record: Record, what: str = "validation") -> dict[str, np.ndarray]:
     """Validation loss by epoch of what is deployed, each from the last stage that trains it.
 
-    A method that deploys nothing but artefacts (`single`, `single_again`) has theirs.
+    what: "training" for the sum of that stage's loss terms instead. A method that deploys nothing
+    but artefacts (`single`, `single_again`) has theirs.
     """
     own = [stage for stage in record.stages if not stage["artefact"]]
-    curves = [item for stage in own or record.stages for item in stage["validation"].items()]
+    curves = [
+        (name, curve if what == "validation" else stage["training"])
+        for stage in own or record.stages
+        for name, curve in stage["validation"].items()
+    ]
     return {n: c for n, c in curves if len(c) and (own or n in record.metrics)}
 
 

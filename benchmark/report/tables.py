@@ -75,20 +75,26 @@ def costs(summary: Summary) -> tuple[list[str], list[list[str]]]:
     group = summary.group
     header = ["method", "seconds", "steps", "training GFLOP", "trained parameters"]
     header += [f"{d}: {what}" for d in group.deployments for what in ("parameters", "MFLOP")]
+    header += ["runs"]
     with_runs = {record.spec.method for record in group.runs}
     rows = []
     for method in group.entries:
         if method in with_runs and method not in group.hidden:
+            training = mean_cost(group, method, "training_flops", unit=1e9)
             cells = [
                 number(mean_cost(group, method, "seconds"), 1),
                 number(mean_cost(group, method, "steps"), 0),
-                number(mean_cost(group, method, "training_flops", unit=1e9), 1),
+                number(training, 1),
                 number(mean_cost(group, method, "training_parameters"), 0),
             ]
             for d in group.deployments:
                 cells.append(number(mean_cost(group, method, "inference_parameters", d), 0))
-                cells.append(number(mean_cost(group, method, "inference_flops", d, unit=1e6), 3))
-            rows.append([method, *cells])
+                flops = mean_cost(group, method, "inference_flops", d, unit=1e6)
+                # A record that does not know the one has nothing but zeros for the other.
+                cells.append(number(None if training is None and not flops else flops, 3))
+            runs = len(group.runs_of(method))
+            of = f" of {len(group.planned)}" if runs < len(group.planned) else ""
+            rows.append([method, *cells, f"{runs}{of}"])
     return header, rows
 
 
@@ -149,7 +155,8 @@ def as_markdown(summary: Summary) -> str:
     lines += [
         "Means over runs; seconds, steps and FLOPs of all stages, trained teachers and other "
         "artefacts included. FLOPs by torch's counter: a training step forward and backward, as "
-        "the first of its stage, without validation; an inference of one sample."
+        "the first of its stage, without validation; an inference of one sample. Of what learns "
+        "without gradients, an estimate of its additions and comparisons; –: its records have none."
     ]
     return "\n".join(lines) + "\n"
 

@@ -311,17 +311,17 @@ def _cost(trained: Trained, test: Part) -> dict[str, Any]:
 
 
 def _training_flops(trained: Trained) -> int | None:
-    """Of all stages; None if an artefact does not state its own."""
+    """Of all stages; None if one does not state its own."""
     counts = [stage.flops for stage in trained.stages]
     return None if None in counts else sum(counts)
 
 
 def _flops(predictor: nn.Module, m: str, test: Part) -> int:
-    """Floating-point operations of one prediction, by torch's counter."""
+    """Operations of one prediction: by torch's counter, and those that a module states."""
     x = test.batch(torch.zeros(1, dtype=torch.long, device=test.y.device)).x
     with torch.no_grad(), FlopCounter() as counter:
         predictor(x if m == ALL else x[m])
-    return counter.total
+    return counter.total + sum(getattr(module, "operations", 0) for module in predictor.modules())
 
 
 def environment(device: str) -> dict[str, Any]:

@@ -41,9 +41,9 @@ class StageLog:
 
     validation and best_epoch are by deployment, or under "objective" where a stage is watched as a
     whole. stopped: "patience", "cap", or "fitted" for a stage without gradients. flops: of all
-    steps, forward and backward, each counted as the first, without validation; None if it was not
-    counted. replicas: how many runs took their steps at once, of whose time ``seconds`` are a
-    share; refused: why they did not, where they should have.
+    steps, forward and backward, each counted as the first, without validation; of a stage without
+    gradients what it says; None if it was not counted. replicas: how many runs took their steps at
+    once, of whose time ``seconds`` are a share; refused: why they did not, where they should have.
     """
 
     stage: str
@@ -316,7 +316,7 @@ def _fit_stage(
     torch.manual_seed(stream(spec.stream, spec.seed, spec.fold, "noise", number))
     method.eval()
     with torch.no_grad():
-        stage.fit(_Reiterable(data.train, epoch=0))
+        log.flops = stage.fit(_Reiterable(data.train, epoch=0))
         for m in stage.predictors:
             loss = method.task.loss(outputs(method.predictor(m), m, data.val), data.val.y)
             log.validation[m] = [float(loss)]

@@ -93,13 +93,15 @@ class FitStage:
     modules: what it sets; everything else of the method stays as it is.
     fit: called once with the training batches (re-iterable, in order), in eval mode without
         gradients. It leaves what it has learnt in parameters and buffers of ``modules``. Their
-        shapes may depend on the data, as long as a fresh instance loads their state_dict.
+        shapes may depend on the data, as long as a fresh instance loads their state_dict. It
+        returns how many operations that took (additions, products, comparisons), which stands
+        beside the FLOPs of trained stages; None if that is not known.
     predictors: the deployments that are ready then.
     """
 
     name: str
     modules: Sequence[nn.Module]
-    fit: Callable[[Iterable[Batch]], None]
+    fit: Callable[[Iterable[Batch]], int | None]
     predictors: tuple[str, ...]
 
 
@@ -152,6 +154,7 @@ class Method(nn.Module):
 
         For a bound, ``m`` is `ALL` and the input is x by modality. A module that also has
         ``features``, x_m → part ("shared", "specific", "unused") → (B, D), is in the pictures of
-        the feature space.
+        the feature space. ``operations`` of a module are those of one prediction that torch's
+        counter of FLOPs does not see (comparisons along a tree).
         """
         raise NotImplementedError

@@ -17,6 +17,7 @@ CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium: tests/browser/setup.sh")
 
 NAMES = ("<script>alert(1)<script>", "<img src=x onerror=alert(2)>", "a|b_%", "n" * 80)
+REAL = {"protocol": "standard", "source": "real"}
 ROWS = "#leaderboard tbody:first-of-type tr"
 SVG = "<svg xmlns='http://www.w3.org/2000/svg' width='96pt' height='48pt'>{}</svg>"
 
@@ -24,15 +25,16 @@ SVG = "<svg xmlns='http://www.w3.org/2000/svg' width='96pt' height='48pt'>{}</sv
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("page")
-    made_up = runs({**USUAL, **dict.fromkeys(NAMES, 1.0)}, folds=4, protocol="standard")
-    made_up += [run("broken", 0, protocol="standard", status="failed", reason="<b>nan</b>")]
+    made_up = runs({**USUAL, **dict.fromkeys(NAMES, 1.0)}, folds=4, **REAL)
+    made_up += [run("broken", 0, status="failed", reason="<b>nan</b>", **REAL)]
     made_up += runs(USUAL, dataset="other", kind="regression", fingerprint="f1")
     made_up += runs(USUAL, source="real", fingerprint="f2")
+    made_up += runs(USUAL, fingerprint="f3")
     write(made_up, folder)
     written = write_report(folder, folder / "out", figures=False)
     (folder / "one.svg").write_text(SVG.format("<circle r='9'/>" * 20))
     (folder / "one.png").write_bytes(b"\x89PNG" + b"x" * 2000)
-    drawn = [Drawn("one", "scores", "generated", "standard", None, (1.0, 0.5))]
+    drawn = [Drawn("one", "scores", "real", "standard", None, (1.0, 0.5))]
     path = folder / "report.html"
     text = document(written.summaries, [], written.results, drawn, folder)
     path.write_text(text, "utf-8")
@@ -47,7 +49,7 @@ def chromium():
         browser.close()
 
 
-STANDARD = "#dataset=toy&source=generated&protocol=standard"
+STANDARD = "#dataset=toy&source=real&protocol=standard"
 
 
 @pytest.fixture
@@ -161,7 +163,7 @@ def test_evidence_on_hover_focus_and_tap(opened):
     words = card.inner_text()
     for part in ("95 % interval", "p, corrected (Holm)", "Smallest detectable gain", "worse in"):
         assert part in words
-    made_up = [run("mdico", fold, skill=1.6, protocol="standard") for fold in range(4)]
+    made_up = [run("mdico", fold, skill=1.6, **REAL) for fold in range(4)]
     assert all(record.id in words for record in made_up)
     page.mouse.move(2, 2)
     card.wait_for(state="detached")
@@ -179,6 +181,29 @@ def test_evidence_on_hover_focus_and_tap(opened):
     phone.locator("#card.pinned").wait_for()
     phone.locator("#card .close").tap()
     phone.locator("#card").wait_for(state="detached")
+
+
+def test_on_a_phone_a_card_shows_every_column_of_its_runs(opened):
+    phone = opened(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844})
+    phone.locator(f"{ROWS} .open").nth(1).tap()
+    phone.locator("#card.pinned").wait_for()
+    heads = phone.locator("#card thead th")
+    assert heads.all_inner_texts()[:4] == ["fold", "seed", "macro F1", "run"]
+    assert all(head.is_visible() for head in heads.all())
+    first = phone.locator("#card tbody tr").first.locator("td")
+    assert all(cell.is_visible() and cell.inner_text() for cell in first.all())
+    # Without hiding one another: each cell begins where the one before it ends.
+    boxes = [cell.bounding_box() for cell in first.all()]
+    assert all(a["x"] + a["width"] <= b["x"] + 1 for a, b in zip(boxes, boxes[1:], strict=False))
+    assert phone.locator("#leaderboard > tbody > tr > td.family").first.is_hidden()
+
+
+def test_the_answer_stands_above_the_table(opened):
+    page = opened()
+    said = page.locator("#answer").inner_text()
+    assert "On S1, no method is better than single" in said
+    pick(page, "modality", "S2")
+    assert "On S2" in page.locator("#answer").inner_text()
 
 
 def test_a_smoke_run_has_neither_marks_nor_bold_nor_order(opened):

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from benchmark.report.across import Across
 from benchmark.report.figures.colearning import ablation_bars, cost_against_score, gap_bars
 from benchmark.report.figures.predictions import confusion_matrices, predicted_against_true
@@ -118,13 +120,24 @@ def _comparable(group: Group) -> tuple[str, str]:
     return group.source, group.protocol_title
 
 
+def lay_out(figure: Figure) -> None:
+    """Decide where everything is, once, for both formats; the figure grows until all fits in."""
+    for attempt in range(4):  # panels of a fixed shape find their place in the second pass
+        figure.draw_without_rendering()
+        box, size = figure.get_tightbbox(), figure.get_size_inches()
+        beyond = [max(0.0, -box.x0, box.x1 - size[0]), max(0.0, -box.y0, box.y1 - size[1])]
+        if max(beyond) > 0.01:  # a legend or a colour bar that the layout has no room for
+            figure.set_size_inches(*(size + 1.05 * np.array(beyond)))
+        elif attempt:
+            break
+    figure.set_layout_engine("none")
+
+
 def _save(figure: Figure, name: str, save: Save) -> None:
     """Both formats of a figure, without dates, so that the same records give the same bytes."""
     from matplotlib import pyplot as plt
 
-    for _ in range(2):  # panels of a fixed shape find their place in the second pass
-        figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once, for both
+    lay_out(figure)
     for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         buffer = io.BytesIO()
         figure.savefig(buffer, format=suffix, metadata=metadata)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,12 @@ import numpy as np
 
 from benchmark.report.colearning import GAP_NOTE, Ablation, Gap, ablations, gap_sentences, gaps
 from benchmark.report.figures.labels import name_points
-from benchmark.report.figures.style import caption, colour, family_legend, label, marker
+from benchmark.report.figures.style import at_edge, caption, colour, family_legend, label, marker
 from benchmark.report.rows import Row
 from benchmark.report.summary import REFERENCE, Summary, in_order
 from benchmark.report.tables import mean_cost
 from benchmark.report.text import number
-from benchmark.report.wording import UNTUNED, Formats, heading, with_unit
+from benchmark.report.wording import UNTUNED, Formats, few, heading, with_unit
 from benchmark.terms import ALL
 
 if TYPE_CHECKING:
@@ -44,12 +45,16 @@ def gap_bars(summary: Summary) -> Figure | None:
     low, high = min(0.0, *np.quantile(ends, [0.03])), max(100.0, *np.quantile(ends, [0.97]))
     for axis, gap in zip(axes[0], measurable, strict=True):
         axis.set_xlim(low - 8, high + 8)
+        axis.set_ylim(len(order) - 0.4, -0.6)
         _gap_panel(axis, gap, order, summary)
     axes[0][0].set_yticks(range(len(order)), [label(m) for m in order])
-    axes[0][0].set_ylim(len(order) - 0.4, -0.6)
     family_legend(figure, [summary.group.entries[m]["family"] for m in order])
     without = [s for s, gap in zip(gap_sentences(summary, found), found, strict=True)]
-    sizes = "Gap: " + "; ".join(without) + ". A number stands in a bar that ends outside."
+    sizes = (
+        "Gap: "
+        + "; ".join(without)
+        + ". A number stands in a bar that ends outside, a triangle where an interval goes on."
+    )
     caption(figure, summary.group, sizes, GAP_NOTE, UNTUNED)
     return figure
 
@@ -62,6 +67,7 @@ def _gap_panel(axis: Axes, gap: Gap, order: list[str], summary: Summary) -> None
         tint = colour(summary.group.entries[method]["family"])
         axis.barh(y, share, height=0.65, color=tint, alpha=0.75, lw=0)
         axis.plot([low, high], [y, y], color="0.2", lw=1)
+        at_edge(axis, [low, high], [y, y], s=14, color="0.2")
         start, end = axis.get_xlim()
         if not start <= share <= end:
             edge, side = (start, "left") if share < start else (end, "right")
@@ -122,6 +128,8 @@ def ablation_bars(summary: Summary) -> Figure | None:
 def _difference(axis: Axes, y: int, a: Ablation, summary: Summary) -> None:
     tint = colour(a.row.entry["family"])
     axis.barh(y, a.difference, height=0.6, color=tint, alpha=0.55, lw=0)
+    missing = few(len(a.paired), summary.units)
+    axis.annotate(missing, (a.difference, y), ha="left", va="center", fontsize=6.5)
     axis.scatter(a.paired, [y] * len(a.paired), s=9, color="0.25", alpha=0.6, lw=0, zorder=3)
     if a.comparison:
         ends = [a.comparison.low, a.comparison.high]
@@ -134,19 +142,13 @@ def cost_against_score(summary: Summary) -> Figure | None:
 
     group, metric = summary.group, summary.group.primary
     panels = [d for d in group.deployments if d != ALL and summary.at(d)]
-    costs = {m: mean_cost(group, m, "training_flops") for m in group.entries}
-    unit, what = 1e9, "training GFLOP of a run"
-    if not all(costs[row.method] for d in panels for row in summary.at(d) if row.runs):
-        costs = {m: mean_cost(group, m, "seconds") for m in group.entries}
-        unit, what = 1.0, "training seconds of a run"
+    costs = {m: mean_cost(group, m, "training_flops", unit=1e9) for m in group.entries}
+    with_runs = {d: [row for row in summary.at(d) if row.runs] for d in panels}
     points = {
-        d: [
-            (costs[row.method] / unit, row.metric(metric.name).mean, row)
-            for row in summary.at(d)
-            if row.runs and costs[row.method]
-        ]
-        for d in panels
+        d: [(costs[r.method], r.metric(metric.name).mean, r) for r in rows if costs[r.method]]
+        for d, rows in with_runs.items()
     }
+    unknown = [m for m in in_order(summary) if not costs[m] and m in _methods(with_runs)]
     panels = [d for d in panels if points[d]]
     if not panels:
         return None
@@ -155,17 +157,20 @@ def cost_against_score(summary: Summary) -> Figure | None:
     )
     for axis, deployment in zip(axes[0], panels, strict=True):
         axis.set_title(label(f"{deployment} alone"))
-        axis.set_xlabel(what)
+        axis.set_xlabel("training GFLOP of a run")
         axis.set_ylabel(heading(metric, group).replace("$", r"\$"))
     found = [row.entry["family"] for d in panels for _, _, row in points[d]]
     family_legend(figure, found, shapes=True)
     caption(
         figure,
         group,
-        f"A point is a method's mean over {group.unit}s; all stages and trained teachers count. "
+        f"A point is a method's mean over {group.unit}s, n where they are fewer than the table's; "
+        "all stages and trained teachers count; of trees, comparisons and additions. "
         "Line: Pareto front, no method is both cheaper and better; its methods, and "
         f"{REFERENCE}, are named. Ablations are hollow and not on it, nor is what stands at an "
-        "edge with its score: a method far worse than the others.",
+        "edge with its score: a method far worse than the others."
+        + f" Not drawn, as their records state no operations: {', '.join(unknown)}."
+        * bool(unknown),
         UNTUNED,
     )
     for axis, deployment in zip(axes[0], panels, strict=True):
@@ -174,6 +179,10 @@ def cost_against_score(summary: Summary) -> Figure | None:
     for axis, deployment in zip(axes[0], panels, strict=True):
         _name_methods(axis, points[deployment], summary)
     return figure
+
+
+def _methods(rows: Mapping[str, Sequence[Row]]) -> set[str]:
+    return {row.method for of_deployment in rows.values() for row in of_deployment}
 
 
 def pareto(points: list[tuple[float, float, Row]], summary: Summary) -> list[int]:
@@ -243,10 +252,11 @@ def _name_methods(axis: Axes, points: list[tuple[float, float, Row]], summary: S
     for i, (x, y, row) in enumerate(points):
         outside = metric.gain(y, fence) < 0
         shown.append((x, fence if outside else y))
+        missing = few(row.metric(metric.name).n, summary.units)
         if outside:
-            names[i] = f"{label(row.method)} {number(y, decimals)}"
-        elif i in front or row.method == REFERENCE:
-            names[i] = label(row.method)
+            names[i] = f"{label(row.method)} {number(y, decimals)}{missing}"
+        elif i in front or row.method == REFERENCE or missing:
+            names[i] = label(row.method) + missing
     line = []
     for (x, y, _), (next_x, next_y, _) in pairwise([points[i] for i in front]):
         line += [(place, y) for place in np.geomspace(x, next_x, 30)]

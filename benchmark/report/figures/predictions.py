@@ -13,7 +13,7 @@ from benchmark.metrics import POOLED_R2
 from benchmark.report.classes import class_names, confusion
 from benchmark.report.colearning import best_bound
 from benchmark.report.evidence import truth
-from benchmark.report.figures.style import caption, colour, label
+from benchmark.report.figures.style import at_edge, caption, colour, label
 from benchmark.report.rows import Row
 from benchmark.report.summary import REFERENCE, Summary, in_order
 from benchmark.report.text import number, shortened
@@ -151,7 +151,8 @@ def predicted_against_true(summary: Summary, results: Path, cache: Path | None) 
         group,
         "Test samples of all runs"
         + f" but {len(missing)} whose predictions are not there" * bool(missing)
-        + ". Line: equal. Methods chosen by what they are, not by their scores.",
+        + ". Line: equal. Triangle at an edge: a point beyond it. Methods chosen by what they are, "
+        "not by their scores.",
         UNTUNED,
     )
     return figure
@@ -169,6 +170,7 @@ def _against(
     axis.set_xlim(ends)
     axis.set_ylim(ends)
     axis.set_aspect("equal")
+    at_edge(axis, y, value, s=9, color=tint, alpha=0.8, lw=0)
     if axis.xaxis.get_tick_params()["labelbottom"]:
         axis.set_xlabel(f"target ({unit})".replace("$", r"\$"), fontsize=8)
 

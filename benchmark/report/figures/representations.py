@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark import records
 from benchmark.errors import UserError
-from benchmark.report.figures.style import caption, label
+from benchmark.report.figures.style import caption, label, legend
 from benchmark.report.summary import Summary, in_order
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def feature_space(summary: Summary, results: Path) -> Figure | None:
         Line2D([], [], marker=markers[m], ls="", color="0.4", label=label(m))
         for m in summary.group.modalities
     ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=5, frameon=False)
+    legend(figure, handles)
     caption(
         figure,
         summary.group,

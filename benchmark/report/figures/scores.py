@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,18 +10,20 @@ import pandas as pd
 
 from benchmark.report.across import MANY, Across
 from benchmark.report.figures.style import (
+    at_edge,
     below,
     caption,
     colour,
     family_legend,
     in_family_order,
     label,
+    legend,
 )
 from benchmark.report.frame import Group, own_curves
 from benchmark.report.rows import Row
 from benchmark.report.summary import REFERENCE, Summary, in_order
 from benchmark.report.text import MISSING, number, one_line
-from benchmark.report.wording import UNTUNED, error_bars, heading, p_value
+from benchmark.report.wording import UNTUNED, error_bars, few, heading, p_value
 from benchmark.terms import ALL
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def distributions(summary: Summary) -> Figure:
         rows = {row.method: row for row in (*summary.at(ALL), *summary.at(deployment))}
         for y, method in enumerate(order):
             if method in rows:
-                _points(axis, y, rows[method], metric.name)
+                _points(axis, y, rows[method], metric.name, summary.units)
         reference = rows.get(REFERENCE)
         if reference and reference.runs:
             axis.axvline(reference.metric(metric.name).mean, color="0.3", ls="--", lw=1, zorder=1)
@@ -68,13 +70,22 @@ def distributions(summary: Summary) -> Figure:
     return figure
 
 
-def _points(axis: Axes, y: int, row: Row, metric: str) -> None:
-    """The values of a row on one line, its mean as a diamond."""
+def _points(axis: Axes, y: int, row: Row, metric: str, units: int) -> None:
+    """The values of a row on one line, its mean as a diamond, their number where some miss."""
     spread, tint = row.metric(metric), colour(row.entry["family"])
     if not spread.n:
         axis.annotate("–", (0.5, y), xycoords=("axes fraction", "data"), ha="center", va="center")
         return
     values = list(spread.values.values())
+    axis.annotate(
+        few(spread.n, units),
+        (spread.mean, y),
+        (0, 4),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        fontsize=6.5,
+    )
     axis.scatter(values, [y + 0.25] * spread.n, s=14, color=tint, alpha=0.7, lw=0)
     axis.errorbar(
         spread.mean,
@@ -97,7 +108,7 @@ def gain_map(summaries: Sequence[Summary]) -> Figure | None:
     import seaborn as sns
     from matplotlib import pyplot as plt
 
-    columns, gains, order = [], {}, {}
+    columns, gains, missing, order = [], {}, {}, {}
     for summary in summaries:
         group = summary.group
         for deployment in group.modalities:
@@ -114,6 +125,7 @@ def gain_map(summaries: Sequence[Summary]) -> Figure | None:
                     order.setdefault(method, row.entry)
                     if row.gain.n:
                         gains[method, len(columns) - 1] = 100 * row.gain.mean / level
+                        missing[method, len(columns) - 1] = few(row.gain.n, summary.units)
     if not gains:
         return None
     families = in_family_order(entry["family"] for entry in order.values())
@@ -127,7 +139,10 @@ def gain_map(summaries: Sequence[Summary]) -> Figure | None:
         cmap=sns.color_palette("blend:#b35806,#f7f7f7,#2b6ca8", as_cmap=True),
         vmin=-limit,
         vmax=limit,
-        annot=[[number(v, 1, signed=True) for v in row] for row in values],
+        annot=[
+            [number(v, 1, signed=True) + missing.get((m, c), "") for c, v in enumerate(row)]
+            for m, row in zip(methods, values, strict=True)
+        ],
         fmt="",
         annot_kws={"size": 7},
         linewidths=0.5,
@@ -149,7 +164,7 @@ def gain_map(summaries: Sequence[Summary]) -> Figure | None:
     lines = [
         f"Gain over {REFERENCE}: {what}, protocol {group.protocol_title}{smoke}",
         "Mean over folds, or over the seeds of an official split. Colours end at "
-        f"±{limit:.0f} %. {MISSING}: no score.",
+        f"±{limit:.0f} %. {MISSING}: no score; n: over fewer than the table's.",
         UNTUNED,
     ]
     below(figure, *lines)
@@ -195,20 +210,47 @@ def learning_curves(summary: Summary) -> Figure | None:
             axis.fill_between(epochs, common.min(0), common.max(0), color=tint, alpha=0.18, lw=0)
             dot = "o" if shortest == 1 else ""  # what is fitted at once has no line
             axis.plot(epochs, common.mean(0), ls=styles[name], marker=dot, ms=3, color=tint, lw=1.5)
-        axis.set_title(label(method), fontsize=8)
+            at_edge(axis, epochs, common.mean(0), color=tint, s=12)
+        _training(axis, _curves(group, method, "training"), styles)
+        runs = len(group.runs_of(method))
+        axis.set_title(label(method) + few(runs, len(group.planned)), fontsize=8)
         axis.set_xlabel("epoch" if axis.xaxis.get_tick_params()["labelbottom"] else "", fontsize=8)
     figure.supylabel("validation loss ℓ", fontsize=9)
     handles = [
         plt.Line2D([], [], color="0.2", ls=styles[name], label=label(f"{name}")) for name in names
     ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=5, frameon=False)
+    handles.append(plt.Line2D([], [], color="0.2", lw=0.8, alpha=0.7, label="training (own scale)"))
+    legend(figure, handles)
     caption(
         figure,
         group,
         "By epoch of the last stage that trains the predictor; line and band: mean and range "
-        f"over {len(group.planned)} runs, as far as the shortest of them goes.",
+        f"over {len(group.planned)} runs, n where they are fewer, as far as the shortest of them "
+        "goes; triangle: a mean beyond the edge. Thin line: sum of the loss terms in training, "
+        "from its lowest to its highest mean, on a scale of each panel's own.",
     )
     return figure
+
+
+def _training(
+    axis: Axes, curves: Mapping[str, Sequence[np.ndarray]], styles: Mapping[str, str]
+) -> None:
+    """The training loss behind a panel, stretched to its height: terms are weighted."""
+    means: dict[str, np.ndarray] = {}
+    longest = int(axis.get_xlim()[1])
+    for name, runs in curves.items():
+        mean = np.array([run[: min(longest, _common(runs))] for run in runs]).mean(0)
+        if len(mean) > 1 and not any(np.array_equal(mean, other) for other in means.values()):
+            means[name] = mean  # deployments that one stage trains have one curve
+    if not means:
+        return
+    low, high = (end(map(end, means.values())) for end in (min, max))
+    bottom, top = axis.get_ylim()
+    for name, mean in means.items():
+        share = 0.04 + 0.92 * (mean - low) / ((high - low) or 1.0)
+        style = styles[name] if len(means) > 1 else "-"
+        epochs = np.arange(1, len(mean) + 1)
+        axis.plot(epochs, bottom + share * (top - bottom), ls=style, color="0.2", lw=0.8, alpha=0.7)
 
 
 def _common(runs: Sequence[np.ndarray]) -> int:
@@ -216,11 +258,11 @@ def _common(runs: Sequence[np.ndarray]) -> int:
     return min(len(run) for run in runs)
 
 
-def _curves(group: Group, method: str) -> dict[str, list[np.ndarray]]:
-    """Watched quantity → validation loss by epoch of each run of a method."""
+def _curves(group: Group, method: str, what: str = "validation") -> dict[str, list[np.ndarray]]:
+    """Watched quantity → loss by epoch of each run of a method, as `own_curves` has it."""
     by_name: dict[str, list[np.ndarray]] = {}
     for record in group.runs_of(method):
-        for name, curve in own_curves(record).items():
+        for name, curve in own_curves(record, what).items():
             by_name.setdefault(name, []).append(curve)
     return by_name
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from benchmark.report.frame import Group
 from benchmark.report.text import one_line, shortened
@@ -12,6 +12,8 @@ from benchmark.report.wording import title
 from benchmark.terms import FAMILIES
 
 if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 STYLE = {
@@ -73,6 +75,42 @@ def in_family_order(families: Iterable[str]) -> list[str]:
     return sorted(set(families), key=lambda family: (known.get(family, len(known)), family))
 
 
+def at_edge(axis: Axes, x: np.ndarray, y: np.ndarray, **style: Any) -> None:
+    """Mark points that lie outside the axes at the edge beyond which they are.
+
+    The axes must have their final limits; points inside are not drawn.
+    """
+    import numpy as np
+
+    (left, right), (bottom, top) = sorted(axis.get_xlim()), sorted(axis.get_ylim())
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    beyond = {"<": x < left, ">": x > right, "v": y < bottom, "^": y > top}
+    for shape, those in beyond.items():
+        if shape in "v^":
+            those &= (x >= left) & (x <= right)  # a corner is one point
+        if those.any():
+            axis.scatter(
+                np.clip(x[those], left, right),
+                np.clip(y[those], bottom, top),
+                marker=shape,
+                clip_on=False,
+                zorder=4,
+                **style,
+            )
+
+
+def legend(figure: Figure, handles: Sequence[Any]) -> None:
+    """A legend above the panels, in as many columns as the figure is wide enough for."""
+    longest = max((len(handle.get_label()) for handle in handles), default=0)
+    columns = int(figure.get_figwidth() / (0.45 + 0.075 * longest))
+    figure.legend(
+        handles=handles,
+        loc="outside upper left",
+        ncols=min(max(1, columns), 5),
+        frameon=False,
+    )
+
+
 def family_legend(figure: Figure, families: Iterable[str], *, shapes: bool = False) -> None:
     """What the colours are, above the panels; shapes: points have the `marker` of their family."""
     from matplotlib.lines import Line2D
@@ -88,4 +126,4 @@ def family_legend(figure: Figure, families: Iterable[str], *, shapes: bool = Fal
         )
         for family in in_family_order(families)
     ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=5, frameon=False)
+    legend(figure, handles)

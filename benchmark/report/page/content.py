@@ -154,6 +154,11 @@ def _gain(summary: Summary, formats: Formats, row: Row) -> dict[str, Any]:
         "worse": row.worse,
         "worseIn": worse_in(row),
         "by": {unit: _rounded(value) for unit, value in row.gain.values.items()},
+        "reference": {  # what a value was compared with: the mean over the reference's seeds
+            unit: _rounded(value)
+            for unit, value in _reference(summary, row).items()
+            if unit in row.gain.values
+        },
     }
     if row.comparison:
         interval, p_holm, effect, detectable, practical = formats.evidence(metric, row)
@@ -169,6 +174,13 @@ def _gain(summary: Summary, formats: Formats, row: Row) -> dict[str, Any]:
             "seedsNeeded": seeds_needed(row),
         }
     return gain
+
+
+def _reference(summary: Summary, row: Row) -> Mapping[int, float]:
+    """The reference's scores by fold, or seed, at the deployment of a row."""
+    name = summary.group.primary.name
+    rows = (other for other in summary.rows if other.deployment == row.deployment)
+    return next(other.metric(name).values for other in rows if other.method == REFERENCE)
 
 
 def _runs(group: Group, places: Mapping[str, int]) -> dict[str, Any]:

@@ -478,7 +478,9 @@ function runsOf(content, row, gain, primary, metric) {
   const cell = (words) => make("td", { class: "number" }, words);
   const id = (i) => make("td", {}, make("code", {}, i === undefined ? MISSING : runs.id[i]));
   const head = [named("fold", true), named("seed", true), named(metric.label, true), named("run")];
-  if (paired) head.push(named(content.reference, true), named("its run"), named("gain", true));
+  const repeated = new Set(runs.seed).size > 1 && content.unit === "fold";
+  const mean = repeated ? `${content.reference}, mean over seeds` : content.reference;
+  if (paired) head.push(named(mean, true), named("its run"), named("gain", true));
   const told = new Set(); // a fold's gain is that of the means over its seeds: said once
   const lines = own.map((i) => {
     const cells = [runs.fold[i], runs.seed[i], numeral(column?.[i])].map((v) => cell(String(v)));
@@ -488,7 +490,7 @@ function runsOf(content, row, gain, primary, metric) {
       const difference = told.has(unit) ? "″" : signed(gain.by[unit]);
       told.add(unit);
       const j = other.get(place(i));
-      cells.push(cell(numeral(column[j])), id(j), cell(difference));
+      cells.push(cell(numeral(gain.reference[unit])), id(j), cell(difference));
     }
     return make("tr", {}, cells);
   });
@@ -519,7 +521,8 @@ function renderBoard(view, content) {
     const heading = content.rows[bounds.name].title;
     if (others.length) bodies.push({ heading, rows: others });
   }
-  const { title } = content.rows[view.modality];
+  const { title, answer } = content.rows[view.modality];
+  $("answer").replaceChildren(...answer.map((sentence) => make("p", {}, sentence)));
   board.show({
     caption: `${title}. ${content.errorBars}.`,
     columns: columnsOf(view, content, all),
