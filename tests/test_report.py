@@ -437,6 +437,28 @@ def test_escaping():
     assert latex("50 % of a_b & $x") == r"50 \% of a\_b \& \$x"
 
 
+@pytest.mark.parametrize(
+    ("text", "tex"),
+    [
+        ("κ λ Σ ς", r"$\kappa$ $\lambda$ $\Sigma$ $\varsigma$"),
+        ("Α ο ΐ", r"$\mathrm{A}$ $\mathrm{o}$ $\iota$"),
+        ("é ů Ş ß ø", r"\'{e} \r{u} \c{S} \ss{} \o{}"),
+        ("m² CO₂ µm 12°", r"m\textsuperscript{2} CO\textsubscript{2} $\mu$m 12\textdegree{}"),
+        ("数 ϗ", "[U+6570] [U+03D7]"),
+    ],
+)
+def test_what_is_not_ascii_in_latex(text, tex):
+    assert latex(text) == tex
+
+
+@pytest.mark.parametrize("start", [0x80, 0x370, 0x2000, 0x2190, 0x4E00, 0x1D400, 0x1F300])
+def test_any_text_is_ascii_with_balanced_braces_and_dollars_in_latex(start):
+    found = latex("".join(map(chr, range(start, start + 0x180))))
+    assert found.isascii()
+    assert re.sub(r"\\[{}]", "", found).count("{") == re.sub(r"\\[{}]", "", found).count("}")
+    assert found.replace(r"\$", "").count("$") % 2 == 0
+
+
 def drawn(made_up, tmp_path, **choice) -> set[str]:
     """The kinds of the figures that a report of made-up records has."""
     write(made_up, tmp_path)

@@ -164,7 +164,7 @@ def as_markdown(summary: Summary) -> str:
 def as_latex(summary: Summary) -> str:
     """One booktabs table for each deployment of a group."""
     group = summary.group
-    head = "% needs \\usepackage{booktabs,textcomp,amssymb} and T1 fonts"
+    head = "% needs \\usepackage{booktabs,graphicx,textcomp,amssymb} and T1 fonts"
     tables = [head, *(f"% {name}: {latex(text)}" for name, text in facts(group))]
     for deployment in group.deployments:
         header, rows = main_table(summary, deployment)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 MISSING = "–"
@@ -68,22 +69,110 @@ LATEX = {
     "±": r"$\pm$",
     "−": r"$-$",
     "–": r"--",
-    "²": r"$^2$",
-    "κ": r"$\kappa$",
-    "√": r"$\surd$",
+    "—": r"---",
+    "…": r"\dots{}",
+    "‘": "`",
+    "’": "'",
+    "“": "``",
+    "”": "''",
     "·": r"$\cdot$",
+    "×": r"$\times$",
+    "√": r"$\surd$",
+    "∞": r"$\infty$",
+    "∑": r"$\sum$",
+    "∂": r"$\partial$",
+    "≈": r"$\approx$",
+    "≠": r"$\neq$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "ℓ": r"$\ell$",
+    "°": r"\textdegree{}",
+    "µ": r"$\mu$",
+    "€": r"\texteuro{}",
+    "‰": r"\textperthousand{}",
+    "§": r"\S{}",
+    "ß": r"\ss{}",
+    "æ": r"\ae{}",
+    "Æ": r"\AE{}",
+    "œ": r"\oe{}",
+    "Œ": r"\OE{}",
+    "ø": r"\o{}",
+    "Ø": r"\O{}",
+    "ł": r"\l{}",
+    "Ł": r"\L{}",
+    "ı": r"\i{}",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
+    "→": r"$\rightarrow$",
     "▲": r"$\blacktriangle$",
     "▼": r"$\blacktriangledown$",
-    "…": r"\dots{}",
 }
+
+ACCENTS = {
+    "\u0300": "`",
+    "\u0301": "'",
+    "\u0302": "^",
+    "\u0303": "~",
+    "\u0304": "=",
+    "\u0306": "u",
+    "\u0307": ".",
+    "\u0308": '"',
+    "\u030a": "r",
+    "\u030b": "H",
+    "\u030c": "v",
+    "\u0323": "d",
+    "\u0327": "c",
+    "\u0328": "k",
+}
+"""Combining character → LaTeX's command for the accent."""
 
 
 def latex(text: str) -> str:
-    """``text`` as it is, in LaTeX (text mode; amssymb for the marks)."""
-    escaped = "".join(LATEX.get(character, character) for character in one_line(text))
+    """``text`` as it is, in LaTeX (text mode; amssymb for the marks), in ASCII alone.
+
+    A character that has no name there, of another script for one, is given as its number, so that
+    every table compiles.
+    """
+    escaped = "".join(_latex(character) for character in one_line(text))
     return rf"\textbf{{{escaped}}}" if isinstance(text, Strong) else escaped
+
+
+def _latex(character: str) -> str:
+    if character in LATEX:
+        return LATEX[character]
+    if character.isascii():
+        return character
+    base, *marks = unicodedata.normalize("NFD", character)
+    greek = re.fullmatch(r"GREEK (SMALL|CAPITAL) LETTER (FINAL )?(\w+)", unicodedata.name(base, ""))
+    if greek:
+        return _greek(base, *greek.groups())
+    if base.isascii() and base.isalpha() and marks and all(mark in ACCENTS for mark in marks):
+        for mark in marks:
+            base = rf"\{ACCENTS[mark]}{{{base}}}"
+        return base
+    kind, _, plain = unicodedata.decomposition(character).partition(" ")
+    if kind in ("<super>", "<sub>") and plain and " " not in plain:
+        script = _latex(chr(int(plain, 16)))
+        return rf"\text{kind[1:-1]}script{{{script}}}"
+    return f"[U+{ord(character):04X}]"
+
+
+def _greek(letter: str, case: str, final: str | None, name: str) -> str:
+    """A Greek letter in mathematics; those that look like a Latin one have no command."""
+    latin = dict(zip("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "ABEZHIKMNOPTYXo", strict=True))
+    if letter in latin:
+        return rf"$\mathrm{{{latin[letter]}}}$"
+    command = {"LAMDA": "lambda"}.get(name, name.lower())
+    if command not in GREEK.split():
+        return f"[U+{ord(letter):04X}]"
+    command = "varsigma" if final else command
+    return rf"$\{command if case == 'SMALL' else command.capitalize()}$"
+
+
+GREEK = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau "
+    "upsilon phi chi psi omega"
+)
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int) -> str:
@@ -107,7 +196,7 @@ def latex_table(
     caption: str,
     label: str,
 ) -> str:
-    """A table for booktabs, ready to paste."""
+    """A table for booktabs and graphicx, ready to paste."""
     line = lambda cells: " & ".join(latex(cell) for cell in cells) + r" \\"  # noqa: E731
     columns = "l" * text_columns + "r" * (len(header) - text_columns)
     return "\n".join(
@@ -116,13 +205,15 @@ def latex_table(
             r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
             rf"\caption{{{latex(caption)}}}",
             rf"\label{{tab:{re.sub(r'[^A-Za-z0-9:-]+', '-', label)}}}",
+            # A table that is wider than the text is made as narrow as that.
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
             line(header),
             r"\midrule",
             *(line(row) for row in rows),
             r"\bottomrule",
-            r"\end{tabular}",
+            r"\end{tabular}}",
             r"\end{table}",
         ]
     )

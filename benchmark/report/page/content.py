@@ -25,7 +25,7 @@ from benchmark.report.leaderboard import (
 from benchmark.report.rows import Row
 from benchmark.report.summary import REFERENCE, Summary
 from benchmark.report.tables import exclusion_counts
-from benchmark.report.text import number
+from benchmark.report.text import MISSING, number
 from benchmark.report.variance import seeds_needed
 from benchmark.report.verdict import sentences
 from benchmark.report.wording import (
@@ -171,7 +171,7 @@ def _gain(summary: Summary, formats: Formats, row: Row) -> dict[str, Any]:
             "effect": effect,
             "detectable": detectable,
             "practical": practical,
-            "seedsNeeded": seeds_needed(row),
+            "seedsNeeded": seeds_needed(row).replace(MISSING, "not known with one seed"),
         }
     return gain
 
