@@ -206,6 +206,13 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--datasets", type=names, metavar="A,B", help="these datasets only")
     report.add_argument("--methods", type=names, metavar="A,B", help="these methods only")
     report.add_argument("--protocol", metavar="NAME", help="this protocol only")
+    report.add_argument(
+        "--compare",
+        type=Path,
+        metavar="DIR",
+        help="only say how runs differ from those of this results folder: bit for bit the same, "
+        "equal up to seed noise, or other (exit code 1)",
+    )
 
     data = commands.add_parser("data", help="fetch, prepare or clear data")
     tasks = data.add_subparsers(dest="task", required=True, metavar="TASK")

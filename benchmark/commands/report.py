@@ -6,9 +6,17 @@ import argparse
 
 
 def report(options: argparse.Namespace) -> int:
-    """Write tables, figures and leaderboard from the records of a results folder."""
-    from benchmark.report import summary_text, write_report
+    """Write tables, figures and leaderboard from the records of a results folder.
 
+    With ``compare``, say instead how its runs differ from those of another folder; 1 if some do by
+    more than another seed would make them.
+    """
+    from benchmark.report import compare, compare_text, summary_text, write_report
+
+    if options.compare:
+        found = compare(options.results, options.compare)
+        print(compare_text(found, options.results, options.compare))
+        return 0 if found.same else 1
     out = options.out or options.results
     written = write_report(
         options.results,
@@ -24,5 +32,5 @@ def report(options: argparse.Namespace) -> int:
 
 def report_all(options: argparse.Namespace) -> int:
     """The report over everything in the results folder of another command."""
-    everything = {"out": None, "datasets": None, "methods": None, "protocol": None}
+    everything = {"out": None, "datasets": None, "methods": None, "protocol": None, "compare": None}
     return report(argparse.Namespace(**{**vars(options), **everything}))
