@@ -105,7 +105,7 @@ def compare(results: Path, other: Path) -> Comparison:
     by_method: dict[tuple[Place, str], list[str]] = {}
     for id in shared:
         by_method.setdefault((_place(here[id]), here[id].spec.method), []).append(id)
-    noise = _Noise(here.values())
+    noise = _Noise(here.values()), _Noise(there.values())
     found = []
     for (place, method), ids in sorted(by_method.items()):
         pairs = [(here[id], there[id]) for id in ids]
@@ -131,7 +131,7 @@ def _compared(
     method: str,
     pairs: Sequence[tuple[Record, Record]],
     folders: tuple[Path, Path],
-    noise: _Noise,
+    noise: tuple[_Noise, _Noise],
 ) -> Compared:
     done = [pair for pair in pairs if {record.status for record in pair} == {"done"}]
     failed = sum(a.status != b.status for a, b in pairs)
@@ -148,7 +148,9 @@ def _compared(
             if x is not None and y is not None:
                 differences.setdefault(deployment, []).append(metric.gain(y, x))
         moved += _moved(a, b, folders)
-    of_noise = {d: noise.of(place, method, d) for d in differences}
+    of_noise = {
+        d: noise[0].of(place, method, d) or noise[1].of(place, method, d) for d in differences
+    }
     label = metric.label
     return Compared(
         place, method, label, len(done), same, tuple(moved), differences, of_noise, failed
