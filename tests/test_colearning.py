@@ -17,7 +17,7 @@ from benchmark.report.statistics import ratio_interval
 from benchmark.report.wording import slug
 from tests.made_up import OUTPUTS, USUAL, official, run, runs, write
 
-EVIDENCE = {"protocol": "standard", "samples": 200, "folds": 10}
+EVIDENCE = {"protocol": "standard", "source": "real", "samples": 200, "folds": 10}
 
 
 def summary_of(made_up, tmp_path, **choice):
@@ -161,7 +161,8 @@ def test_training_flops_are_shown_where_records_have_them(tmp_path):
     record = run("single", 0)
     counted = replace(record, cost={**record.cost, "training_flops": 2_500_000_000})
     assert "2.5" in tables(tmp_path, summary_of([counted], tmp_path)).split("## Cost")[1]
-    text = tables(tmp_path / "old", summary_of([record], tmp_path / "old"))
+    unknown = replace(record, cost={**record.cost, "training_flops": None})
+    text = tables(tmp_path / "old", summary_of([unknown], tmp_path / "old"))
     assert " – " in text.split("## Cost")[1].splitlines()[4]
 
 

@@ -63,6 +63,19 @@ def test_outputs_are_finite_where_a_class_or_label_never_or_always_occurs(kind):
     assert torch.allclose(task.predict(output), mean, atol=1e-6)
 
 
+def test_what_learns_without_gradients_says_what_it_took():
+    data = problems.dataset("regression", samples=60)
+    constant, forest = (
+        problems.train(problems.run_spec(method, data), data) for method in ("constant", "forest")
+    )
+    assert constant.stages[0].flops == len(fold(data).train)  # one addition a target
+    trees = next(iter(forest.predictors.values()))[1]
+    n, features = len(fold(data).train), 1
+    assert forest.stages[0].flops > 100 * len(forest.predictors) * n * features * 4
+    # Each tree: a comparison a level, and its leaf is added to the mean.
+    assert trees.operations == 100 * (trees.depth + 1) and trees.depth > 1
+
+
 @pytest.mark.parametrize("kind", TASKS)
 def test_a_forest_of_tensors_predicts_what_scikit_learns_does(kind):
     rng = np.random.default_rng(0)

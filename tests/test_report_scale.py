@@ -45,7 +45,7 @@ def test_operations_grow_no_faster_than_records(axis, tmp_path):
         methods = {f"method_{i}": 1.0 for i in range(3 * (times if axis == "methods" else 1))}
         folds = 2 * (times if axis == "folds" else 1)
         results = tmp_path / str(times)
-        options = {"kind": "regression", "protocol": "standard", "samples": 40}
+        options = {"kind": "regression", "protocol": "standard", "source": "real", "samples": 40}
         write(runs({"single": 1.0, **methods}, folds, **options), results)
         write_report(results, results / "out", figures=False)  # what is cached is cached
         counts.append(operations(results))

@@ -206,7 +206,7 @@ def latex_table(
             rf"\caption{{{latex(caption)}}}",
             rf"\label{{tab:{re.sub(r'[^A-Za-z0-9:-]+', '-', label)}}}",
             # A table that is wider than the text is made as narrow as that.
-            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
             line(header),
