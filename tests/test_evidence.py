@@ -233,6 +233,15 @@ def test_generated_data_have_no_bold_mark_test_or_order(protocol, tmp_path):
     assert ("simulated data are no evidence" in text) == (protocol != "quick")
 
 
+def test_the_sentence_of_a_few_methods_is_that_of_all(tmp_path):
+    made_up = scored("single", FOLDS) + scored("kd", FOLDS - 3 + 0.1 * NOISE[:, :1])
+    report(made_up + scored("mdico", FOLDS + NOISE[:, 1:2]), tmp_path)
+    said = [s for s in texts(tmp_path)["leaderboard"].splitlines() if s.startswith("On S1")]
+    report([], tmp_path, methods=["mdico"])
+    few = [s for s in texts(tmp_path)["leaderboard"].splitlines() if s.startswith("On S1")]
+    assert said == few and "kd is better" in said[0]
+
+
 def test_holm_counts_methods_with_the_same_predictions_once(tmp_path):
     made_up = []
     for method, column in (("kd_cross", 0), ("gen_distill", 0), ("kd", 1)):
@@ -264,3 +273,36 @@ def test_a_mean_over_fewer_folds_is_marked_with_its_n_wherever_it_is(tmp_path):
     with next((tmp_path / "out/tables").glob("*S2.csv")).open() as file:
         rows = [r for r in csv.DictReader(file) if r["metric"] == "rmse"]
     assert {(r["method"], r["n"], r["gain_n"]) for r in rows} >= {("mdico", "9", "9.0")}
+
+
+def test_a_class_that_few_test_parts_have_is_marked_with_its_n(tmp_path):
+    made_up = runs({"single": 1.0}, folds=3)
+    made_up[0].metrics["S1"]["f1_per_class"][1] = None
+    report(made_up, tmp_path)
+    text = texts(tmp_path)[".md"]
+    (row,) = (r for r in rows_of(text.split("by class: S1")[1].split("##")[0], "single"))
+    assert [("(n = 2)" in cell) for cell in row] == [False, False, True, False, False]
+    path = next((tmp_path / "out/tables").glob("*.classes.csv"))
+    with path.open() as file:
+        ns = {
+            (r["deployment"], r["class"]): r["n"]
+            for r in csv.DictReader(file)
+            if r["metric"] == "f1_per_class"
+        }
+    assert ns["S1", "class 1"] == "2" and ns["S2", "class 1"] == "3"
+
+
+def test_a_mean_over_fewer_folds_is_marked_in_figures(tmp_path):
+    from benchmark.report.figures.colearning import ablation_bars, cost_against_score
+    from benchmark.report.figures.scores import distributions, gain_map, learning_curves
+
+    made_up = scored("single", FOLDS) + scored("mdico", FOLDS[:9] - 1)
+    made_up += scored("mdico_no_con", FOLDS[:8], entry={"role": "ablation"})
+    summary = summary_of(made_up, tmp_path)
+    drawn = {f.__name__: f(summary) for f in (distributions, ablation_bars, cost_against_score)}
+    drawn |= {"gain_map": gain_map([summary]), "learning_curves": learning_curves(summary)}
+    for name, figure in drawn.items():
+        shown = [t.get_text() for axis in figure.axes for t in axis.texts]
+        shown += [axis.get_title(loc) for axis in figure.axes for loc in ("left", "center")]
+        assert any("(n = 8)" in text for text in shown), name
+        assert any("(n = 9)" in text for text in shown) or name == "ablation_bars", name

@@ -68,9 +68,9 @@ def seeds_line(summary: Summary) -> str:
         return ""
     head = (
         f"Seeds needed for the gain that was seen ({100 * POWER:.0f} % power at the level of the "
-        f"marks, {ALPHA:.0%} over the number of methods; so many of the method and of {REFERENCE}"
-        f"{' on every fold' * (summary.group.unit == 'fold')}): "
-    ).replace("5%", "5 %")
+        f"marks, {100 * ALPHA:.0f} % over the number of methods; so many of the method and of "
+        f"{REFERENCE}{' on every fold' * (summary.group.unit == 'fold')}): "
+    )
     if all(row.seeds_needed is None for row in family):
         return head + "cannot be known with one seed a fold."
     parts = []

@@ -33,8 +33,7 @@ def all_sentences(summary: Summary) -> list[str]:
 
 
 def _of_methods(summary: Summary, deployment: str, rows: Sequence[Row]) -> str:
-    hidden = summary.group.hidden
-    family = [row for row in rows if row.p_holm is not None and row.method not in hidden]
+    family = [row for row in rows if row.p_holm is not None]
     if not family:
         return ""
     of_mark = {mark: [r.method for r in family if r.mark == mark] for mark in ("▲", "n.s.", "▼")}

@@ -72,7 +72,7 @@ def _gap_panel(axis: Axes, gap: Gap, order: list[str], summary: Summary) -> None
         if not start <= share <= end:
             edge, side = (start, "left") if share < start else (end, "right")
             axis.annotate(
-                f" {number(share, 0)} ",
+                f"    {number(share, 0)}    ",  # beside the triangle of its interval
                 (edge, y),
                 ha=side,
                 va="center",

@@ -447,7 +447,7 @@ function evidence(view, content, row, metric) {
     rest.push(["p, uncorrected", gain.p], ["Effect size d", gain.effect]);
     rest.push(["Smallest detectable gain", gain.detectable]);
     rest.push(["Better / practically equal / worse, %", gain.practical]);
-    rest.push([`Seeds needed for this gain`, gain.seedsNeeded], ["Test", content.test]);
+    rest.push(["Seeds needed for this gain", gain.seedsNeeded], ["Test", content.test]);
   } else if (gain) {
     const why = content.whyNot || "not all runs are there";
     rest.push(["Test", `none: ${why}`]);
