@@ -74,7 +74,9 @@ class Task(TypedDict, total=False):
 class Data(TypedDict, total=False):
     """Of the dataset, and of this fold's parts: train, val and test are numbers of samples.
 
-    groups: their number, or None.
+    groups: their number, or None. unseen: part → number of its samples whose class the training
+    part lacks. constant_channels: modality → channels without two different values in the training
+    part, which are 0 in all parts. Older records have neither.
     """
 
     task: Task
@@ -84,6 +86,8 @@ class Data(TypedDict, total=False):
     train: int
     val: int
     test: int
+    unseen: Mapping[str, int]
+    constant_channels: Mapping[str, list[str]]
 
 
 class Cost(TypedDict, total=False):

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmark.metrics import POOLED_R2, SCALARS, Metric, shown
 from benchmark.report.frame import Group
+from benchmark.report.remarks import fold_remarks
 from benchmark.report.rows import NOTHING, Row
 from benchmark.report.statistics import ALPHA
 from benchmark.report.summary import AGAIN, REFERENCE, Summary
@@ -270,7 +271,7 @@ def notes(summary: Summary) -> list[str]:
             f"A row with missing {group.unit}s is not comparable with the others; n: over how many "
             "a mean is, where they are fewer than the table's."
         )
-    return lines
+    return lines + fold_remarks(group)
 
 
 def _levels(summary: Summary) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmark.errors import UserError
 from benchmark.planning.protocol import Statistics
 from benchmark.planning.split import Fold
 from benchmark.problem import TaskSpec
@@ -29,8 +30,9 @@ EVALUATION_BATCH = 512
 def channel_statistics(array: np.ndarray, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and population standard deviation of each channel (last axis) over ``samples``.
 
-    Missing values (NaN) are left out. A channel without any value has mean 0; one without spread
-    has standard deviation 1, so that it is centred and not divided by zero.
+    Missing values (NaN) are left out. A channel that says nothing there, as it has no value or
+    always the same, has an infinite standard deviation: it is 0 in all samples, also in those that
+    have other values, which no weight was ever trained for.
     """
     channels = array.shape[-1]
     if array.dtype == np.uint8:
@@ -46,7 +48,7 @@ def channel_statistics(array: np.ndarray, samples: np.ndarray) -> tuple[np.ndarr
         square += np.where(np.isfinite(part), part - mean, 0).__pow__(2).sum(axis=0)
     std = np.sqrt(square / np.maximum(n, 1))
     # A constant channel keeps the rounding error of its mean as a "spread".
-    return mean, np.where(std > 1e-7 * np.maximum(np.abs(mean), 1e-30), std, 1.0)
+    return mean, np.where(std > 1e-7 * np.maximum(np.abs(mean), 1e-30), std, np.inf)
 
 
 def _statistics_of_bytes(array: np.ndarray, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -58,7 +60,7 @@ def _statistics_of_bytes(array: np.ndarray, samples: np.ndarray) -> tuple[np.nda
     n, values = counts.sum(axis=1), np.arange(256)
     mean = counts @ values / n
     std = np.sqrt((counts * (values - mean[:, None]) ** 2).sum(axis=1) / n)
-    return mean, np.where(std > 0, std, 1.0)
+    return mean, np.where(std > 0, std, np.inf)
 
 
 def _chunks(array: np.ndarray, samples: np.ndarray) -> Iterator[np.ndarray]:
@@ -94,12 +96,14 @@ class StandardisedModality:
     """x_m as standardised float32, missing values 0 (the channel's mean); indexed by samples.
 
     Nothing is kept but the channels' statistics: a batch is gathered, then standardised.
+    constant: numbers of the channels that are 0 everywhere (`channel_statistics`).
     """
 
     def __init__(
         self, values: Values, mean: np.ndarray, std: np.ndarray, device: torch.device
     ) -> None:
         self._values = values
+        self.constant = np.flatnonzero(np.isinf(std))
         # Repeated along the last axis but one: an operation on rows of a few channels is slow.
         rows = values.shape[1:][-2:]
         self._mean, self._std = (
@@ -163,6 +167,44 @@ class FoldData:
         return FoldData(self.task, *parts)
 
 
+def _check_arrays(dataset: EODataset) -> None:
+    """Raise `UserError` for arrays of other shapes than the specs', and classes that no output has.
+
+    Else they would be errors of torch, somewhere in a method.
+    """
+    n, task = len(dataset), dataset.task
+    shapes = {m: (x.shape, (n, *dataset.modalities[m].shape)) for m, x in dataset.x.items()}
+    shapes["target"] = dataset.y.shape, (n, task.outputs) if task.kind == "multilabel" else (n,)
+    for name, (found, expected) in shapes.items():
+        if tuple(found) != expected:
+            raise UserError(
+                f"{dataset.name}: {name} is an array of shape {tuple(found)} where its "
+                f"specification says {expected}; correct the adapter"
+            )
+    if task.is_classification:
+        bad = np.flatnonzero((dataset.y < 0) | (dataset.y >= task.outputs))
+        if len(bad):
+            raise UserError(
+                f"{dataset.name}: sample '{dataset.ids[bad[0]]}' is of class {dataset.y[bad[0]]}, "
+                f"and the task has classes 0 to {task.outputs - 1}; correct the adapter"
+            )
+
+
+def unseen(dataset: EODataset, fold: Fold) -> dict[str, int]:
+    """Part → number of its samples whose class the training part lacks; none without such.
+
+    They weigh nothing in a validation loss, and no method can get them right in a test part.
+    """
+    if not dataset.task.is_classification:
+        return {}
+    known = np.unique(dataset.y[fold.train])
+    found = {
+        part: int((~np.isin(dataset.y[numbers], known)).sum())
+        for part, numbers in (("val", fold.val), ("test", fold.test))
+    }
+    return {part: n for part, n in found.items() if n}
+
+
 def fold_data(
     dataset: EODataset,
     fold: Fold,
@@ -176,7 +218,18 @@ def fold_data(
 
     Nothing of the test part enters: with ``statistics="training"`` neither its inputs nor its
     targets can move a mean, a class weight or the target scale.
+
+    Raises `UserError` if arrays are not what specs and task say, and if the validation part has no
+    class that the training part has: all others weigh nothing in the loss, which would be 0 in
+    every epoch, and the first one "the best".
     """
+    _check_arrays(dataset)
+    if unseen(dataset, fold).get("val") == len(fold.val):
+        raise UserError(
+            f"{dataset.name} fold {fold.number}: the validation part ({len(fold.val)} samples) has "
+            "no class that the training part has, so that it cannot tell which epoch is best; give "
+            "more data, or a protocol with fewer folds, a larger validation or another split_seed"
+        )
     samples = fold.train if statistics == "training" else np.arange(len(dataset))
     task = dataset.task.fitted(dataset.y[fold.train])
     if statistics == "all" and task.kind == "regression":

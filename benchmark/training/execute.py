@@ -9,7 +9,7 @@ import os
 import platform
 import subprocess
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
 from importlib import metadata
@@ -28,7 +28,7 @@ from benchmark.planning.split import Fold, folds
 from benchmark.records import Record, find, write
 from benchmark.stopping import OutOfTime, deadline
 from benchmark.training.artefacts import ArtefactStore
-from benchmark.training.data import FoldData, Part, Values, fold_data, shared_values
+from benchmark.training.data import FoldData, Part, Values, fold_data, shared_values, unseen
 from benchmark.training.fit import Trained, TrainingError, fit, outputs
 from benchmark.training.flops import FlopCounter
 from benchmark.training.memory import keep_large_blocks
@@ -42,6 +42,9 @@ log = logging.getLogger(__name__)
 
 
 Arrays = dict[str, np.ndarray]
+
+LONGEST = 1000
+"""Characters that a record keeps at most of what an error says."""
 
 
 def recorded(job: Job) -> Record | None:
@@ -146,7 +149,7 @@ def compute(
             features = features_of(trained, data.test) if job.keep_features else None
             y = dataset.y[fold.test]
             record = Record(
-                **_common(job, dataset, fold),
+                **_common(job, dataset, fold, _constant_channels(dataset, data)),
                 status="done",
                 metrics={m: metrics.score(data.task, y, p) for m, p in predictions.items()},
                 stages=[stage.as_json() for stage in trained.stages],
@@ -159,7 +162,7 @@ def compute(
     except (Exception, SystemExit) as error:  # a failure of a method is a result; others go on
         log.debug("%s failed", job.spec, exc_info=True)
         told = isinstance(error, (TrainingError, UserError))
-        reason = str(error) if told else _describe(error)
+        reason = str(error) if told else _describe(error, job.plugins)
         return failed(reason), None, None
     return record, {"ids": dataset.ids[fold.test], **predictions}, features
 
@@ -253,18 +256,42 @@ def _shared_values(prepared: Path, device: str) -> dict[str, Values]:
     return shared_values(reopen(prepared), torch.device(device))
 
 
-def _describe(error: BaseException) -> str:
-    """The error, and the innermost line that raised it: what the author of a method needs."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
+METHODS = Path(__file__).parents[2] / "methods"
+
+
+def _describe(error: BaseException, plugins: Sequence[Path]) -> str:
+    """The error in one line, and the innermost line of a method that led to it, or of whatever.
+
+    That is what the author of a method needs, who has not written what torch does inside.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [
+        frame
+        for frame in frames
+        if (path := Path(frame.filename)) in plugins or path.is_relative_to(METHODS)
+    ]
+    frame = (own or frames)[-1]
     place = f"{Path(frame.filename).name}:{frame.lineno}"
     kind = type(error).__name__
     # Torch has an exception of its own for a GPU's memory, but none for that of the machine.
     if isinstance(error, MemoryError) or "memory" in str(error) and "alloc" in str(error):
         kind = f"out of memory: {kind}"
-    return f"{kind}: {error} ({place})"
+    said = " ".join(str(error).split())[:LONGEST]
+    return f"{kind}{': ' * bool(said)}{said} ({place})"
 
 
-def _common(job: Job, dataset: EODataset, fold: Fold) -> dict[str, Any]:
+def _constant_channels(dataset: EODataset, data: FoldData) -> dict[str, list[str]]:
+    """Modality → names of the channels that are 0 everywhere; modalities without such left out."""
+    return {
+        m: [dataset.modalities[m].channels[channel] for channel in x.constant]
+        for m, x in data.train.x.items()
+        if len(x.constant)
+    }
+
+
+def _common(
+    job: Job, dataset: EODataset, fold: Fold, constant: Mapping[str, list[str]] | None = None
+) -> dict[str, Any]:
     entry = REGISTRY[job.spec.method]
     task = dataset.task
     return {
@@ -290,6 +317,8 @@ def _common(job: Job, dataset: EODataset, fold: Fold) -> dict[str, Any]:
             "train": len(fold.train),
             "val": len(fold.val),
             "test": len(fold.test),
+            "unseen": unseen(dataset, fold),
+            **({} if constant is None else {"constant_channels": dict(constant)}),
         },
         "environment": environment(job.device),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),

@@ -318,8 +318,10 @@ def _fit_stage(
     with torch.no_grad():
         log.flops = stage.fit(_Reiterable(data.train, epoch=0))
         for m in stage.predictors:
-            loss = method.task.loss(outputs(method.predictor(m), m, data.val), data.val.y)
-            log.validation[m] = [float(loss)]
+            loss = float(method.task.loss(outputs(method.predictor(m), m, data.val), data.val.y))
+            if not math.isfinite(loss):
+                raise TrainingError(f"the validation loss of '{m}' is {loss} after '{log.stage}'")
+            log.validation[m] = [loss]
     log.stopped = "fitted"
     return {m: method.predictor(m).state_dict() for m in stage.predictors}
 
