@@ -38,6 +38,7 @@ from typing import (
 )
 
 from benchmark.errors import UserError
+from benchmark.folders import below
 from benchmark.spec import RunSpec
 from benchmark.stopping import finishing
 from benchmark.writers import atomic, claim, part_of
@@ -317,8 +318,14 @@ def _parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
 
 
 def files(results: Path) -> list[Path]:
-    """The files that should be records below a results folder, in the order of their paths."""
-    found = sorted((results / "records").rglob("*.json"))
+    """The files that should be records below a results folder, in the order of their paths.
+
+    Raises `UserError` for a folder that cannot be read.
+    """
+    try:
+        found = sorted(path for path in below(results / "records") if path.suffix == ".json")
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
     return [path for path in found if not path.name.startswith(".")]
 
 

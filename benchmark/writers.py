@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from benchmark.errors import not_writable
+from benchmark.folders import below
 
 
 def part_of(name: str) -> str:
@@ -93,11 +94,15 @@ def sync(path: Path) -> None:
             raise
 
 
-def sweep(folder: Path, pattern: str = "**/.*.part") -> None:
-    """Remove what processes of this machine that are dead have left half-written in a folder."""
-    for part in folder.glob(pattern):
-        if is_abandoned(part.name):
-            if part.is_dir():
-                shutil.rmtree(part, ignore_errors=True)  # another process may do the same
-            else:
-                part.unlink(missing_ok=True)
+def sweep(folder: Path, pattern: str | None = None) -> None:
+    """Remove what processes of this machine that are dead have left half-written below a folder.
+
+    pattern: where to look, as `Path.glob` has it; everywhere if it is None.
+    """
+    with suppress(PermissionError):  # what cannot be read is not ours
+        for part in list(below(folder) if pattern is None else folder.glob(pattern)):
+            if is_abandoned(part.name):
+                if part.is_dir():
+                    shutil.rmtree(part, ignore_errors=True)  # another process may do the same
+                else:
+                    part.unlink(missing_ok=True)

@@ -10,7 +10,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("benchmark", "methods", "datasets")
-VOCABULARY = {"errors", "metrics", "problem", "records", "seeds", "spec", "stopping", "terms"}
+VOCABULARY = {
+    "errors",
+    "folders",
+    "metrics",
+    "problem",
+    "records",
+    "seeds",
+    "spec",
+    "stopping",
+    "terms",
+}
 VOCABULARY |= {"writers", "__init__"}
 """Files of `benchmark/` that lie under its rooms."""
 

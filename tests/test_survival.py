@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 from benchmark import records, stopping
-from benchmark.writers import atomic, sweep
+from benchmark.report.evidence import truth
+from benchmark.report.frame import collect
+from benchmark.writers import atomic, part_of, sweep
 from tests.problems import dataset, run_spec
 from tests.survival import alive, comparable, reasons, wait_until
 
@@ -222,6 +224,35 @@ def test_two_runs_at_once_record_everything_once(place, undisturbed):
         assert process.returncode == 0, err
     assert comparable(place.folder / "both") == undisturbed
     assert not place.strays("both")
+
+
+def test_links_to_folders_are_followed_by_all_that_reads_and_writes(run, place, undisturbed):
+    """Results, records, artefacts, prepared and native data elsewhere; and a link in a circle."""
+    elsewhere = place.folder / "elsewhere"
+    kept = shutil.copytree(place.folder / "undisturbed/records/lfmc/steady", elsewhere / "steady")
+    shutil.copytree(place.folder / "cache", elsewhere / "cache")
+    shutil.copytree(place.folder / "data/lfmc", elsewhere / "native", copy_function=shutil.copy2)
+    (elsewhere / "artefacts").mkdir()
+    results = elsewhere / "results"
+    (results / "records/lfmc").mkdir(parents=True)
+    (place.folder / "linked").symlink_to(results)
+    (results / "records/lfmc/steady").symlink_to(kept)
+    (results / "artefacts").symlink_to(elsewhere / "artefacts")
+    (elsewhere / "data").mkdir()
+    (elsewhere / "data/lfmc").symlink_to(elsewhere / "native")
+    (place.folder / "linked-cache").mkdir()
+    (place.folder / "linked-cache/prepared").symlink_to(elsewhere / "cache/prepared")
+    (kept / "circle").symlink_to(results)
+    left = kept / part_of("left").replace(f"-{os.getpid()}-", "-4194305-")
+    left.touch()
+    places = ["--cache", str(place.folder / "linked-cache"), "--data-root", str(elsewhere / "data")]
+    assert run("linked", *places, methods="steady,kd") == 0
+    assert place.begun() == 0 and not left.exists()
+    assert len(list((elsewhere / "artefacts").glob("*.pt"))) == 3
+    found, unreadable = records.read_all(place.folder / "linked")
+    assert Counter(r.spec.method for r in found) == {"steady": 3, "kd": 3} and not unreadable
+    assert collect(place.folder / "linked").shown == 6
+    assert all(truth(place.folder / "linked-cache", r.spec.fingerprint) for r in found)
 
 
 def test_what_dead_processes_left_is_swept_and_what_living_ones_write_stays(tmp_path):
