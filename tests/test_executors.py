@@ -31,11 +31,13 @@ def expected(place):
 
 
 @pytest.mark.parametrize("workers", [2, 3])
-def test_processes_give_the_records_of_a_serial_run(run, place, expected, workers):
+def test_processes_give_the_records_of_a_serial_run(run, place, expected, capsys, workers):
     results = f"processes-{workers}"
     more = ("--workers", str(workers), "--folds", "0,1")
     assert run(results, *more, methods=METHODS, executor="processes") == 0
     assert comparable(place.folder / results) == expected
+    said = capsys.readouterr().out
+    assert said.index(f"starting {workers} worker processes\n") < said.index("lfmc steady fold")
 
 
 @pytest.mark.parametrize("executor", ["processes", "dask"])

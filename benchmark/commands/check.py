@@ -15,6 +15,7 @@ from benchmark.conformance import checks
 from benchmark.conformance.checks import COLUMNS, HYPERPARAMETERS, Verdict, applicable
 from benchmark.conformance.problem import COMBINATIONS, Combination
 from benchmark.errors import UserError
+from benchmark.machine import cores, no_processes
 from benchmark.stopping import end_with
 from methods.common.registry import Entry
 
@@ -31,9 +32,11 @@ def check(options: argparse.Namespace) -> int:
         raise UserError("say what to check: names or patterns of methods, or --all")
     if options.workers is not None and options.workers < 1:
         raise UserError("--workers must be at least 1")
+    if why := no_processes():
+        raise UserError(f"{why}: `check` compares what fresh ones compute; try another machine")
     started = time.perf_counter()
     entries = choose_methods(options)
-    workers = options.workers or os.cpu_count() or 1
+    workers = options.workers or cores()
     workers = min(workers, len(entries) * len(COMBINATIONS))
     jobs = list(_jobs(entries, workers, tuple(plugin.resolve() for plugin in options.plugin)))
     verdicts: dict[str, list[Verdict]] = {entry.key: [] for entry in entries}

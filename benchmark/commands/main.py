@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         format="%(message)s",
         stream=sys.stderr,
     )
+    # Of a machine without semaphores; what that means here is said where it matters.
+    warnings.filterwarnings("ignore", message=".*joblib will operate in serial mode")
     try:
         check_packages()
         with interruptible():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import threading
@@ -28,6 +27,7 @@ from benchmark.commands.choosing import (
 )
 from benchmark.commands.report import report_all
 from benchmark.errors import UserError, not_writable
+from benchmark.machine import cores
 from benchmark.planning import protocol as protocols
 from benchmark.spec import PRECISIONS
 from benchmark.writers import sweep
@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     replicas = choose_replicas(options, device)
     one = device.startswith("cuda") or replicas > 1
-    workers = options.workers or (1 if one else os.cpu_count() or 1)
+    workers = options.workers or (1 if one else cores())
     name = options.executor or ("serial" if workers == 1 else "processes")
     scale = Scale(workers, options.dask_address, replicas)
     try:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from benchmark import stopping
 from benchmark.errors import UserError
-from benchmark.executors.scale import Records, Scale
+from benchmark.executors.scale import Records, Scale, say
+from benchmark.machine import no_processes
 from benchmark.writers import part_of
 
 if TYPE_CHECKING:
@@ -160,9 +161,13 @@ def _client(jobs: Sequence[Job], scale: Scale) -> Iterator[Client]:
             needed = set(_resources(jobs[0]) or ())
             if not any(needed <= worker["resources"].keys() for worker in workers):
                 what = "workers with the resource GPU" if needed else "workers"
-                print(f"the Dask scheduler at {scale.dask_address} has no {what} yet: waiting")
+                say(f"the Dask scheduler at {scale.dask_address} has no {what} yet: waiting")
             yield client
         return
+    if why := no_processes():
+        raise UserError(f"--executor dask: {why}; take --executor serial")
+    workers = min(scale.workers, len(jobs))
+    say(f"starting {workers} Dask worker{'s' * (workers > 1)}")
     settings = {
         "distributed.scheduler.allowed-failures": DEATHS,
         "distributed.nanny.pre-spawn-environ": {
@@ -174,7 +179,7 @@ def _client(jobs: Sequence[Job], scale: Scale) -> Iterator[Client]:
     with (
         dask.config.set(settings),
         LocalCluster(
-            n_workers=min(scale.workers, len(jobs)),
+            n_workers=workers,
             threads_per_worker=1,
             dashboard_address=":0",
             host="127.0.0.1",

@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from benchmark import stopping
-from benchmark.executors.scale import TRIES, Records, Scale
+from benchmark.executors.scale import TRIES, Records, Scale, say
+from benchmark.machine import no_processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,8 +41,12 @@ def processes(jobs: Sequence[Job], scale: Scale) -> Records:
 
     When a worker is killed, all die with it. The jobs that were at hand then, and have left no
     record, are executed again one at a time: the one that kills its worker every time is recorded
-    as failed.
+    as failed. Where no processes can be started, jobs are executed in this one, and that is said.
     """
+    if jobs and (why := no_processes()):
+        say(f"{why}: runs are executed one after the other in this process")
+        yield from serial(jobs, scale)
+        return
     waiting = deque(jobs)
     while waiting:
         at_hand = yield from _in_parallel(waiting, scale.workers)
@@ -53,7 +58,9 @@ def _in_parallel(waiting: deque[Job], workers: int) -> Generator[Record, None, l
     """Execute jobs until there are no more, or a worker dies; returns what was at hand then."""
     from concurrent.futures import FIRST_COMPLETED, wait
 
-    with _pool(min(workers, len(waiting))) as pool:
+    workers = min(workers, len(waiting))
+    say(f"starting {workers} worker process{'es' * (workers > 1)}")
+    with _pool(workers) as pool:
         futures = {}
         while waiting or futures:
             while waiting and len(futures) < 2 * workers:  # one is ready when one ends

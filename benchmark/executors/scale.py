@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,6 +25,14 @@ class Scale:
     workers: int = 1
     dask_address: str | None = None
     replicas: int = 1
+
+
+def say(line: str) -> None:
+    """Put a line on the screen at once, above the progress bar if there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stdout)
+    sys.stdout.flush()
 
 
 Records = Generator["Record", None, None]

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.errors import UnfinishedError, UserError, not_writable
+from benchmark.machine import cores, no_processes
 from benchmark.problem import ModalitySpec
 from benchmark.stopping import end_with
 from benchmark.writers import part_of
@@ -175,7 +176,11 @@ def _fill_pieces(filling: Filling, starts: list[int]) -> None:
 
     n = len(filling.ids)
     large = n >= LARGE
-    written = _in_parallel(filling, starts) if large else _in_order(filling, starts)
+    parallel = large and len(starts) > 1 and cores() > 1
+    if parallel and (why := no_processes()):
+        print(f"{why}: {filling.name} is read in this process alone")
+        parallel = False
+    written = _in_parallel(filling, starts) if parallel else _in_order(filling, starts)
     left = sum(min(PIECE, n - start) for start in starts)
     with tqdm(
         total=n, initial=n - left, desc=f"reading {filling.name}", unit="sample", disable=not large
@@ -195,7 +200,7 @@ def _in_parallel(filling: Filling, starts: list[int]) -> Iterator[int]:
 
     ending = {"initializer": end_with, "initargs": (os.getpid(),)}
     with joblib.parallel_config("loky", inner_max_num_threads=1, **ending):
-        parallel = joblib.Parallel(-1, return_as="generator_unordered", batch_size=1)
+        parallel = joblib.Parallel(cores(), return_as="generator_unordered", batch_size=1)
         try:
             yield from parallel(joblib.delayed(_fill_piece)(filling, start) for start in starts)
         except BrokenProcessPool as error:
