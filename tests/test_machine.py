@@ -8,11 +8,22 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
 
 from benchmark import machine
 from benchmark.commands import main as cli
+from benchmark.errors import UserError
 from benchmark.machine import cores, no_processes
+from benchmark.planning.jobs import Job
+from benchmark.planning.split import folds
+from benchmark.training import execute
+from benchmark.training.data import fold_data
+from benchmark.training.fit import fit
 from datasets.common import filling
+from tests.problems import dataset, run_spec
 from tests.survival import ROOT, comparable
 
 
@@ -92,6 +103,49 @@ def test_run_has_as_many_workers_as_cores(run, place, monkeypatch, capsys, worke
     arguments = place.arguments(f"cores-{workers}")
     assert cli.main(arguments) == 0
     assert scales == [workers]
+
+
+@pytest.mark.parametrize("device", ["meta", "xpu", "xla", "cpu:1", "mps:0", "cuda:x", "", "gpu"])
+def test_a_device_on_which_nothing_is_executed_is_one_sentence(run, capsys, device):
+    """Torch takes some of them, and computes nothing there or counts cores that are no devices."""
+    assert run("device", "--device", device) == 2
+    said = capsys.readouterr().err
+    assert said == (
+        f"error: --device {device}: no run can be executed there; known: auto, cpu, cuda, cuda:N "
+        "(the card of that number) and mps\n"
+    )
+
+
+@pytest.mark.parametrize("device", ["mps", "cuda"])
+def test_a_device_that_this_machine_lacks_is_one_sentence(run, place, capsys, monkeypatch, device):
+    monkeypatch.setitem(execute.AVAILABLE, device, lambda: False)
+    assert run("device", "--device", device) == 2
+    said = capsys.readouterr().err
+    assert said == f"error: --device {device}: cannot be used here (torch finds no such device)\n"
+    job = Job(run_spec("single", dataset()), place.folder, place.folder, device)
+    with pytest.raises(UserError, match=f"--device {device}: torch finds no such device on "):
+        execute.compute(job)
+
+
+class NoDoubles(TorchDispatchMode):
+    """As on Apple's GPUs, which have no double precision."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for value in tree_iter(out):
+            assert not (isinstance(value, Tensor) and value.dtype == torch.float64), func
+        return out
+
+
+@pytest.mark.parametrize("method", ["mdico", "kd", "forest", "constant", "crd"])
+def test_nothing_that_a_device_computes_is_in_double_precision(method):
+    data = dataset("multiclass", ("series", "vector"), samples=60)
+    spec = run_spec(method, data)
+    ready = fold_data(data, folds(data, spec.protocol)[0], "training", torch.device("cpu"))
+    with NoDoubles():
+        trained = fit(spec, data.modalities, ready, lambda _, __, train: train())
+        for m, predictor in trained.predictors.items():
+            execute.predict(predictor, m, ready)
 
 
 @pytest.fixture

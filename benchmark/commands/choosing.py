@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,18 +114,27 @@ def choose_device(options: argparse.Namespace, request: Request | None) -> str:
     """The device that runs are executed on; it is tried where that is this machine."""
     import torch
 
+    from benchmark.training.execute import AVAILABLE
+
     name = options.device
     if name == "auto":
         if request is not None:
             return "cuda" if request.asks_for_gpu else "cpu"
         return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        if is_here(options):
-            torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"--device {name}: cannot be used here ({reason})") from error
+    match = re.fullmatch(r"(cpu|mps|cuda)|(cuda):\d+", name)
+    if not match:
+        raise UserError(
+            f"--device {name}: no run can be executed there; known: auto, cpu, cuda, cuda:N (the "
+            "card of that number) and mps"
+        )
+    if is_here(options):
+        if not AVAILABLE[match[1] or match[2]]():
+            raise UserError(f"--device {name}: cannot be used here (torch finds no such device)")
+        try:
+            torch.empty(0, device=name)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"--device {name}: cannot be used here ({reason})") from error
     return name
 
 

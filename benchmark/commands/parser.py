@@ -132,7 +132,7 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--folds", type=numbers, metavar="0,2-4", help="these folds only, from 0")
     run.add_argument("--seeds", type=numbers, metavar="0,1", help="these seeds")
-    run.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    run.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
     run.add_argument(
         "--precision",
         choices=tuple(PRECISIONS),

@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run:
         return 0
     replicas = choose_replicas(options, device)
-    one = device.startswith("cuda") or replicas > 1
+    one = device != "cpu" or replicas > 1
     workers = options.workers or (1 if one else cores())
     name = options.executor or ("serial" if workers == 1 else "processes")
     scale = Scale(workers, options.dask_address, replicas)

@@ -9,7 +9,7 @@ import os
 import platform
 import subprocess
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
 from importlib import metadata
@@ -42,6 +42,13 @@ log = logging.getLogger(__name__)
 
 
 Arrays = dict[str, np.ndarray]
+
+AVAILABLE: Mapping[str, Callable[[], bool]] = {
+    "cpu": lambda: True,
+    "cuda": torch.cuda.is_available,
+    "mps": torch.backends.mps.is_available,
+}
+"""The kinds of device that runs are executed on, and whether this machine has one."""
 
 LONGEST = 1000
 """Characters that a record keeps at most of what an error says."""
@@ -128,8 +135,8 @@ def compute(
     and nothing else. trained: what came of it where it was trained together with others. Raises
     `UserError` if the device is not there.
     """
-    if job.device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"--device {job.device}: torch finds no CUDA on {platform.node()}")
+    if not AVAILABLE[job.device.partition(":")[0]]():
+        raise UserError(f"--device {job.device}: torch finds no such device on {platform.node()}")
     dataset, fold = _data(job)
 
     def failed(reason: str) -> Record:
