@@ -5,9 +5,13 @@ submitit's local executor stands for SLURM here; `test_slurm_node` has the real 
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import pickletools
+import shutil
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -302,3 +306,57 @@ def test_a_failed_run_that_is_tried_again_is_waited_for(run, place, local, comma
     assert slurm.Pack(str(folder / "0.json"), 60)._missing() == [job]
     assert execute(job).status == "failed" and failed.read_bytes() != before
     assert queue.survey(results).waiting == []
+
+
+def test_what_was_submitted_twice_is_waited_for_whatever_clocks_say(submission, commands, capsys):
+    """Two machines submit, and the clock of the second is late: its folder is the first by name."""
+    again = submission / "slurm/0"
+    shutil.copytree(submission / "slurm/1", again)
+    (again / "jobs.json").write_text(json.dumps(["9_0", "9_1"]))
+    ended = "echo '7_0|OUT_OF_MEMORY|OutOfMemory'; echo '7_1|NODE_FAIL|None'"
+    commands("squeue", f"{ended}; echo '9_0|RUNNING|None'; echo '9_1|PENDING|Priority'")
+    assert collect(submission) == 0
+    assert "6 runs: 0 done, 0 failed, 6 queued or running, 0 lost" in capsys.readouterr().out
+    commands("squeue", f"{ended}; echo '9_0|COMPLETED|None'; echo '9_1|CANCELLED|None'")
+    assert collect(submission) == 1
+    said = capsys.readouterr().out
+    assert "6 runs: 0 done, 1 failed, 0 queued or running, 5 lost" in said
+    assert "ended as OUT_OF_MEMORY" in said  # which one run is recorded to have caused
+    assert "SLURM job 9_0 ended as COMPLETED" in said and "9_1 ended as CANCELLED" in said
+
+
+def test_the_time_in_the_name_of_a_submission_is_utc(tmp_path, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        name = slurm.new_folder(tmp_path).name
+        now = datetime.datetime.now(datetime.UTC)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    stated = datetime.datetime.strptime(name[:16] + "+0000", "%Y%m%dT%H%M%SZ%z")
+    assert abs(now - stated) < datetime.timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "sentence"),
+    [
+        (signal.SIGTERM, 143, "told to end; SLURM cannot be asked why"),
+        (signal.SIGUSR2, "this node has no scontrol to queue the job again: 3 runs are left", ""),
+    ],
+)
+def test_on_a_node_without_slurm_s_commands_a_job_ends_with_one_sentence(
+    submission, monkeypatch, capsys, number, code, sentence
+):
+    def interrupted(jobs, scale):
+        yield from ()
+        signal.raise_signal(number)
+
+    monkeypatch.setattr("benchmark.executors.local.processes", interrupted)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with pytest.raises(SystemExit) as ended:
+        slurm.Pack(str(submission / "slurm/1/0.json"), 60)()
+    told = str(ended.value.code)
+    assert told == str(code) or told.startswith(f"{code}, which `run --executor slurm`")
+    assert sentence in capsys.readouterr().err

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,46 +74,57 @@ class Survey:
 def survey(results: Path) -> Survey:
     """Look for the records of what was submitted, and ask SLURM about the rest.
 
-    Raises `UserError` if SLURM does not answer.
+    A run that was submitted several times is waited for as long as one of its jobs may still
+    execute it: no clock, of which each machine has its own, decides which of them counts. Raises
+    `UserError` if SLURM does not answer.
     """
-    from benchmark.training.execute import recorded
-
     runs = submitted(results)
-    found = {key: recorded(each.run) for key, each in runs.items()}
-    open_jobs = {runs[key].number for key, record in found.items() if record is None}
-    if not open_jobs:
-        return Survey([record for record in found.values() if record], [], [])
-    states = ask(open_jobs)
+    found = _records(runs)
+    numbers = {each.number for key, several in runs.items() if not found[key] for each in several}
+    states = ask(numbers) if numbers else {}
     # Looked for once more: a job that has ended since then has committed its records before.
-    found = {key: recorded(each.run) for key, each in runs.items()}
+    found = _records(runs)
     result = Survey([record for record in found.values() if record], [], [])
     # A job dies of one run: once that is recorded, the others of that job are never blamed.
-    explained = {
-        runs[key].number
-        for key, record in found.items()
-        if record is not None and _job(runs[key].number) in (record.reason or "")
-    }
-    for key, each in runs.items():
-        if found[key] is not None:
+    reasons = [record.reason for record in result.recorded if record.reason]
+    explained = {n for n in numbers if any(_job(n) in reason for reason in reasons)}
+    for key, several in runs.items():
+        if found[key]:
             continue
-        state = states.get(each.number, FORGOTTEN)
-        if state != FORGOTTEN and state.split()[0] not in ENDED:
-            result.waiting.append((each, state))
-            continue
-        guilty = state == "OUT_OF_MEMORY" and each.number not in explained
-        if guilty:
-            explained.add(each.number)
-        result.lost.append(Lost(each, state, guilty))
+        ends = []
+        for each in several:
+            state = states.get(each.number, FORGOTTEN)
+            if state != FORGOTTEN and state.split()[0] not in ENDED:
+                result.waiting.append((each, state))
+                break
+            guilty = state == "OUT_OF_MEMORY" and each.number not in explained
+            ends.append(Lost(each, state, guilty))
+        else:
+            lost = next((end for end in ends if end.guilty), ends[-1])
+            if lost.guilty:
+                explained.add(lost.submitted.number)
+            result.lost.append(lost)
     return result
 
 
-def submitted(results: Path) -> dict[str, Submitted]:
-    """All runs that were submitted from a results folder by their ids, as of the last time.
+def _records(runs: Mapping[str, Sequence[Submitted]]) -> dict[str, Record | None]:
+    """The record of each run, if there is one that gives way to none of its submissions."""
+    from benchmark.training.execute import recorded
+
+    found = {}
+    for key, several in runs.items():
+        each = [recorded(one.run) for one in several]
+        found[key] = None if None in each else each[0]
+    return found
+
+
+def submitted(results: Path) -> dict[str, list[Submitted]]:
+    """All runs that were submitted from a results folder by their ids, in the order of their jobs.
 
     What belongs to another user, or could be written by one, is left aside and named, and so is
     what cannot be read.
     """
-    found: dict[str, Submitted] = {}
+    found: dict[str, list[Submitted]] = {}
     for folder in sorted((results / "slurm").glob("*")):
         try:
             owner = folder.stat()
@@ -125,8 +137,9 @@ def submitted(results: Path) -> dict[str, Submitted]:
             print(f"{folder}: not a whole submission, left aside ({reason})", file=sys.stderr)
             continue
         for each in runs:
-            found.pop(each.run.spec.id, None)
-            found[each.run.spec.id] = each
+            found.setdefault(each.run.spec.id, []).append(each)
+    for several in found.values():
+        several.sort(key=lambda each: [int(n) for n in re.findall(r"\d+", each.number)])
     return found
 
 

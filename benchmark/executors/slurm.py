@@ -173,8 +173,8 @@ def script(packs: Sequence[Sequence[Job]], request: Request, folder: Path) -> li
 
 
 def new_folder(results: Path) -> Path:
-    """The name of a submission's folder; it is not made."""
-    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    """The name of a submission's folder, which begins with the time in UTC; it is not made."""
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     return results.absolute() / "slurm" / f"{now}-{uuid.uuid4().hex[:8]}"
 
 
@@ -278,6 +278,11 @@ class Pack:
         if out_of_time and missing == before:
             too_long = "took longer than a whole SLURM job may (--slurm time=MINUTES)"
             print(_line(lost(missing.pop(0), too_long)), flush=True)
+        if missing and shutil.which("scontrol") is None:
+            sys.exit(
+                f"this node has no scontrol to queue the job again: {len(missing)} runs are left, "
+                "which `run --executor slurm`, as it was given, submits again"
+            )
         if missing:
             signal.raise_signal(signal.SIGUSR2)  # submitit's handler queues the job again
 
@@ -298,9 +303,17 @@ def _line(record: Record) -> str:
 
 
 def _still_runs() -> bool:
-    """Whether SLURM has not ended this job: it has one that was cancelled, or is queued again."""
+    """Whether SLURM has not ended this job: it has one that was cancelled, or is queued again.
+
+    Where it cannot be asked (a node without squeue), it is taken to have: what a job leaves is
+    queued again by SLURM itself after a preemption, and else submitted again by the same command.
+    """
     command = ["squeue", "--noheader", "--format=%T", f"--jobs={os.environ['SLURM_JOB_ID']}"]
-    asked = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"told to end; SLURM cannot be asked why ({error})", file=sys.stderr)
+        return False
     return asked.stdout.strip() == "RUNNING"
 
 
