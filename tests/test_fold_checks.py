@@ -94,17 +94,17 @@ def test_a_channel_without_two_values_in_the_training_part_is_0_for_all_methods(
         (
             lambda d: replace(d, y=np.where(np.arange(90) == 80, 7, d.y)),
             "lfmc: sample 's80' is of class 7, and the task has classes 0 to 3; correct the "
-            "adapter",
+            "adapter, and prepare the data again",
         ),
         (
             lambda d: replace(d, x={**d.x, "m1": d.x["m1"][:, :4]}),
             "lfmc: m1 is an array of shape (90, 4, 3) where its specification says (90, 6, 3); "
-            "correct the adapter",
+            "correct the adapter, and prepare the data again",
         ),
         (
             lambda d: replace(d, x={**d.x, "m2": d.x["m2"][:70]}),
             "lfmc: m2 is an array of shape (70, 6, 3) where its specification says (90, 6, 3); "
-            "correct the adapter",
+            "correct the adapter, and prepare the data again",
         ),
     ],
 )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
+import re
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -13,7 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from benchmark import machine
+from benchmark import machine, stopping
 from benchmark.commands import main as cli
 from benchmark.errors import UserError
 from benchmark.machine import cores, no_processes
@@ -195,3 +198,21 @@ def test_without_shared_memory_data_are_read_in_one_process(
     adapter.generate(tmp_path, seed=0, samples=200)
     data, _ = prepared.prepare(adapter, tmp_path, "generated", ("S1", "S2"), View(), tmp_path)
     assert len(data) and f"{SAID}: lfmc is read in this process alone" in capsys.readouterr().out
+
+
+def test_nothing_is_measured_by_a_clock_that_can_be_set():
+    """Time limits, seconds and folders: monotonic clocks, and UTC where a time is stated."""
+    for package in ("benchmark", "methods", "datasets"):
+        for path in (ROOT / package).rglob("*.py"):
+            found = re.findall(r"time\.time(?:_ns)?\(|\.now\(\)|utcnow|localtime", path.read_text())
+            assert not found, path
+
+
+def test_a_time_limit_is_kept_when_the_clock_is_set_back(monkeypatch):
+    hours = itertools.count(0, -3600)
+    monkeypatch.setattr(time, "time", lambda: float(next(hours)))
+    began = time.monotonic()
+    with pytest.raises(stopping.OutOfTime), stopping.deadline(0.1, abandon=pytest.fail):
+        while time.monotonic() < began + 30:
+            time.sleep(0.01)
+    assert time.monotonic() < began + 30

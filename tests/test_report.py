@@ -253,7 +253,8 @@ def test_what_is_excluded_is_named(tmp_path):
 
 
 def test_the_newest_version_is_shown(tmp_path):
-    old = runs({"mdico": 0.1}, version=1, created="2030-01-01")
+    """Whatever the clocks of the machines said that made the records."""
+    old = runs({"mdico": 0.1}, version=1, created="2030-01-03")
     new = runs({"mdico": 9.0}, version=2, created="2030-01-02", folds=2)
     written = report([*old, *new, *runs({"single": 1.0})], tmp_path)
     (group,) = written.results.groups

@@ -397,7 +397,16 @@ def _numbers(values: Any) -> bool:
 
 
 def _age(record: Record) -> tuple[str, str]:
+    """What decides which of two set-ups is current: the time that a record states, in UTC.
+
+    Nothing else in a record does. It is that of the clock of the machine that made it.
+    """
     return record.created, record.id
+
+
+def _version(record: Record) -> tuple[int, str, str]:
+    """What decides which of two recipes of a method is current: its version before any clock."""
+    return record.spec.version, *_age(record)
 
 
 def _key(record: Record) -> tuple[str, str, tuple[str, ...], str, str]:
@@ -433,14 +442,14 @@ def _sort(valid: Iterable[Record]) -> tuple[list[Group], list[Exclusion]]:
         by_key.setdefault(_key(record), []).append(record)
     groups, excluded = [], []
     for same_key in by_key.values():
-        current, old = _newest_only(same_key, _setup)
+        current, old = _newest_only(same_key, _setup, _age)
         excluded += old
         by_method: dict[str, list[Record]] = {}
         for record in current:
             by_method.setdefault(record.spec.method, []).append(record)
         kept: list[Record] = []
         for same_method in by_method.values():
-            current, old = _newest_only(same_method, _recipe)
+            current, old = _newest_only(same_method, _recipe, _version)
             single, double = _no_duplicates(current)
             kept += single
             excluded += old + double
@@ -457,10 +466,10 @@ def _order(group: Group) -> tuple:
 
 
 def _newest_only(
-    candidates: Sequence[Record], aspects: Any
+    candidates: Sequence[Record], aspects: Any, rank: Any
 ) -> tuple[list[Record], list[Exclusion]]:
     """The records that agree in all aspects with the newest, and the others as superseded."""
-    newest = aspects(max(candidates, key=_age))
+    newest = aspects(max(candidates, key=rank))
     kept, old = [], []
     for record in candidates:
         own = aspects(record)

@@ -179,14 +179,15 @@ def _check_arrays(dataset: EODataset) -> None:
         if tuple(found) != expected:
             raise UserError(
                 f"{dataset.name}: {name} is an array of shape {tuple(found)} where its "
-                f"specification says {expected}; correct the adapter"
+                f"specification says {expected}; correct the adapter, and prepare the data again"
             )
     if task.is_classification:
         bad = np.flatnonzero((dataset.y < 0) | (dataset.y >= task.outputs))
         if len(bad):
             raise UserError(
                 f"{dataset.name}: sample '{dataset.ids[bad[0]]}' is of class {dataset.y[bad[0]]}, "
-                f"and the task has classes 0 to {task.outputs - 1}; correct the adapter"
+                f"and the task has classes 0 to {task.outputs - 1}; correct the adapter, and "
+                "prepare the data again"
             )
 
 
