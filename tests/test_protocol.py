@@ -71,7 +71,12 @@ def test_a_copy_that_was_changed_is_a_protocol_of_its_own(tmp_path):
     [
         ("folds: 3", "folds: three", "'folds: three' cannot be read"),
         ("folds: 3", "folds: 1", "folds must be at least 2"),
-        ("folds: 3", "fold: 3", "lacks folds and has fold too much"),
+        ("folds: 3", "fold: 3", "unknown setting 'fold': did you mean folds"),
+        ("folds: 3", "", "it lacks folds"),
+        ("window: mean", "windw: mean", "unknown setting 'windw': did you mean window"),
+        ("  series:", "  serie:", "unknown kind or setting 'serie': did you mean series"),
+        ("target_quantiles: 10", "target_quantiles: 1", "must be 0"),
+        ("piece: nearest", "piece: last", "expected one of first, nearest"),
         ("split: grouped", "split: magic", "expected one of grouped, stratified, shuffled"),
         ("default: 128", "default: 1", "batch_size needs a default"),
         ("window: mean", "window: max", "can only be 'mean'"),
@@ -161,3 +166,26 @@ def test_a_file_that_is_far_too_large_is_refused_unread(path):
         file.truncate(1 << 40)
     with pytest.raises(UserError, match="odd.yaml: .*too large"):
         protocol.load(str(path))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "setting"),
+    [
+        ("layer_norm: [lfmc]", "layer_norm: [lfcm]", "encoders.layer_norm"),
+        ("lfmc: 32", "lfcm: 32", "batch_size"),
+        ("treesatai_ts: {", "lfcm: {", "view"),
+    ],
+)
+def test_a_dataset_that_nobody_knows_is_named_with_the_nearest(tmp_path, old, new, setting):
+    """It would have been given the default, in silence."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(QUICK.replace(old, new))
+    loaded = protocol.load(str(path))
+    sentence = f"protocol 'mine', {setting}: unknown dataset 'lfcm': did you mean lfmc"
+    with pytest.raises(UserError, match=sentence):
+        protocol.check_datasets(loaded, ("lfmc", "treesatai_ts", "cropharvest_binary"))
+
+
+def test_values_that_older_protocols_had_not_are_not_in_the_ids_of_their_runs():
+    paper = protocol.load("paper").values_for("lfmc")
+    assert not {"target_quantiles", "validation_piece"} & paper.keys()

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from benchmark.errors import UserError
 from benchmark.planning import protocol
 from benchmark.planning.split import folds
+from benchmark.seeds import stream
+from datasets.common.contract import EODataset
 from tests.problems import dataset, protocol_values
 
 
@@ -75,7 +77,8 @@ def test_an_official_split_is_kept_in_every_protocol():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"groups": np.array(["a"] * 45 + ["b"] * 45)}, "2 groups cannot be split into 3 parts"),
+        ({"groups": np.array(["a"] * 90)}, "one group cannot be trained and tested on"),
+        ({"groups": np.array(["a"] * 45 + ["b"] * 45)}, "1 groups cannot be split into 2 parts"),
         ({"y": np.zeros(90, dtype=np.int64)}, "fewer than two classes in the training part"),
     ],
 )
@@ -83,3 +86,90 @@ def test_what_cannot_be_split_is_one_sentence(changes, sentence):
     data = replace(dataset("multiclass"), **changes)
     with pytest.raises(UserError, match=sentence):
         folds(data, protocol_values())
+
+
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=3, max_size=25),
+    kind=st.sampled_from(["binary", "multiclass", "regression"]),
+    n=st.integers(2, 12),
+    share=st.floats(0.05, 0.5),
+    seed=st.integers(0, 3),
+)
+def test_groups_of_any_sizes_are_split_as_was_asked(sizes, kind, n, share, seed):
+    """Or it is said why not: no part is empty, and none shares a group with another."""
+    groups = np.repeat([f"g{i}" for i in range(len(sizes))], sizes)
+    data = replace(dataset(kind, samples=len(groups), seed=seed), groups=groups)
+    values = protocol_values(folds=n, validation=share, split_seed=seed)
+    try:
+        result = folds(data, values)
+    except UserError:
+        return
+    assert len(result) == min(n, len(sizes))
+    assert sorted(np.concatenate([fold.test for fold in result])) == list(range(len(groups)))
+    for fold in result:
+        parts = [set(groups[part]) for part in (fold.train, fold.val, fold.test)]
+        assert all(parts)
+        assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
+
+
+def unequal(kind: str = "regression") -> EODataset:
+    """One place of 89 samples and 64 of one each."""
+    groups = np.array(["large"] * 89 + [f"g{i}" for i in range(64)])
+    return replace(dataset(kind, samples=153, groups=None), groups=groups)
+
+
+def test_the_validation_part_is_the_piece_nearest_to_the_share_that_was_asked_for():
+    """With the first piece a tenth became 89 of 153."""
+    data = unequal()
+    first, nearest = (
+        [
+            len(fold.val) / (153 - len(fold.test))
+            for seed in range(5)
+            for fold in folds(
+                data, protocol_values(folds=9, split_seed=seed, validation_piece=piece)
+            )
+        ]
+        for piece in ("first", "nearest")
+    )
+    assert max(first) > 0.5
+    assert max(nearest) < 0.15
+    assert all(abs(a - 0.1) <= abs(b - 0.1) for a, b in zip(nearest, first, strict=True))
+
+
+def test_pieces_of_validation_that_nobody_uses_may_be_empty():
+    """Eight blocks of 151 places: every number of folds up to eight works."""
+    sizes = (60, 30, 20, 15, 10, 8, 5, 3)
+    groups = np.repeat([f"block {i}" for i in range(8)], sizes)
+    data = replace(dataset("binary", samples=151, groups=None), groups=groups)
+    for n in range(2, 9):
+        assert len(folds(data, protocol_values(folds=n))) == n
+
+
+def test_fewer_groups_than_folds_are_one_fold_each():
+    data = dataset("binary", samples=120, groups=8)
+    result = folds(data, protocol_values(folds=10))
+    assert [set(data.groups[fold.test]) for fold in result] == [{f"g{i}"} for i in range(8)]
+
+
+def test_a_regression_is_stratified_by_quantiles_where_the_protocol_says_so():
+    data = dataset("regression", samples=200, groups=4)
+    means = {}
+    for quantiles in (0, 10):
+        values = protocol_values(split="stratified", folds=10, target_quantiles=quantiles)
+        means[quantiles] = np.std([data.y[fold.test].mean() for fold in folds(data, values)])
+    assert means[10] < means[0] / 2
+
+
+def test_protocols_that_knew_no_quantiles_keep_their_folds():
+    """Records of such protocols are there, and their ids say nothing of quantiles."""
+    data = dataset("regression", samples=200, groups=4)
+    values = protocol_values(split="stratified", folds=5)
+    del values["target_quantiles"], values["validation_piece"]
+    from sklearn.model_selection import KFold
+
+    seed = stream("folds", values["split_seed"]) % 2**32
+    plain = KFold(5, shuffle=True, random_state=seed).split(data.y)
+    assert all(
+        np.array_equal(fold.test, test)
+        for fold, (_, test) in zip(folds(data, values), plain, strict=True)
+    )

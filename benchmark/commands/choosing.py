@@ -29,6 +29,7 @@ def prepare_datasets(
 ) -> list[tuple[EODataset, Path]]:
     """The chosen datasets, prepared; says on the screen for each whether it is real."""
     import datasets
+    from benchmark.planning import protocol as protocols
     from datasets.common import prepared
     from datasets.common.contract import View
 
@@ -37,6 +38,7 @@ def prepare_datasets(
     for name in chosen:
         if name not in adapters:
             raise unknown("dataset", name, adapters)
+    protocols.check_datasets(protocol, adapters)
     prepared.check_data_root(options.data_root, adapters.values())
     sweep(options.cache, "*/.*.part")
     result, problems = [], []

@@ -78,6 +78,13 @@ def plan(
 
 def _chosen(dataset: EODataset, protocol: Protocol, chosen: Sequence[int] | None) -> list[int]:
     available = range(len(folds(dataset, protocol.values_for(dataset.name))))
+    if dataset.split is None and len(available) < protocol.folds:
+        log.warning(
+            "%s: %d groups for %d folds: one group a fold",
+            dataset.name,
+            len(available),
+            protocol.folds,
+        )
     if chosen is None:
         return list(available)
     if dataset.split is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
@@ -21,6 +21,7 @@ LARGEST = 100_000
 """Bytes of a protocol file."""
 
 Split = Literal["grouped", "stratified", "shuffled"]
+ValidationPiece = Literal["first", "nearest"]
 Statistics = Literal["training", "all"]
 StopOn = Literal["predictors", "objective"]
 
@@ -40,10 +41,12 @@ class Protocol:
     flags: tuple[str, ...]
     methods: tuple[str, ...]
     split: Split
+    target_quantiles: int
     folds: int
     repetitions: int
     split_seed: int
     validation: float | Literal["test"]
+    validation_piece: ValidationPiece
     statistics: Statistics
     optimiser: Literal["adam"]
     learning_rate: float
@@ -64,6 +67,11 @@ class Protocol:
         names = ["name", "split", "folds", "split_seed", "validation", "statistics", "optimiser"]
         names += ["learning_rate", "epochs", "patience", "min_delta", "stop_on"]
         values = {name: getattr(self, name) for name in names}
+        # Not there where they are what they were before protocols had them: ids are older.
+        if self.target_quantiles:
+            values["target_quantiles"] = self.target_quantiles
+        if self.validation_piece != "first":
+            values["validation_piece"] = self.validation_piece
         return {**values, "batch_size": self.batch_size.get(dataset, self.batch_size["default"])}
 
     def view_for(self, dataset: str) -> dict[str, Any]:
@@ -77,6 +85,23 @@ class Protocol:
             "layer_norm": dataset in self.encoders["layer_norm"],
             "options": {kind: dict(self.encoders[kind]) for kind in sorted(kinds)},
         }
+
+
+def check_datasets(protocol: Protocol, known: Collection[str]) -> None:
+    """Raise `UserError` for a dataset that a protocol has a value for and nobody knows.
+
+    A name that is written wrongly would give that dataset the default value, in silence.
+    """
+    named = {
+        "batch_size": protocol.batch_size.keys() - {"default"},
+        "view": protocol.view.keys() - {"default"},
+        "encoders.layer_norm": protocol.encoders["layer_norm"],
+    }
+    for setting, datasets in named.items():
+        for name in sorted(map(str, datasets)):
+            if name not in known:
+                wrong = unknown("dataset", name, known)
+                raise UserError(f"protocol '{protocol.name}', {setting}: {wrong}")
 
 
 def names() -> list[str]:
@@ -117,10 +142,11 @@ def _parse(path: Path) -> Protocol:
     if not isinstance(document, dict):
         raise UserError(f"{path}: a protocol is a mapping of settings; copy {FOLDER}/quick.yaml")
     known = {field.name for field in fields(Protocol)} - {"name"}
-    if document.keys() != known:
-        missing = ", ".join(sorted(known - document.keys())) or "nothing"
-        foreign = ", ".join(sorted(map(str, document.keys() - known))) or "nothing"
-        raise UserError(f"{path}: a protocol lacks {missing} and has {foreign} too much")
+    for name in document:
+        if name not in known:
+            raise UserError(f"{path}: {unknown('setting', str(name), known)}")
+    if missing := ", ".join(sorted(known - document.keys())):
+        raise UserError(f"{path}: it lacks {missing}; {FOLDER}/quick.yaml says what they are")
     hints = get_type_hints(Protocol)
     values = {key: _value(path, key, value, hints[key]) for key, value in document.items()}
     protocol = Protocol(name=path.stem, **values)
@@ -182,6 +208,10 @@ def _check(path: Path, protocol: Protocol) -> None:
 
     whole = lambda value: isinstance(value, int) and not isinstance(value, bool)  # noqa: E731
     need(protocol.folds >= 2, "folds must be at least 2")
+    need(
+        protocol.target_quantiles == 0 or protocol.target_quantiles >= 2,
+        "target_quantiles must be 0 (none) or at least 2",
+    )
     need(protocol.repetitions >= 1, "repetitions must be at least 1")
     need(protocol.epochs >= 1 and protocol.patience >= 1, "epochs and patience must be at least 1")
     need(protocol.learning_rate > 0, "learning_rate must be above 0")
@@ -197,16 +227,21 @@ def _check(path: Path, protocol: Protocol) -> None:
     )
     view_keys = {"samples", "dates", "window", "image_px"}
     need(
-        "default" in protocol.view
-        and all(isinstance(v, dict) and v.keys() <= view_keys for v in protocol.view.values()),
+        "default" in protocol.view and all(isinstance(v, dict) for v in protocol.view.values()),
         f"view needs a default, and mappings of {', '.join(sorted(view_keys))}",
     )
+    for name, view in protocol.view.items():
+        for key in view:
+            need(key in view_keys, f"view.{name}: {unknown('setting', key, view_keys)}")
     for view in protocol.view.values():
         numbers = [view[key] for key in ("samples", "dates", "image_px") if key in view]
         need(all(whole(n) and n > 0 for n in numbers), "numbers of a view must be above 0")
         need(view.get("window") in (None, "mean"), "the window of a view can only be 'mean'")
     encoders = protocol.encoders
     kinds = ("series", "image", "vector")
+    for key in encoders:
+        known = {"dim", "layer_norm", *kinds}
+        need(key in known, f"encoders: {unknown('kind or setting', key, known)}")
     need(
         encoders.keys() == {"dim", "layer_norm", *kinds}
         and all(isinstance(encoders[kind], dict) for kind in kinds)

@@ -27,8 +27,10 @@ class Fold:
 def folds(dataset: EODataset, values: Mapping[str, Any]) -> list[Fold]:
     """All folds, the same for every method and every seed of the runs.
 
-    values: ``split``, ``folds``, ``split_seed`` and ``validation`` of a protocol
-    (`benchmark.planning.protocol.Protocol.values_for`). An official split is a single fold.
+    values: ``split``, ``folds``, ``split_seed``, ``validation`` and, where they are not those of
+    protocols that knew no others, ``validation_piece`` and ``target_quantiles``
+    (`benchmark.planning.protocol.Protocol.values_for`). An official split is a single fold; fewer
+    groups than folds are one fold each.
     Raises `UserError` if there are too few samples or groups, or if a training part has fewer than
     two classes or a constant target.
     """
@@ -49,13 +51,28 @@ def folds(dataset: EODataset, values: Mapping[str, Any]) -> list[Fold]:
 
 
 def _test_parts(dataset: EODataset, values: Mapping[str, Any]) -> list[np.ndarray]:
+    n = values["folds"]
     if values["split"] == "shuffled":
         order = np.random.RandomState(values["split_seed"]).permutation(len(dataset))
-        if len(order) < values["folds"]:
-            raise UserError(f"{dataset.name}: {len(order)} samples for {values['folds']} folds")
-        return np.array_split(order, values["folds"])
+        if len(order) < n:
+            raise UserError(f"{dataset.name}: {len(order)} samples for {n} folds")
+        return np.array_split(order, n)
+    groups = _groups(dataset, values)
+    if groups is not None and len(np.unique(groups)) <= n:
+        parts = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+        if len(parts) < 2:
+            raise UserError(f"{dataset.name}: one group cannot be trained and tested on")
+        return parts
     seed = stream("folds", values["split_seed"]) % 2**32
-    return _cut(dataset, np.arange(len(dataset)), values["folds"], values["split"], seed)
+    parts = _cut(dataset, np.arange(len(dataset)), n, values, seed)
+    if not all(len(part) for part in parts):
+        raise UserError(f"{dataset.name}: a test part of {n} folds is empty; use fewer folds")
+    return parts
+
+
+def _groups(dataset: EODataset, values: Mapping[str, Any]) -> np.ndarray | None:
+    """What stays whole; None where nothing is known to, or the protocol does not ask."""
+    return dataset.groups if values["split"] == "grouped" else None
 
 
 def _with_validation(
@@ -66,22 +83,35 @@ def _with_validation(
         return Fold(number, rest, test, test)
     seed = stream("validation", values["split_seed"], number) % 2**32
     pieces = max(2, round(1 / values["validation"]))
-    if values["split"] == "grouped" and dataset.groups is not None:
-        pieces = min(pieces, len(np.unique(dataset.groups[rest])))
-    val = _cut(dataset, rest, pieces, values["split"], seed)[0]
+    groups = _groups(dataset, values)
+    if groups is not None:
+        pieces = min(pieces, len(np.unique(groups[rest])))
+    parts = _cut(dataset, rest, pieces, values, seed)
+    val = parts[0]
+    if values.get("validation_piece") == "nearest":  # groups are of all sizes
+        wanted = values["validation"] * len(rest)
+        val = min(filter(len, parts), key=lambda part: abs(len(part) - wanted))
+    elif not len(val):
+        raise UserError(f"{dataset.name} fold {number}: the validation part is empty")
     return Fold(number, np.setdiff1d(rest, val), val, test)
 
 
 def _cut(
-    dataset: EODataset, samples: np.ndarray, pieces: int, split: str, seed: int
+    dataset: EODataset, samples: np.ndarray, pieces: int, values: Mapping[str, Any], seed: int
 ) -> list[np.ndarray]:
-    """``samples`` cut into pieces: by groups if wanted and known, by classes where there are."""
+    """``samples`` cut into pieces, some of which may be empty where there are few groups.
+
+    By groups if wanted and known; by classes, or quantiles of a regression's target where the
+    protocol has a number of them.
+    """
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
-    y = dataset.y[samples] if dataset.task.is_classification else None
-    groups = None
-    if split == "grouped" and dataset.groups is not None:
-        groups = dataset.groups[samples]
+    strata = dataset.y[samples] if dataset.task.is_classification else None
+    groups = _groups(dataset, values)
+    if groups is not None:
+        groups = groups[samples]
+    elif dataset.task.kind == "regression" and values.get("target_quantiles"):
+        strata = _quantile(dataset.y[samples], values["target_quantiles"])
     units = len(samples) if groups is None else len(np.unique(groups))
     if units < pieces or pieces < 2:
         what = "samples" if groups is None else "groups"
@@ -90,20 +120,24 @@ def _cut(
             "give more data or fewer folds"
         )
     if groups is None:
-        splitter = KFold if y is None else StratifiedKFold
+        splitter = KFold if strata is None else StratifiedKFold
     else:
-        splitter = GroupKFold if y is None else StratifiedGroupKFold
+        splitter = GroupKFold if strata is None else StratifiedGroupKFold
     cutter = splitter(pieces, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         # A class rarer than the pieces is absent from some of them; tables show the number.
         warnings.filterwarnings("ignore", message="The least populated class", append=False)
         try:
-            parts = [part for _, part in cutter.split(samples, y, groups)]
+            parts = [part for _, part in cutter.split(samples, strata, groups)]
         except ValueError as error:
             raise UserError(f"{dataset.name}: cannot be split ({error})") from error
-    if not all(len(part) for part in parts):
-        raise UserError(f"{dataset.name}: a part of the split is empty; use fewer folds")
     return [samples[part] for part in parts]
+
+
+def _quantile(y: np.ndarray, quantiles: int) -> np.ndarray:
+    """The number of the quantile that each target lies in, from 0."""
+    inner = np.arange(1, quantiles) / quantiles
+    return np.searchsorted(np.quantile(y, inner), y, side="right")
 
 
 def _check_training_part(dataset: EODataset, fold: Fold) -> None:

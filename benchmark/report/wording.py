@@ -119,9 +119,28 @@ def _folds(group: Group) -> str:
     folds = len({fold for fold, _ in group.planned})
     if group.unit == "seed":
         return "one split"
-    return (
-        f"{folds} of {group.protocol.get('folds', folds)} {group.protocol.get('split', '')} folds"
-    )
+    asked, groups = group.protocol.get("folds", folds), group.data.get("groups")
+    made = asked
+    if _cut(group).startswith("grouped") and groups < asked:
+        made = groups
+    text = f"{folds} of {made} {_cut(group)} folds"
+    return text if made == asked else f"{text}, one group each ({asked} were asked for)"
+
+
+def _cut(group: Group) -> str:
+    """How folds were made, which may be less than the protocol asks for."""
+    values = group.protocol
+    split, quantiles = values.get("split", ""), values.get("target_quantiles")
+    if split == "grouped" and group.data.get("groups"):
+        by_class = group.kind in ("binary", "multiclass")
+        return "grouped, class-balanced" if by_class else "grouped"
+    if split not in ("grouped", "stratified"):
+        return split
+    if group.kind in ("binary", "multiclass"):
+        return "stratified"
+    if group.kind == "regression" and quantiles:
+        return f"stratified (by {quantiles} quantiles of the target)"
+    return "shuffled (not stratified)"
 
 
 def _sizes(group: Group) -> str:
