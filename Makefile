@@ -3,7 +3,9 @@
 # make lint        ruff
 # make leaderboard the committed leaderboard.md, from the records in results/reference alone
 # make perf        ratios of speed and memory, with their targets, on an idle machine (about 16 minutes)
-# make soak        kills, full disks, thousands of runs and odd input at length (under 15 minutes)
+# make soak        kills, full disks, thousands of runs and odd input at length, and tests that train
+#                  with other kernels of the processor (under 15 minutes)
+# make kernels     these alone: no verdict may hang on rounding
 # make slurm       jobs on a real SLURM of one node, where it is installed (tests/slurm_node.sh)
 #
 # PYTHON names the interpreter (3.11 or newer); ARGS goes to the command: make benchmark ARGS="--data-root DIR"
@@ -20,7 +22,7 @@ READY := $(VENV)/.ready
 export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: benchmark test lint leaderboard perf soak slurm clean
+.PHONY: benchmark test lint leaderboard perf soak kernels slurm clean
 
 benchmark: $(READY)
 	$(RUN) -m benchmark run --all $(ARGS)
@@ -39,8 +41,20 @@ leaderboard: $(READY)
 perf: $(READY)
 	$(RUN) -m pytest -q -m perf --benchmark-quiet $(ARGS)
 
-soak: $(READY)
+soak: $(READY) kernels
 	$(RUN) -m pytest -q -m "soak or hypothesis" --hypothesis-profile=soak -n $(JOBS) --dist worksteal --benchmark-disable $(ARGS)
+
+# As on a processor with AVX2 and no more, and on one with neither. torch cannot compile for the second.
+TRAINING := $(addprefix tests/test_,$(addsuffix .py,no_leak fit replicas kd distillation mdico \
+	dropout_fusion shared_specific contrastive privileged controls encoders statistics))
+VERDICTS := tests/test_conformance.py -k "far_from or learn or follow or noticed"
+KERNELS := $(RUN) -m pytest -q -n $(JOBS) --dist loadfile --benchmark-disable
+
+kernels: $(READY)
+	export ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2; \
+	  $(KERNELS) $(TRAINING) && $(KERNELS) $(VERDICTS)
+	export ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE; \
+	  $(KERNELS) $(TRAINING) && $(KERNELS) $(VERDICTS)
 
 slurm: $(READY)
 	$(RUN) -m pytest -q -m slurm $(ARGS)

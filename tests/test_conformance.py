@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import textwrap
+import time
 from concurrent.futures import Executor
+from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -15,10 +20,11 @@ from torch import nn
 
 import methods
 from benchmark.commands import main as cli
-from benchmark.conformance import leaks
+from benchmark.conformance import case
 from benchmark.conformance.checks import CHECKS, COLUMNS, HYPERPARAMETERS, RUNS, applicable, check
 from benchmark.conformance.hyperparameters import variants
 from benchmark.conformance.problem import COMBINATIONS, MIXTURES, TASKS, Combination
+from benchmark.conformance.training import LEARNT
 from benchmark.planning.split import folds
 from benchmark.training.data import fold_data
 from methods.common.contract import Artefact, FitStage, Method, Stage
@@ -141,7 +147,7 @@ def test_statistics_of_all_samples_are_noticed(judge, monkeypatch):
         (fold,) = folds(data, values)
         return fold_data(data, fold, "all", torch.device("cpu"))
 
-    monkeypatch.setattr(leaks, "ready", leaking)
+    monkeypatch.setattr(case, "ready", leaking)
     faults = judge(Pool, "test rows", combination=COVER[3])
     assert "depends on the test rows" in faults[0]
 
@@ -422,6 +428,87 @@ def test_frozen_parts_that_move_are_noticed(judge):
     only(judge(MovesWhatIsFrozen, "frozen"), "frozen", "nets.m2.head.bias changed in stage 'first'")
 
 
+class Averages(Pool):
+    """A teacher follows its students by a moving average, and they follow it."""
+
+    def __init__(self, modalities, task, encoder):
+        super().__init__(modalities, task, encoder)
+        self.teacher = deepcopy(self.nets)
+
+    def teach(self, batch):
+        with torch.no_grad():
+            return {m: net(batch.x[m]) for m, net in self.teacher.items()}
+
+    def losses(self, batch):
+        t = self.teach(batch)
+        soft = [(net(batch.x[m]) - t[m]).pow(2).mean() for m, net in self.nets.items()]
+        return {**super().losses(batch), "soft": sum(soft)}
+
+    @torch.no_grad()
+    def follow(self, batch):
+        for p, q in zip(self.teacher.parameters(), self.nets.parameters(), strict=True):
+            p.lerp_(q, 0.1)
+
+    def stages(self):
+        modules = [self.nets, self.teacher]
+        return [Stage("pool", modules, self.losses, self.deployed, after_step=self.follow)]
+
+
+class NeverFollows(Averages):
+    """The teacher stays what it was."""
+
+    def follow(self, batch):
+        pass
+
+
+class FollowsOutside(Averages):
+    """A hook changes a teacher that belongs to no stage."""
+
+    def stages(self):
+        return [replace(super().stages()[0], modules=[self.nets])]
+
+
+class LeaksToTheTeacher(Averages):
+    """Gradients reach the teacher as well."""
+
+    def teach(self, batch):
+        return {m: net(batch.x[m]) for m, net in self.teacher.items()}
+
+
+class FollowsOutsideTheState(Averages):
+    """What the teacher has become is deployed, and kept where no state_dict finds it."""
+
+    scale = torch.ones(())
+
+    def follow(self, batch):
+        super().follow(batch)
+        self.scale = self.scale.lerp(batch.x["m1"].std(), 0.1)
+
+    def predictor(self, m):
+        return Scaled(self.teacher[m], self.scale)
+
+
+FOLLOWS = {"never_trained": ("teacher.*",)}
+
+
+def test_a_teacher_that_follows_by_a_moving_average_conforms(judge):
+    assert judge(Averages, *WITHOUT_PLUGIN, **FOLLOWS) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "check", "phrase"),
+    [
+        (NeverFollows, "gradients", "after_step of stage 'pool' changes nothing"),
+        (LeaksToTheTeacher, "gradients", "never_trained declares teacher.m1."),
+        (FollowsOutside, "frozen", "teacher.m1."),
+        (FollowsOutsideTheState, "state", "keep what is learnt in parameters and buffers"),
+    ],
+)
+def test_a_teacher_that_does_not_follow_as_it_should_is_noticed(judge, method, check, phrase):
+    faults = judge(method, check, **FOLLOWS)
+    assert faults and phrase in faults[0]
+
+
 class Fitted(nn.Module):
     def __init__(self, outputs):
         super().__init__()
@@ -535,6 +622,27 @@ def test_a_deployment_that_does_not_learn_is_noticed(judge, combination):
     assert not any("of m1 on" in fault for fault in faults)
 
 
+@pytest.mark.parametrize("eps", [0.0, 1e-6])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_verdicts_on_learning_are_far_from_their_bar(fresh, tmp_path, monkeypatch, seed, eps):
+    """Of the slowest to learn, whose logits add up to 0, and of nets that do not learn at all."""
+    combination = Combination("multilabel", ("image", "series", "vector"))
+    as_they_are = case.easy
+
+    def nudged(*given):
+        data, rng = as_they_are(*given), np.random.default_rng(1)
+        x = {m: a * rng.normal(1, eps, a.shape).astype(np.float32) for m, a in data.x.items()}
+        return replace(data, x=x)
+
+    monkeypatch.setattr(case, "easy", nudged)
+    monkeypatch.setattr(case, "SEED", seed)
+    monkeypatch.setitem(REGISTRY, POOL.key, replace(POOL, method=OneLearns))
+    for key, worst in (("dsensd", (0.0, 0.75)), (POOL.key, (0.95, np.inf))):
+        (verdict,) = check(REGISTRY[key], [combination], fresh, checks=("learns",))
+        assert worst[0] < max(m.value for m in verdict.measured) < worst[1]
+        assert {m.bar for m in verdict.measured} == {LEARNT}
+
+
 class Crashes(Pool):
     def losses(self, batch):
         raise KeyError("m7")
@@ -618,9 +726,26 @@ def entry(key, method, **declared):
 
 
 entry("outside", Outside, applicable=without_images)
-entry("forgets", Forgets, applicable=lambda modalities, task: (
-    None if task.kind == "binary" and [*modalities] == ["m1", "m2"] else "only binary pairs"
-))
+class Grows(Outside):
+    \"\"\"A state that no fresh instance can load, in a hundred places.\"\"\"
+
+    def losses(self, batch):
+        self.nets["m1"].more = nn.Sequential(*(nn.Linear(1, 1) for _ in range(100)))
+        return super().losses(batch)
+
+
+class Leaves(Outside):
+    def losses(self, batch):
+        raise SystemExit(3)
+
+
+def pairs(modalities, task):
+    return None if task.kind == "binary" and [*modalities] == ["m1", "m2"] else "only binary pairs"
+
+
+entry("forgets", Forgets, applicable=pairs)
+entry("grows", Grows, applicable=pairs)
+entry("leaves", Leaves, applicable=pairs)
 entry("for_nothing", Outside, applicable=lambda modalities, task: "nothing is good enough")
 """
 
@@ -630,32 +755,60 @@ def plugin(tmp_path, monkeypatch):
     path = tmp_path / "mine.py"
     path.write_text(textwrap.dedent(OUTSIDE))
     yield str(path)
-    for key in ("outside", "forgets", "for_nothing"):
+    for key in ("outside", "forgets", "grows", "leaves", "for_nothing"):
         REGISTRY.pop(key, None)
 
 
-def checked(capsys, *arguments: str) -> tuple[int, str]:
-    code = cli.main(["check", *arguments, "--workers", "1"])
-    captured = capsys.readouterr()
-    return code, captured.out + captured.err
+ROOT = Path(__file__).parents[1]
 
 
-def test_a_method_outside_the_repository_is_checked_like_any_other(capsys, plugin):
-    code, text = checked(capsys, "outside", "--plugin", plugin)
+def checked(*arguments: str) -> tuple[int, str]:
+    """The command in a process of its own: exit code and all that it says."""
+    command = [sys.executable, "-m", "benchmark", "check", *arguments, "--workers", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_method_outside_the_repository_is_checked_like_any_other(plugin):
+    code, text = checked("outside", "--plugin", plugin)
     assert code == 0, text
     (row,) = (line for line in text.splitlines() if line.startswith("outside  "))
     assert row.split()[1:] == ["8"] * 9 + ["-", "8", "8", "1"]
     assert "outside applies to 8 of 24 combinations" in text
     assert "images and many outputs are not for this method" in text
+    nearest = [line for line in text.splitlines() if "where it must be below" in line]
+    assert [line.split(":")[0].strip() for line in nearest] == ["company", "learns"]
+    assert "below 0.001 (outside, " in nearest[0] and "below 0.85 (outside, " in nearest[1]
     assert "1 of 1 methods conform" in text
 
 
-def test_a_faulty_method_is_told_what_to_do_and_the_exit_code_says_so(capsys, plugin):
-    code, text = checked(capsys, "forgets", "for_nothing", "--plugin", plugin)
+def test_a_faulty_method_is_told_what_to_do_and_the_exit_code_says_so(plugin):
+    code, text = checked("forgets", "grows", "leaves", "for_nothing", "--plugin", plugin)
     assert code == 1
     assert "the predictor of m1 gives other outputs in a fresh process" in text
     assert "for_nothing: it applies to none of the combinations" in text
-    assert "0 of 2 methods conform" in text and "not: for_nothing, forgets" in text
+    assert "0 of 4 methods conform" in text
+    assert "not: for_nothing, forgets, grows, leaves" in text
+    # One sentence each, however much torch has to say.
+    for start in ("forgets, alone", "grows, state", "grows, alone", "leaves, runs"):
+        (line,) = (line for line in text.splitlines() if line.startswith(start))
+        assert len(line) < 700, line
+    assert "Traceback" not in text
+    assert "leaves, runs, binary from series + series (and 2 more: -v): SystemExit: 3" in text
+
+
+def test_what_is_being_checked_is_said_within_seconds(plugin):
+    """At once that something is loaded, then the method and the place, which take longest."""
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "benchmark", "check", "outside", "--plugin", plugin]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    first = process.stderr.readline()
+    seconds = time.perf_counter() - started
+    process.terminate()
+    rest = process.stderr.read()
+    assert process.wait(60) == 143
+    assert first == "loading the methods ...\n" and seconds < 5
+    assert "Traceback" not in rest
 
 
 @pytest.mark.parametrize(
@@ -667,5 +820,5 @@ def test_a_faulty_method_is_told_what_to_do_and_the_exit_code_says_so(capsys, pl
     ],
 )
 def test_bad_requests_are_told_in_one_sentence(capsys, arguments, phrase):
-    code, text = checked(capsys, *arguments)
-    assert code == 2 and phrase in text
+    assert cli.main(["check", *arguments]) == 2
+    assert phrase in capsys.readouterr().err

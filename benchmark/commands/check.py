@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
+import sys
+import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
-from benchmark.commands.choosing import choose_methods
-from benchmark.conformance import checks
-from benchmark.conformance.checks import COLUMNS, HYPERPARAMETERS, Verdict, applicable
-from benchmark.conformance.problem import COMBINATIONS, Combination
 from benchmark.errors import UserError
 from benchmark.machine import cores, no_processes
 from benchmark.stopping import end_with
-from methods.common.registry import Entry
 
-Job = tuple[str, Sequence[Combination], Sequence[str], tuple[Path, ...]]
-"""Key of a method, combinations, checks, and the files that the user named."""
+if TYPE_CHECKING:
+    from benchmark.conformance.case import Measured
+    from benchmark.conformance.checks import Verdict
+    from benchmark.conformance.problem import Combination
+    from methods.common.registry import Entry
+
+Job = tuple[str, str, "Sequence[Combination]", Sequence[str], tuple[Path, ...]]
+"""Key of a method, where it is checked, combinations, checks, and the files that the user named."""
 
 
 def check(options: argparse.Namespace) -> int:
     """Check the chosen methods and print what was found. Returns 1 if one does not conform."""
-    import joblib
-    from tqdm import tqdm
-
     if not (options.all or options.methods):
         raise UserError("say what to check: names or patterns of methods, or --all")
     if options.workers is not None and options.workers < 1:
@@ -35,25 +40,23 @@ def check(options: argparse.Namespace) -> int:
     if why := no_processes():
         raise UserError(f"{why}: `check` compares what fresh ones compute; try another machine")
     started = time.perf_counter()
-    entries = choose_methods(options)
-    workers = options.workers or cores()
-    workers = min(workers, len(entries) * len(COMBINATIONS))
-    jobs = list(_jobs(entries, workers, tuple(plugin.resolve() for plugin in options.plugin)))
-    verdicts: dict[str, list[Verdict]] = {entry.key: [] for entry in entries}
+    print("loading the methods ...", file=sys.stderr, flush=True)  # torch takes seconds
     # Idle OpenMP threads that spin would slow every worker down many times on busy cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    ending = {"initializer": end_with, "initargs": (os.getpid(),)}
-    loky = joblib.parallel_config("loky", inner_max_num_threads=1, **ending)
-    with loky, tqdm(total=len(jobs)) as bar:
-        parallel = joblib.Parallel(workers, return_as="generator_unordered")
-        for key, found in parallel(joblib.delayed(_work)(job) for job in jobs):
-            verdicts[key] += found
-            bar.update()
+    from tabulate import tabulate
+
+    from benchmark.commands.choosing import choose_methods
+
+    entries = choose_methods(options)
+    jobs = list(_jobs(entries, tuple(plugin.resolve() for plugin in options.plugin)))
+    workers = max(1, min(options.workers or cores(), len(jobs)))
+    verdicts: dict[str, list[Verdict]] = {entry.key: [] for entry in entries}
+    for key, found in _checked(jobs, workers):
+        verdicts[key] += found
     print(tabulate(_rows(verdicts), headers="keys", tablefmt="simple"))
-    for line in _remarks(entries):
+    for line in (*_remarks(entries), *_nearest(verdicts)):
         print(line)
-    faults = list(_faults(verdicts))
-    for line in faults:
+    for line in _faults(verdicts, options.verbose):
         print("\n" + line)
     failed = {key for key in verdicts if any(v.faults for v in verdicts[key]) or not verdicts[key]}
     seconds = time.perf_counter() - started
@@ -64,29 +67,17 @@ def check(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _jobs(entries: Sequence[Entry], workers: int, plugins: tuple[Path, ...]) -> Iterator[Job]:
-    """The work in pieces: a method as a whole if there are many, the longest first."""
+def _jobs(entries: Sequence[Entry], plugins: tuple[Path, ...]) -> Iterator[Job]:
+    """The work in pieces; of each method the longest first."""
+    from benchmark.conformance.checks import COLUMNS, HYPERPARAMETERS, applicable
+
     for entry in entries:
         claimed = applicable(entry)[0]
-        pieces = -(-workers // len(entries))
-        for i in range(pieces):
-            yield entry.key, claimed[i::pieces], COLUMNS[:-1], plugins
-        yield entry.key, _one_a_task(claimed), (HYPERPARAMETERS,), plugins
-
-
-def _work(job: Job) -> tuple[str, list[Verdict]]:
-    """In a worker process."""
-    import torch
-    from joblib.externals.loky import ProcessPoolExecutor
-
-    import methods
-
-    key, combinations, names, plugins = job
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    entry = methods.load(plugins)[key]
-    with ProcessPoolExecutor(1, initializer=end_with, initargs=(os.getpid(),)) as fresh:
-        return key, checks.check(entry, combinations, fresh, plugins, names)
+        few = _one_a_task(claimed)
+        if few and entry.hyperparameters:
+            yield entry.key, HYPERPARAMETERS, few, (HYPERPARAMETERS,), plugins
+        for combination in claimed:
+            yield entry.key, str(combination), [combination], COLUMNS[:-1], plugins
 
 
 def _one_a_task(combinations: Sequence[Combination]) -> list[Combination]:
@@ -99,8 +90,90 @@ def _one_a_task(combinations: Sequence[Combination]) -> list[Combination]:
     return [c for c in by_images if first[c.task, len(c.kinds)] == c]
 
 
+# --- In parallel --------------------------------------------------------------------------------
+
+
+def _checked(jobs: Sequence[Job], workers: int) -> Iterator[tuple[str, list[Verdict]]]:
+    """Do the jobs and show at which of them it is."""
+    from tqdm import tqdm
+
+    waiting = deque(jobs)
+    at_hand = {}
+    with _pool(workers) as pool, tqdm(total=len(jobs)) as bar:
+        while waiting or at_hand:
+            while waiting and len(at_hand) < workers:
+                job = waiting.popleft()
+                at_hand[pool.submit(_work, job)] = job
+                bar.set_description(f"{job[0]}, {job[1]}")
+            for future in wait(at_hand, return_when=FIRST_COMPLETED).done:
+                if isinstance(future.exception(), BrokenProcessPool):
+                    places = "; ".join(f"{job[0]}, {job[1]}" for job in at_hand.values())
+                    raise UserError(
+                        f"a process was killed that checked one of: {places}; if there was memory "
+                        "enough, see what the method does to its process"
+                    )
+                del at_hand[future]
+                yield future.result()
+                bar.update()
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that are gone at the end, at once.
+
+    They are forks of this one, which has imported everything and trained nothing.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        pool = ProcessPoolExecutor(
+            workers, get_context("fork"), _begin, (os.getpid(), folder, True)
+        )
+        pool.submit(int).result()  # forks, before there are other threads
+        processes = list(pool._processes.values())  # there is no public list of them
+        try:
+            yield pool
+        finally:
+            for process in processes:
+                process.kill()  # what is at hand, if anything, is of no use to anyone
+            pool.shutdown(cancel_futures=True)
+
+
+_fresh: ProcessPoolExecutor | None = None
+"""Of a worker: a process in which nothing is ever trained."""
+
+
+def _begin(parent: int, folder: str, trains: bool) -> None:
+    """Make this process a worker, or the fresh process of one."""
+    global _fresh
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    tempfile.tempdir = folder  # below that of the parent, who removes it
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    if trains:
+        arguments = (os.getpid(), folder, False)
+        _fresh = ProcessPoolExecutor(1, get_context("fork"), _begin, arguments)
+        _fresh.submit(int).result()
+    end_with(parent)
+
+
+def _work(job: Job) -> tuple[str, list[Verdict]]:
+    """In a worker process."""
+    from benchmark.conformance import checks
+    from methods.common.registry import REGISTRY
+
+    key, _, combinations, names, plugins = job
+    return key, checks.check(REGISTRY[key], combinations, _fresh, plugins, names)
+
+
+# --- What is said -------------------------------------------------------------------------------
+
+
 def _rows(verdicts: Mapping[str, Sequence[Verdict]]) -> Iterator[dict[str, str]]:
     """One row a method: how often it passes each check, or "-" where one never applies."""
+    from benchmark.conformance.checks import COLUMNS
+
     for key, found in verdicts.items():
         cells = {}
         for name in COLUMNS:
@@ -114,6 +187,9 @@ def _rows(verdicts: Mapping[str, Sequence[Verdict]]) -> Iterator[dict[str, str]]
 
 def _remarks(entries: Sequence[Entry]) -> Iterator[str]:
     """What methods do not claim, with the first reason that they give."""
+    from benchmark.conformance.checks import applicable
+    from benchmark.conformance.problem import COMBINATIONS
+
     for entry in entries:
         claimed, reasons = applicable(entry)
         if reasons:
@@ -124,14 +200,30 @@ def _remarks(entries: Sequence[Entry]) -> Iterator[str]:
             )
 
 
-def _faults(verdicts: Mapping[str, Sequence[Verdict]]) -> Iterator[str]:
-    """One paragraph for each check that a method fails: the first fault and where else."""
+def _nearest(verdicts: Mapping[str, Sequence[Verdict]]) -> Iterator[str]:
+    """Of each check that measures something, what came nearest to its bar; the nearest last."""
+    nearest: dict[str, tuple[float, str, str, Measured]] = {}
+    for key, found in verdicts.items():
+        for verdict in found:
+            for measured in verdict.measured:
+                candidate = (measured.value / measured.bar, key, verdict.place, measured)
+                if verdict.check not in nearest or candidate[0] > nearest[verdict.check][0]:
+                    nearest[verdict.check] = candidate
+    if nearest:
+        yield "\nNearest to a bar (what is not named here is equal bit by bit, or is not):"
+    for name, (_, key, place, measured) in sorted(nearest.items(), key=lambda item: item[1][0]):
+        yield f"  {name}: {measured} ({key}, {place})"
+
+
+def _faults(verdicts: Mapping[str, Sequence[Verdict]], verbose: bool) -> Iterator[str]:
+    """A sentence for each check that a method fails: the first fault, and how many more."""
+    from benchmark.conformance.checks import COLUMNS
+
     for key, found in verdicts.items():
         if not found:
             yield f"{key}: it applies to none of the combinations; correct its `applicable`"
         for name in COLUMNS:
-            failed = [v for v in found if v.check == name and v.faults]
-            if failed:
-                first, *more = failed
-                elsewhere = f" (and {len(more)} more: {more[0].place}, ...)" if more else ""
-                yield f"{key}, {name}, {first.place}{elsewhere}: {'; '.join(first.faults)}"
+            faults = [(v.place, f) for v in found if v.check == name for f in v.faults or ()]
+            for place, fault in faults if verbose else faults[:1]:
+                more = f" (and {len(faults) - 1} more: -v)" if faults[1:] and not verbose else ""
+                yield f"{key}, {name}, {place}{more}: {fault}"

@@ -247,7 +247,7 @@ def parser() -> argparse.ArgumentParser:
     describe.add_argument("method")
 
     check = commands.add_parser(
-        "check", parents=[plugins], help="whether methods keep what every number rests on"
+        "check", parents=[plugins, verbose], help="whether methods keep what every number rests on"
     )
     check.add_argument("methods", nargs="*", metavar="METHOD", help="a name, or a pattern: mdico*")
     check.add_argument("--all", action="store_true", help="every method")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
@@ -11,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,25 +26,58 @@ from datasets.common.contract import EODataset
 from methods.common.contract import ALL, Batch, FitStage, Method, Stage
 from methods.common.registry import REGISTRY, Entry
 
+SEED = 0
+"""Of all trainings but those that must have another."""
+
 SHORT = protocol_values(epochs=2)
 """For checks that compare two trainings: what differs does so from the first step on."""
 
 LONG = protocol_values(epochs=12, learning_rate=0.01)
 """For checks that look at all of a training: longer than any warm-up."""
 
+LONGER = protocol_values(epochs=48, learning_rate=0.01)
+"""For a method that has not clearly learnt after the long one."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a check compares with a bar: ``value`` must be below it.
+
+    A verdict must not hang on rounding: bars are set where methods that conform are far from them
+    on one side and faulty ones on the other.
+    """
+
+    value: float
+    bar: float
+    what: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is; NaN is not."""
+        return self.value < self.bar
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.value:.2g} where it must be below {self.bar:.2g}"
+
+
+Found = list["str | Measured"]
+"""Of a check: a sentence for each fault, and what was compared with a bar."""
+
 
 @dataclass
 class Observed:
     """What was seen of one method while it was trained.
 
-    gradients: parameter → sum over all steps of |gradient|, (rows,): one value for each index of
-        the first axis; without parameters that a `FitStage` sets. thawed: what changed although it
-        belonged to no trained module, in words.
+    reached: parameter → (rows,) whether any gradient but 0 came in any step, one value for each
+        index of the first axis; without parameters that a `FitStage` sets.
+    thawed: what changed, or could have, although it belonged to no trained module, in words.
+    idle: names of stages whose ``after_step`` never changed a tensor of the method.
     """
 
     method: Method
-    gradients: dict[str, Tensor]
+    reached: dict[str, Tensor] = field(default_factory=dict)
     thawed: list[str] = field(default_factory=list)
+    idle: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -59,21 +94,26 @@ class Run:
 
 
 @contextmanager
-def observation(entry: Entry) -> Iterator[list[Observed]]:
-    """While this is open, a method of that entry is observed wherever it is trained."""
+def observation(entry: Entry, closely: bool) -> Iterator[list[Observed]]:
+    """While this is open, a method of that entry is observed wherever it is trained.
+
+    Without ``closely`` nothing but the method is kept: to look at every gradient takes time.
+    """
     seen: list[Observed] = []
 
     class Watched(entry.method):
         def stages(self) -> list[Stage | FitStage]:
             stages = super().stages()
-            fitted = _inside(s for s in stages if isinstance(s, FitStage))
-            rows = {
-                name: _rows(p.detach() * 0)
+            observed = Observed(self)
+            seen.append(observed)
+            if not closely:
+                return stages
+            fitted = _inside(stage for stage in stages if isinstance(stage, FitStage))
+            observed.reached = {
+                name: _reached(torch.zeros_like(p))
                 for name, p in self.named_parameters()
                 if id(p) not in fitted
             }
-            observed = Observed(self, rows)
-            seen.append(observed)
             return [
                 _watched_fit(stage, observed)
                 if isinstance(stage, FitStage)
@@ -88,16 +128,16 @@ def observation(entry: Entry) -> Iterator[list[Observed]]:
         REGISTRY[entry.key] = entry
 
 
-def _rows(gradient: Tensor) -> Tensor:
-    return gradient.abs().reshape(len(gradient) if gradient.dim() else 1, -1).sum(dim=1)
+def _reached(gradient: Tensor) -> Tensor:
+    """(rows,) where a gradient is not 0: no path gives exactly 0, with any order of sums."""
+    return (gradient != 0).reshape(len(gradient) if gradient.dim() else 1, -1).any(dim=1)
 
 
 def _watched(stage: Stage, observed: Observed) -> Stage:
     """The same stage; its hooks also note gradients, and what moves that should not."""
     frozen: dict[str, Tensor] = {}
-    parameters = {
-        name: p for name, p in observed.method.named_parameters() if name in observed.gradients
-    }
+    parameters = dict(observed.method.named_parameters())
+    waiting = {name: parameters[name] for name in observed.reached}
     given = {
         name: [module for p in predictors.values() for module in p.modules()]
         for name, predictors in observed.method.given.items()
@@ -107,15 +147,25 @@ def _watched(stage: Stage, observed: Observed) -> Stage:
         if stage.on_start:
             stage.on_start(n)
         frozen.update({k: v.clone() for k, v in _outside(stage, observed.method).items()})
+        if stage.after_step:
+            observed.idle.append(stage.name)
 
     def step(batch: Any) -> None:
-        for name, parameter in parameters.items():
+        for name, parameter in [*waiting.items()]:
             if parameter.grad is not None:
-                observed.gradients[name] += _rows(parameter.grad)
+                observed.reached[name] |= _reached(parameter.grad)
+                if observed.reached[name].all():
+                    del waiting[name]
         for name, modules in given.items():
             if any(module.training for module in modules):
                 _note(observed, f"given['{name}'] was in training mode in stage '{stage.name}'")
-        if stage.after_step:
+        if stage.after_step and stage.name in observed.idle:
+            before = {k: t.clone() for k, t in _tensors(observed.method).items()}
+            stage.after_step(batch)
+            now = _tensors(observed.method)
+            if any(k not in now or not torch.equal(t, now[k]) for k, t in before.items()):
+                observed.idle.remove(stage.name)
+        elif stage.after_step:
             stage.after_step(batch)
 
     def epoch(number: int, validation: Any) -> None:
@@ -173,6 +223,28 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
     return dict((*module.named_parameters(), *module.named_buffers()))
 
 
+def listed(names: Iterable[str]) -> str:
+    """The first names of many."""
+    names = list(names)
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def corrupted(data: EODataset, rows: np.ndarray) -> EODataset:
+    """Absurd and missing inputs and other targets in some rows."""
+    x = {m: a.copy() for m, a in data.x.items()}
+    for a in x.values():
+        a[rows[::2]], a[rows[1::2]] = 1e9, np.nan
+    y = data.y.copy()
+    if data.task.is_classification:
+        y[rows] = (y[rows] + 1) % data.task.outputs
+    elif data.task.kind == "multilabel":
+        y[rows] = 1 - y[rows]
+    else:
+        y[rows] = 1e6 - y[rows]
+    return replace(data, x=x, y=y)
+
+
 def ready(data: EODataset, values: Mapping[str, Any]) -> FoldData:
     """The dataset's one fold, split and standardised as for any run."""
     (fold,) = folds(data, values)
@@ -212,14 +284,20 @@ class Case:
 
     def spec(self, values: Mapping[str, Any] = SHORT, **hyperparameters: Any) -> RunSpec:
         """The run of the method; hyper-parameters that are not named have the entry's values."""
-        return spec_of(self.entry, self.dataset, values, hyperparameters)
+        return replace(spec_of(self.entry, self.dataset, values, hyperparameters), seed=SEED)
 
     def train(
-        self, spec: RunSpec, data: FoldData | None = None, obtain: Obtain = without_cache
+        self,
+        spec: RunSpec,
+        data: FoldData | None = None,
+        obtain: Obtain = without_cache,
+        closely: bool = False,
     ) -> Run:
         """Train ``spec``, on the case's own data unless others are given, under observation."""
-        with observation(self.entry) as seen:
-            trained = fit(spec, self.dataset.modalities, data or self.data, obtain)
+        with observation(self.entry, closely) as seen:
+            # Operations are counted once: it takes as long as several steps.
+            given = self.dataset.modalities, data or self.data, obtain
+            trained = fit(spec, *given, count=closely)
         return Run(trained, seen)
 
     @cached_property
@@ -228,9 +306,31 @@ class Case:
         return self.train(self.spec(), obtain=self.store)
 
     @cached_property
+    def spoilt(self) -> FoldData:
+        """The data with every test row corrupted before anything is fitted."""
+        rows = self.data.test.samples.numpy()
+        return ready(corrupted(self.dataset, rows), self.spec().protocol)
+
+    @cached_property
+    def spoilt_differs(self) -> str | None:
+        """In what the short training differs from another one without cache, on spoilt data.
+
+        If in nothing, neither the test rows nor the cache, nor what a seed does not decide, have
+        any influence: three checks need one training. Otherwise each finds out for itself.
+        """
+        return difference(self.short.trained, self.train(self.spec(), self.spoilt).trained)
+
+    @cached_property
+    def repetition_differs(self) -> str | None:
+        """In what the short training differs from its repetition."""
+        if self.spoilt_differs is None:
+            return None
+        return difference(self.short.trained, self.train(self.spec()).trained)
+
+    @cached_property
     def long(self) -> Run:
         """A training with as many steps as there is on an easy problem."""
-        return self.train(self.spec(LONG))
+        return self.train(self.spec(LONG), closely=True)
 
 
 def difference(a: Trained, b: Trained) -> str | None:
@@ -263,10 +363,16 @@ def outputs(predictor: nn.Module, x: Tensor | dict[str, Tensor]) -> Tensor:
         return predictor.eval()(x)
 
 
-def described(error: Exception) -> str:
+def shortened(error: BaseException) -> str:
+    """What an error says, on one line: torch's can name every tensor of a model."""
+    return textwrap.shorten(str(error), 200, placeholder=" ...")
+
+
+def described(error: BaseException) -> str:
     """An error as one clause, with the line of the method's file that raised it."""
     if isinstance(error, TrainingError):
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)
     *_, frame = (frame for frame in frames if "site-packages" not in frame.filename)
-    return f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
+    place = f"{Path(frame.filename).name}:{frame.lineno}"
+    return f"{type(error).__name__}: {shortened(error)} ({place})"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.conformance import leaks, training
-from benchmark.conformance.case import Case, described
+from benchmark.conformance.case import Case, Found, Measured, described
 from benchmark.conformance.hyperparameters import without_effect
 from benchmark.conformance.problem import COMBINATIONS, Combination
 from benchmark.errors import UserError
@@ -21,14 +21,16 @@ class Verdict:
     """Of one check in one place: a combination, or for hyper-parameters the name of one.
 
     faults: one sentence each for the method's author; None if the check does not apply.
+    measured: what was compared with a bar.
     """
 
     check: str
     place: str
     faults: tuple[str, ...] | None
+    measured: tuple[Measured, ...] = ()
 
 
-Check = Callable[[Case], "list[str] | None"]
+Check = Callable[[Case], "Found | None"]
 
 CHECKS: dict[str, Check] = {
     "test rows": leaks.test_rows,
@@ -87,30 +89,37 @@ def check(
     """
     verdicts = []
     sound = []
+    by_case = [name for name in CHECKS if name in checks]
     with tempfile.TemporaryDirectory() as folder:
         for number, combination in enumerate(combinations):
             case = Case(entry, combination, Path(folder, str(number)), fresh, plugins)
-            faults = _faults(training.runs, case)
-            if RUNS in checks:
-                verdicts.append(Verdict(RUNS, str(combination), faults))
-            if faults:
-                continue
+            if RUNS in checks or by_case:
+                verdict = _verdict(RUNS, training.runs, case)
+                if RUNS in checks:
+                    verdicts.append(verdict)
+                if verdict.faults:
+                    continue
             sound.append(case)
-            for name, function in CHECKS.items():
-                if name in checks:
-                    verdicts.append(Verdict(name, str(combination), _faults(function, case)))
-        if HYPERPARAMETERS in checks and sound:
+            verdicts += [_verdict(name, CHECKS[name], case) for name in by_case]
+        if HYPERPARAMETERS in checks:
             try:
                 for name, fault in without_effect(sound):
                     verdicts.append(Verdict(HYPERPARAMETERS, name, (fault,) if fault else ()))
-            except Exception as error:  # as in `_faults`
+            except (Exception, SystemExit) as error:  # as in `_verdict`
                 verdicts.append(Verdict(HYPERPARAMETERS, "all", (described(error),)))
     return verdicts
 
 
-def _faults(function: Check, case: Case) -> tuple[str, ...] | None:
+def _verdict(name: str, function: Check, case: Case) -> Verdict:
+    place = str(case.combination)
     try:
-        faults = function(case)
-    except Exception as error:  # any error of a method is a fault of it
-        return (described(error),)
-    return None if faults is None else tuple(faults)
+        return _told(name, place, function(case))
+    except (Exception, SystemExit) as error:  # any error of a method is a fault of it
+        return Verdict(name, place, (described(error),))
+
+
+def _told(name: str, place: str, found: Found | None) -> Verdict:
+    if found is None:
+        return Verdict(name, place, None)
+    faults = tuple(each for each in found if isinstance(each, str))
+    return Verdict(name, place, faults, tuple(e for e in found if isinstance(e, Measured)))

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from benchmark.conformance.case import Case, difference
+from benchmark.conformance.case import SHORT, Case, difference
 from benchmark.conformance.problem import protocol_values
 from benchmark.training.fit import Trained
 from methods.common.registry import REGISTRY, Entry
 
-PROTOCOL = protocol_values(epochs=8)
-"""Longer than any warm-up by more than one epoch."""
+LENGTHS = (SHORT, protocol_values(epochs=8))
+"""Tried in turn: most hyper-parameters act from the first step on, the others after a warm-up."""
 
 
 def without_effect(cases: Sequence[Case]) -> Iterator[tuple[str, str | None]]:
@@ -20,12 +20,13 @@ def without_effect(cases: Sequence[Case]) -> Iterator[tuple[str, str | None]]:
 
     cases: of one method. A hyper-parameter need only matter on one of them, and only beside some
     values of the others: this entry's, the defaults, or those of another entry of the same class
-    (a temperature does nothing where the weight of its term is 0).
+    (a temperature does nothing where the weight of its term is 0). Without effect is what leaves
+    every bit as it was: after some steps of Adam rounding alone may move an output by a hundredth,
+    as little as some hyper-parameters do. Nothing is said of a method that cannot be trained.
     """
-    entry = cases[0].entry
     trainings = _Trainings({})
-    for name in entry.hyperparameters:
-        choices = list(variants(entry, name))
+    for name in cases[0].entry.hyperparameters if cases else ():
+        choices = list(variants(cases[0].entry, name))
         tried = ", ".join(map(repr, choices))
         if not choices:
             yield (
@@ -35,14 +36,9 @@ def without_effect(cases: Sequence[Case]) -> Iterator[tuple[str, str | None]]:
                     "float or Literal[...] in __init__"
                 ),
             )
-        elif any(
-            trainings.differ(case, values, {**values, name: other})
-            for case in cases
-            for values in _settings(entry, name)
-            for other in choices
-        ):
+        elif trainings.any_differ(cases, name, choices):
             yield name, None
-        else:
+        elif trainings.any_work(cases):
             yield (
                 name,
                 (
@@ -81,22 +77,39 @@ def _settings(entry: Entry, name: str) -> Iterator[dict[str, Any]]:
             yield beside
 
 
+Values = Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class _Trainings:
-    """Trainings by combination and hyper-parameters, each done once; None for invalid ones."""
+    """Trainings by combination, length and hyper-parameters, each once; None for invalid ones."""
 
     done: dict[str, Trained | None]
 
-    def differ(self, case: Case, first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-        one, other = self._of(case, first), self._of(case, second)
+    def any_differ(self, cases: Sequence[Case], name: str, choices: Sequence[Any]) -> bool:
+        """Whether another value changes anything; the quickest trainings are tried first."""
+        return any(
+            self._differ(case, length, values, {**values, name: other})
+            for length in LENGTHS
+            for case in cases
+            for values in _settings(case.entry, name)
+            for other in choices
+        )
+
+    def any_work(self, cases: Sequence[Case]) -> bool:
+        """Whether the method can be trained as it is."""
+        return any(self._of(case, SHORT, case.entry.hyperparameters) for case in cases)
+
+    def _differ(self, case: Case, length: Values, first: Values, second: Values) -> bool:
+        one, other = self._of(case, length, first), self._of(case, length, second)
         return one is not None and other is not None and difference(one, other) is not None
 
-    def _of(self, case: Case, values: Mapping[str, Any]) -> Trained | None:
-        key = f"{case.combination} {values}"
+    def _of(self, case: Case, length: Values, values: Values) -> Trained | None:
+        key = f"{case.combination} {length['epochs']} {values}"
         if key not in self.done:
             try:
-                spec = case.spec(PROTOCOL, **values)
+                spec = case.spec(length, **values)
                 self.done[key] = case.train(spec, obtain=case.store).trained
-            except Exception:  # whatever a method does with a value that it does not take
+            except (Exception, SystemExit):  # whatever it does with a value that it does not take
                 self.done[key] = None
         return self.done[key]

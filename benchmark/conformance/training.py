@@ -1,7 +1,8 @@
 """Checks of the training: seeds, batches, gradients, frozen parts, artefacts, states, learning.
 
-A check is a function of a `Case` that returns a sentence for each fault, or None where it does not
-apply.
+A check is a function of a `Case` that returns a sentence for each fault and what it has measured,
+or None where it does not apply. Where nothing is measured, numbers are compared bit by bit: both
+sides are the same operations on the same numbers.
 """
 
 from __future__ import annotations
@@ -17,7 +18,21 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from benchmark.conformance.case import LONG, Case, Run, difference, inputs, outputs, ready
+from benchmark.conformance.case import (
+    LONG,
+    LONGER,
+    SHORT,
+    Case,
+    Found,
+    Measured,
+    Run,
+    difference,
+    inputs,
+    listed,
+    outputs,
+    ready,
+    shortened,
+)
 from benchmark.conformance.problem import easy, protocol_values, spec_of
 from benchmark.training.fit import TrainingError, build
 from methods.common.contract import ALL
@@ -46,7 +61,7 @@ def runs(case: Case) -> list[str]:
 def seeds(case: Case) -> list[str]:
     """The same seed gives the same numbers, another seed others unless declared otherwise."""
     faults = []
-    what = difference(case.short.trained, case.train(case.spec()).trained)
+    what = case.repetition_differs
     if what:
         faults.append(
             f"two trainings with the same seed differ in {what}: draw from torch's global "
@@ -68,7 +83,7 @@ def seeds(case: Case) -> list[str]:
 
 def small_batches(case: Case) -> list[str]:
     """Losses stay finite with two samples a batch, one left over, and classes that are missing."""
-    data = easy(case.combination, train=9, val=6, test=6)
+    data = easy(case.combination, train=7, val=6, test=6)
     values = protocol_values(batch_size=2, epochs=7)
     try:
         case.train(spec_of(case.entry, data, values, {}), ready(data, values))
@@ -93,24 +108,32 @@ def gradients(case: Case) -> list[str]:
     faults = [
         f"never_trained names '{pattern}', which matches no parameter: delete it or correct it"
         for pattern in case.entry.never_trained
-        if not any(_covers(pattern, name) for o in case.long.observed for name in o.gradients)
+        if not any(_covers(pattern, name) for o in case.long.observed for name in o.reached)
+    ]
+    faults += [
+        f"after_step of stage '{stage}' changes nothing, nor do gradients what never_trained "
+        "declares: let the hook change it in place, or delete what is not used"
+        for observed in case.long.observed
+        for stage in observed.idle
+        if case.entry.never_trained
     ]
     runs = [case.long]
     missed, trained = _exceptions(runs, case.entry.never_trained)
     # What feeds a ReLU may be below 0 for all samples. If not so elsewhere, it is in use.
-    for seed in (1, 2):
+    for seed, values in ((1, SHORT), (2, LONG)):
         if missed:
             with LeakyReLU():
-                runs.append(case.train(replace(case.spec(LONG), seed=seed)))
+                spec = replace(case.spec(values), seed=seed)
+                runs.append(case.train(spec, closely=True))
             missed, trained = _exceptions(runs, case.entry.never_trained)
     if missed:
         faults.append(
-            f"no gradient reaches {_listed(missed)}: use it, put it into a stage's modules, delete "
+            f"no gradient reaches {listed(missed)}: use it, put it into a stage's modules, delete "
             "it, or declare it in never_trained"
         )
     if trained:
         faults.append(
-            f"never_trained declares {_listed(trained)}, which a gradient reaches: correct the "
+            f"never_trained declares {listed(trained)}, which a gradient reaches: correct the "
             "declaration"
         )
     return faults
@@ -122,13 +145,12 @@ def _exceptions(runs: Iterable[Run], declared: tuple[str, ...]) -> tuple[list[st
     for run in runs:
         for observed in run.observed:
             sums = totals.setdefault(tuple(observed.method.modalities), {})
-            for name, rows in observed.gradients.items():
-                sums[name] = sums[name] + rows if name in sums else rows
+            for name, rows in observed.reached.items():
+                sums[name] = sums[name] | rows if name in sums else rows
     missed, trained = [], []
     for sums in totals.values():
-        for name, rows in sums.items():
-            expected = _declared(name, len(rows), declared)
-            reached = rows > 0
+        for name, reached in sums.items():
+            expected = _declared(name, len(reached), declared)
             missed += _described(name, ~reached & ~expected)
             trained += _described(name, reached & expected)
     return missed, trained
@@ -163,11 +185,6 @@ def _described(name: str, rows: Tensor) -> list[str]:
     return [f"{len(numbers)} of {len(rows)} rows of {name} ({shown})"]
 
 
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
-
-
 def frozen(case: Case) -> list[str]:
     """Nothing changes, BatchNorm buffers included, that a stage does not train."""
     return [
@@ -186,6 +203,8 @@ def cache(case: Case) -> list[str] | None:
     faults = []
     for name in ("warm", "deleted"):
         if name == "deleted":
+            if case.spoilt_differs is None:  # it was trained without any cache
+                break
             shutil.rmtree(case.folder / "artefacts")
         what = difference(cold, case.train(case.spec(), obtain=case.store).trained)
         if what:
@@ -204,9 +223,9 @@ def state(case: Case) -> list[str]:
     try:
         fresh.load_state_dict(method.state_dict())
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
         return [
-            f"a fresh instance cannot load the trained one's state_dict ({reason}): create all "
+            f"a fresh instance cannot load the trained one's state_dict ({shortened(error)}): "
+            "create all "
             "modules and buffers in __init__, and make buffers that depend on the data "
             "persistent=False"
         ]
@@ -224,27 +243,44 @@ def state(case: Case) -> list[str]:
 CONSTANT = "constant"
 """The method that is the bar of `learns`, key of its entry."""
 
-BAR = 0.9
-"""Share of the constant's loss. Chance alone does not get below 1."""
+LEARNT = 0.85
+"""Of the loss of the best constant. The slowest to learn here, dsensd on multi-label tasks, stays
+below 0.7 with three seeds, inputs changed by 1e-6, one and two threads and two sets of kernels; a
+net that does not learn stays above 0.95."""
+
+CLEARLY = 0.6
+"""Who has got here needs no longer training."""
 
 
-def learns(case: Case) -> list[str] | None:
-    """Every deployment beats the prior, or the mean, on a problem where it is easy."""
+def learns(case: Case) -> Found | None:
+    """Every deployment beats the best constant on a problem where it is easy."""
     if case.entry.key == CONSTANT:
         return None
-    # Unweighted: a prior is the best constant then.
+    run = case.long
+    if any(not share < CLEARLY for share in _losses(case, run).values()):
+        run = case.train(case.spec(LONGER))
+    found: Found = []
+    for m, share in _losses(case, run).items():
+        measured = Measured(share, LEARNT, f"loss ℓ of {m} over that of the best constant")
+        found.append(measured)
+        if not measured.passed:
+            steps = sum(stage.steps for stage in run.trained.stages if not stage.artefact)
+            found.append(
+                f"after {steps} steps on an easy problem the loss ℓ of {m} on the test part is "
+                f"{share:.2f} of that of the best constant: it must be below {LEARNT}; see that y "
+                "reaches this predictor, and that its terms are in balance"
+            )
+    return found
+
+
+def _losses(case: Case, run: Run) -> dict[str, float]:
+    """Each deployment's loss on the test part over that of the constant that suits it best."""
+    # Unweighted: the mean of these targets is the best constant then.
     task = replace(case.data.task, class_weights=None)
     y = case.data.test.y
-    constant = task.output(task.numbers(case.data.train.y).mean(dim=0))
-    bar = BAR * float(task.loss(constant.expand(len(y), -1), y))
-    faults = []
-    for m, predictor in case.long.trained.predictors.items():
-        reached = float(task.loss(outputs(predictor, inputs(case.data, m)), y))
-        if not reached < bar:
-            steps = sum(stage.steps for stage in case.long.trained.stages if not stage.artefact)
-            faults.append(
-                f"after {steps} steps on an easy problem the loss ℓ of {m} on the test part is "
-                f"{reached:.2f}, that of a constant {bar / BAR:.2f}: it must be below "
-                f"{bar:.2f}; see that y reaches this predictor, and that its terms are in balance"
-            )
-    return faults
+    constant = task.output(task.numbers(y).mean(dim=0))
+    lowest = float(task.loss(constant.expand(len(y), -1), y))
+    return {
+        m: float(task.loss(outputs(predictor, inputs(case.data, m)), y)) / lowest
+        for m, predictor in run.trained.predictors.items()
+    }

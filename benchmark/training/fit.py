@@ -138,9 +138,15 @@ def build(spec: RunSpec, modalities: Mapping[str, ModalitySpec], task: TaskSpec)
 
 
 def fit(
-    spec: RunSpec, modalities: Mapping[str, ModalitySpec], data: FoldData, obtain: Obtain
+    spec: RunSpec,
+    modalities: Mapping[str, ModalitySpec],
+    data: FoldData,
+    obtain: Obtain,
+    count: bool = True,
 ) -> Trained:
     """Train a method stage by stage; what it builds on is obtained first.
+
+    count: whether floating-point operations are counted, which makes the first step slow.
 
     The result is the same whether an artefact came from the cache or was trained here: every
     stage draws from seed streams of its own.
@@ -153,7 +159,7 @@ def fit(
         except StopIteration as end:
             return end.value
         with _tf32(spec.precision == "tf32"):
-            terms = take(step)
+            terms = take(step, count)
 
 
 @contextmanager
@@ -170,9 +176,9 @@ def _tf32(wanted: bool) -> Iterator[None]:
             backend.allow_tf32 = False
 
 
-def take(step: Step) -> Terms:
+def take(step: Step, count: bool = True) -> Terms:
     """Take one step of optimisation; the first of a stage is counted in its log."""
-    first = step.log.flops is None
+    first = count and step.log.flops is None
     with FlopCounter() if first else nullcontext() as counter:
         terms = step.stage.losses(step.batch)
         step.optimiser.zero_grad()

@@ -246,8 +246,10 @@ def _repository(model: str) -> str | None:
     """Where timm publishes the weights of a model, or None if it publishes none."""
     import timm
 
-    if model not in (known := {*timm.list_models(), *timm.list_pretrained()}):
-        raise unknown("timm model", model, known)
+    # The lists are long, and every encoder that is built comes here.
+    tagged = "." in model
+    if not (timm.models.is_model_pretrained(model) if tagged else timm.is_model(model)):
+        raise unknown("timm model", model, {*timm.list_models(), *timm.list_pretrained()})
     published = timm.get_pretrained_cfg(model)
     return (published and published.hf_hub_id) or None
 
