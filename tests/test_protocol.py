@@ -161,6 +161,12 @@ def test_a_bomb_of_references_is_refused_at_once(path):
         protocol.load(str(path))
 
 
+def test_a_setting_that_stands_twice_is_named_as_the_last_would_count(path):
+    path.write_text(QUICK + "folds: 2\n")
+    with pytest.raises(UserError, match=r"odd.yaml: .*'folds' stands twice, again in line \d+"):
+        protocol.load(str(path))
+
+
 def test_a_file_that_is_far_too_large_is_refused_unread(path):
     with path.open("wb") as file:
         file.truncate(1 << 40)

@@ -13,12 +13,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
+from benchmark.documents import read_mapping
 from benchmark.errors import UserError, unknown
 
 FOLDER = Path(__file__).parent / "protocols"
-
-LARGEST = 100_000
-"""Bytes of a protocol file."""
 
 Split = Literal["grouped", "stratified", "shuffled"]
 ValidationPiece = Literal["first", "nearest"]
@@ -125,22 +123,7 @@ def load(name: str) -> Protocol:
 
 
 def _parse(path: Path) -> Protocol:
-    import yaml
-
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise ValueError("too large")
-        # A few lines of references to references stand for more values than any memory holds.
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(content)):
-            raise ValueError("write values out, in the place of references like *name")
-        document = yaml.safe_load(content)
-    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not a YAML file ({reason})") from error
-    if not isinstance(document, dict):
-        raise UserError(f"{path}: a protocol is a mapping of settings; copy {FOLDER}/quick.yaml")
+    document = read_mapping(path, f"a protocol is a mapping of settings; copy {FOLDER}/quick.yaml")
     known = {field.name for field in fields(Protocol)} - {"name"}
     for name in document:
         if name not in known:
