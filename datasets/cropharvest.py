@@ -81,11 +81,16 @@ LIMITS = {"lat": 90.0, "lon": 180.0}
 
 @dataclass(frozen=True)
 class Label:
-    """A label with a target and features: name of its features file, its block, its target."""
+    """A label with a target and features: name of its features file, its place, its target."""
 
     name: str
-    block: str
+    lat: float
+    lon: float
     target: Any
+
+    @property
+    def block(self) -> str:
+        return f"{math.floor(self.lat)},{math.floor(self.lon)}"
 
 
 class CropHarvest(Adapter):
@@ -149,6 +154,7 @@ class CropHarvest(Adapter):
             dtypes=dict.fromkeys(specs, np.dtype(np.float32)),
             read=read,
             notices=notices,
+            places=np.array([(labels[i].lat, labels[i].lon) for i in chosen]),
         )
 
     def _labels(self, path: Path, files: set[str]) -> tuple[list[Label], tuple[str, ...]]:
@@ -176,8 +182,8 @@ class CropHarvest(Adapter):
                 if f"{ARRAYS}/{file}.h5" not in files:
                     left_out["have no features file"] += 1
                     continue
-                lat, lon = (math.floor(_degrees(where, properties, key)) for key in LIMITS)
-                labels.append(Label(file, f"{lat},{lon}", target))
+                lat, lon = (_degrees(where, properties, key) for key in LIMITS)
+                labels.append(Label(file, lat, lon, target))
         if not labels:
             raise UserError(f"{path}: no label has both a '{self.target}' and a features file")
         if (twice := reading.repeated(label.name for label in labels)) is not None:

@@ -33,7 +33,7 @@ from benchmark.training.fit import Trained, TrainingError, fit, outputs
 from benchmark.training.flops import FlopCounter
 from benchmark.training.memory import keep_large_blocks
 from benchmark.training.replicas import fit_together
-from datasets.common.contract import ADAPTERS, EODataset
+from datasets.common.contract import EODataset
 from datasets.common.prepared import reopen
 from methods.common.contract import ALL
 from methods.common.registry import REGISTRY
@@ -223,7 +223,6 @@ def features_of(trained: Trained, test: Part) -> dict[str, np.ndarray]:
 
 def prepare_process(job: Job) -> None:
     """Make the process reproducible: one thread, deterministic kernels, the user's plug-ins."""
-    import datasets
     import methods
 
     torch.set_num_threads(1)
@@ -236,7 +235,6 @@ def prepare_process(job: Job) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # a net for bugs that costs 3 %
     for backend in (torch.backends.cuda.matmul, torch.backends.cudnn):
         backend.allow_tf32 = False  # but in the steps of runs that ask for it
-    datasets.load()
     methods.load(job.plugins)
 
 
@@ -320,7 +318,7 @@ def _common(
             },
             "samples": len(dataset),
             "groups": None if dataset.groups is None else len(np.unique(dataset.groups)),
-            "group_kind": ADAPTERS[dataset.name].group_kind,
+            "group_kind": dataset.group_kind,
             "train": len(fold.train),
             "val": len(fold.val),
             "test": len(fold.test),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, Literal
@@ -54,6 +54,9 @@ class Catalogue:
         foreign. Other processes may be given it: it holds names rather than what is behind them.
     notices: what was left out or found odd, a sentence each, with numbers ("138 of 284 labels have
         no features file"): shown on the screen whenever the data are used.
+    places: (N, 2) latitude and longitude in degrees, or None where they are not known.
+    scaling: modality → scale and offset (C,) by which what the files store became values; not there
+        where values are as stored.
     """
 
     modalities: Mapping[str, ModalitySpec]
@@ -65,6 +68,8 @@ class Catalogue:
     dtypes: Mapping[str, np.dtype]
     read: Callable[[int], Mapping[str, np.ndarray]]
     notices: tuple[str, ...] = ()
+    places: np.ndarray | None = None
+    scaling: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -79,6 +84,7 @@ class EODataset:
     fingerprint: sha256 over x of the chosen modalities, y, ids, groups and split.
     source: whether the native files were the publisher's or generated ones.
     notices: those of the `Catalogue`, and what was found when the inputs were read.
+    group_kind: as in `Adapter`.
     """
 
     name: str
@@ -92,6 +98,7 @@ class EODataset:
     source: Source
     fingerprint: str
     notices: tuple[str, ...] = ()
+    group_kind: str | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -143,7 +150,8 @@ class Adapter:
     a modality's name does not say, or says wrongly, by modality; `list datasets` and tables show
     it. layout: the expected tree, shown when files lack. group_kind: what a group is ("site"), or
     None. downloads: what `data fetch` brings, in this order. reader_version: raised when the same
-    files give other arrays.
+    files give other arrays. root: where the files are, for an adapter that is not looked for below
+    a data root (`datasets.described`).
     generated_samples: size of the generated stand-in; generator_version: raised when it changes.
     """
 
@@ -161,6 +169,7 @@ class Adapter:
     official_split: bool = False
     downloads: tuple[Download, ...] = ()
     reader_version: int = 1
+    root: Path | None = None
     generated_samples: int = 1_000
     generator_version: int = 1
 

@@ -42,7 +42,7 @@ from datasets.common.subsample import VERSION as SUBSAMPLE_VERSION
 
 log = logging.getLogger(__name__)
 
-FORM = 2
+FORM = 3
 """Of a prepared folder; raised when what stands in it changes for every dataset."""
 
 
@@ -66,6 +66,8 @@ def resolve(
     What is not below ``data_root`` is generated below ``cache``, and the notice says so. A real
     folder that lacks files is an error if the user ``named`` the dataset.
     """
+    if adapter.root is not None:
+        return adapter.root, "real", None
     if data_root is None:
         return _generated(adapter, cache, "no --data-root was given"), "generated", None
     native = data_root / adapter.folder
@@ -190,6 +192,7 @@ def _describe(
         "files": {name: (folder / name).stat().st_size for name in names},
         "fingerprint": _fingerprint([folder / name for name in names]),
         "notices": notices,
+        "group_kind": adapter.group_kind,
     }
     replace_with(folder / "meta.json", json.dumps(meta), folder / NOTES)
 
@@ -246,7 +249,9 @@ def _load(folder: Path) -> EODataset:
             split=array("split"),
             source=meta["source"],
             fingerprint=meta["fingerprint"],
-            notices=tuple(meta.get("notices", ())),  # a report may meet a folder of form 1
+            # A report may meet a folder of an earlier form.
+            notices=tuple(meta.get("notices", ())),
+            group_kind=meta.get("group_kind"),
         )
     except Exception as error:  # whatever numpy makes of files that are not ours
         raise UserError(f"{folder}: a damaged prepared dataset ({error})") from error
