@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,3 +20,47 @@ def load() -> dict[str, Adapter]:
         if not module.ispkg:
             importlib.import_module(f"datasets.{module.name}")
     return ADAPTERS
+
+
+def choose(names: Iterable[str] | None) -> list[Adapter]:
+    """Adapters by name, or by the path of the YAML file that describes a dataset; all if None.
+
+    Raises `UserError` that lists the names that nothing has, and the files that describe nothing.
+    """
+    from benchmark.errors import UserError, unknown
+    from datasets.common.contract import NAME
+
+    shipped = load()
+    chosen: dict[str, Adapter] = {}
+    problems = []
+    for name in shipped if names is None else names:
+        try:
+            adapter = shipped.get(name)
+            if adapter is None and NAME.fullmatch(name):
+                raise unknown("dataset", name, shipped)
+            if adapter is None:
+                from datasets.described.adapter import Described
+
+                adapter = Described(Path(name))
+                if adapter.name in shipped or adapter.name in chosen:
+                    raise UserError(
+                        f"{name}: another dataset is named '{adapter.name}'; give it another "
+                        "`name:`, so that their results are told apart"
+                    )
+            chosen[adapter.name] = adapter
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("\n".join(problems))
+    return list(chosen.values())
+
+
+def name_of(name: str) -> str:
+    """The name of a dataset in records; ``name`` may be the path of its description."""
+    from datasets.common.contract import NAME
+
+    if NAME.fullmatch(name):
+        return name
+    from datasets.described.description import load
+
+    return load(Path(name)).name

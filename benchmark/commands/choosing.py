@@ -33,17 +33,15 @@ def prepare_datasets(
     from datasets.common import prepared
     from datasets.common.contract import View
 
-    adapters = datasets.load()
-    chosen = options.datasets or tuple(adapters)
-    for name in chosen:
-        if name not in adapters:
-            raise unknown("dataset", name, adapters)
-    protocols.check_datasets(protocol, adapters)
-    prepared.check_data_root(options.data_root, adapters.values())
+    chosen = datasets.choose(options.datasets)
+    shipped = datasets.load()
+    protocols.check_datasets(protocol, {*shipped, *(adapter.name for adapter in chosen)})
+    if any(adapter.root is None for adapter in chosen):
+        prepared.check_data_root(options.data_root, shipped.values())
     sweep(options.cache, "*/.*.part")
     result, problems = [], []
-    for name in chosen:
-        adapter = adapters[name]
+    for adapter in chosen:
+        name = adapter.name
         try:
             modalities = options.modalities or adapter.default_modalities
             for m in modalities:

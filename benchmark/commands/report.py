@@ -11,17 +11,19 @@ def report(options: argparse.Namespace) -> int:
     With ``compare``, say instead how its runs differ from those of another folder; 1 if some do by
     more than another seed would make them.
     """
+    import datasets
     from benchmark.report import compare, compare_text, summary_text, write_report
 
     if options.compare:
         found = compare(options.results, options.compare)
         print(compare_text(found, options.results, options.compare))
         return 0 if found.same else 1
+    names = options.datasets and tuple(map(datasets.name_of, options.datasets))
     out = options.out or options.results
     written = write_report(
         options.results,
         out,
-        datasets=options.datasets,
+        datasets=names,
         methods=options.methods,
         protocol=options.protocol,
         cache=options.cache,

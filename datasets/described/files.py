@@ -1,0 +1,71 @@
+"""Which files a description means: names with words in braces, and what the words stand for."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.errors import UserError, unknown
+
+WORD = re.compile(r"\{(\w+)\}")
+ID = "id"
+"""The word that stands for the id of a sample: such a file holds one sample."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file, and what the words of its pattern are in its name."""
+
+    path: str
+    words: Mapping[str, str]
+
+
+def is_per_sample(files: tuple[str, ...]) -> bool:
+    """Whether each sample has a file of its own."""
+    return any(ID in WORD.findall(name) for name in files)
+
+
+def find(root: Path, files: tuple[str, ...]) -> list[Found]:
+    """The files that are meant, in the order given, those of a pattern sorted; or `UserError`."""
+    return [found for name in files for found in _find(root, name)]
+
+
+def _find(root: Path, name: str) -> list[Found]:
+    if not WORD.search(name):
+        path = root / name
+        if path.is_dir():
+            raise UserError(f"{path}: is a folder; say which files, as in '{name}/{{id}}.tif'")
+        if not path.is_file():
+            raise UserError(f"{path}: there is no such file{_nearest(path)}")
+        return [Found(os.path.normpath(path), {})]
+    words, pattern = set(), ""
+    parts = WORD.split(os.path.normpath(root / name))
+    for place, part in enumerate(parts):
+        if place % 2 == 0:
+            pattern += re.escape(part)
+        elif part in words:
+            pattern += f"(?P={part})"
+        else:
+            words.add(part)
+            pattern += f"(?P<{part}>[^/]+)"
+    candidates = glob.iglob(
+        "".join(glob.escape(p) if i % 2 == 0 else "*" for i, p in enumerate(parts))
+    )
+    matches = [match for path in candidates if (match := re.fullmatch(pattern, path))]
+    if not matches:
+        raise UserError(f"{root / name}: there is no file of such a name")
+    return [Found(match[0], match.groupdict()) for match in sorted(matches, key=lambda m: m[0])]
+
+
+def _nearest(path: Path) -> str:
+    """What the user may have meant, as the end of a sentence."""
+    try:
+        names = os.listdir(path.parent)
+    except OSError:
+        return f", and no folder {path.parent}"
+    told = str(unknown("file", path.name, names))
+    return f"; did {told.partition(': did ')[2]}".rstrip(".") if ": did " in told else ""

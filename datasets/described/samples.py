@@ -1,0 +1,226 @@
+"""Which samples a described dataset has, and which row of every file belongs to each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.errors import UserError
+from datasets.common import reading
+from datasets.common.contract import PARTS
+from datasets.described import columns
+from datasets.described.description import Description, Groups, Modality, Where
+from datasets.described.files import ID, Found, find, is_per_sample
+from datasets.described.sensors import Sensor, SensorOfFiles, in_file, stored_in
+
+SPLIT_NAMES = {
+    **{part: part for part in PARTS},
+    **dict.fromkeys(("training",), "train"),
+    **dict.fromkeys(("validation", "valid", "dev"), "val"),
+    **dict.fromkeys(("testing",), "test"),
+}
+"""What the parts of a split are called elsewhere."""
+
+
+class Samples:
+    """The samples of a description, and which row of any other file belongs to each.
+
+    A file that has the columns of the ids, too, is matched by them; any other has the samples in
+    the same order.
+    """
+
+    def __init__(self, root: Path, description: Description) -> None:
+        self.root, self.description = root, description
+        self.notices: list[str] = []
+        where = description.ids or description.target.where
+        self.first = where.files
+        files = columns.files_of(root, where)
+        if description.ids is None:
+            n = sum(columns.length(found, where) for found in files)
+            self.ids = np.array([str(i) for i in range(n)], dtype=np.str_)
+        else:
+            self.ids = np.array(self._ids(where), dtype=np.str_)
+        self.numbers = {name: number for number, name in enumerate(self.ids.tolist())}
+        if not len(self.ids):
+            raise UserError(f"{files[0].path}: no samples")
+
+    def _ids(self, where: Where) -> list[str]:
+        """The ids in some files: one column, or several joined by spaces; `UserError`."""
+        single = [Where(where.files, where.keys, (c,)) for c in where.columns] or [where]
+        parts = []
+        for each in single:
+            found = _parsed(self.root, each, "the id", reading.name)
+            if None in found:
+                at = os.path.normpath(self.root / where.files[0])
+                raise UserError(f"{at}: sample number {found.index(None)} has no id ({each})")
+            parts.append(found)
+        ids = [" ".join(words) for words in zip(*parts, strict=True)]
+        if (twice := reading.repeated(ids)) is not None:
+            at = os.path.normpath(self.root / where.files[0])
+            raise UserError(f"{at}: the id '{twice}' stands twice ({where}); ids must differ")
+        return ids
+
+    def rows(self, what: str, files: list[Found], lengths: list[int]) -> np.ndarray:
+        """(N,) for each sample its number among those of some files, -1 if they lack it."""
+        names = tuple(found.path for found in files)
+        n = sum(lengths)
+        where = self.description.ids
+        if where is not None and not self._is_first(files):
+            wanted = [str(name) for name in (*where.keys, *where.columns)]
+            if wanted and all(set(wanted) <= set(columns.names_in(found)) for found in files):
+                return self._matched(what, self._ids(_renamed(where, names)), names[0])
+        if n != len(self.ids):
+            first = os.path.normpath(self.root / self.first[0])
+            raise UserError(
+                f"{names[0]}: {what} has {n:,} samples, {first} has {len(self.ids):,}; both must "
+                "have the same, in the same order, or a column of ids of the same name"
+            )
+        return np.arange(n)
+
+    def _is_first(self, files: list[Found]) -> bool:
+        mine = [found.path for found in find(self.root, self.first)]
+        return mine == [found.path for found in files]
+
+    def _matched(self, what: str, ids: list[str], file: str) -> np.ndarray:
+        place = {name: number for number, name in enumerate(ids)}
+        foreign = len(place.keys() - self.numbers.keys())
+        if foreign == len(place):
+            first = os.path.normpath(self.root / self.first[0])
+            raise UserError(
+                f"{file}: none of its ids is in {first}: '{ids[0]}' there, '{self.ids[0]}' here"
+            )
+        if foreign:
+            self.notices.append(
+                f"{what} has {foreign:,} of {len(ids):,} rows of other ids: left out"
+            )
+        return np.array([place.get(name, -1) for name in self.ids.tolist()])
+
+    def in_order(self, what: str, where: Where, values: list[Any]) -> list[Any]:
+        """One value a sample, in their order, of the values of all rows; None where one lacks."""
+        files = columns.files_of(self.root, where)
+        lengths = [columns.length(found, where) for found in files]
+        rows = self.rows(what, files, lengths)
+        return [values[row] if row >= 0 else None for row in rows.tolist()]
+
+    def sensor(self, modality: Modality) -> Sensor:
+        where = modality.where
+        if is_per_sample(where.files):
+            return self._sensor_of_files(modality)
+        files = columns.files_of(self.root, where)
+        stored = [stored_in(found, modality) for found in files]
+        lengths = [each[0].shape[0] for each in stored]
+        rows = self.rows(modality.name, files, lengths)
+        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(int)
+        return Sensor(modality, tuple(stored), starts, rows)
+
+    def _sensor_of_files(self, modality: Modality) -> Sensor:
+        files = columns.files_of(self.root, modality.where)
+        ids = [found.words[ID] for found in files]
+        if self.description.ids is None:
+            raise UserError(
+                f"{files[0].path}: {modality.name} has one file a sample by its id; "
+                "say where the ids are, with `ids:`"
+            )
+        if (twice := reading.repeated(ids)) is not None:
+            raise UserError(f"{files[0].path}: {modality.name} has two files of the id '{twice}'")
+        rows = self._matched(modality.name, ids, os.path.dirname(files[0].path))
+        first = in_file(files[int(rows[rows >= 0][0])].path, modality)
+        paths = tuple(found.path for found in files)
+        return SensorOfFiles(modality, (first,), np.zeros(1, int), rows, paths)
+
+    def groups(self, groups: Groups | None, places: np.ndarray | None) -> np.ndarray | None:
+        if groups is None:
+            return None
+        if groups.by is None:
+            blocks = np.floor(places / groups.block).astype(int).tolist()
+            return np.array([f"{lat},{lon}" for lat, lon in blocks], dtype=np.str_)
+        return self._names("the group", groups.by)
+
+    def _names(self, what: str, where: Where) -> np.ndarray:
+        """(N,) strings; a sample without one is an error."""
+        found = _parsed(self.root, where, what, reading.name)
+        found = self.in_order(what, where, found)
+        if None in found:
+            lack = found.count(None)
+            at = os.path.normpath(self.root / where.files[0])
+            raise UserError(
+                f"{at}: {lack:,} samples have no value in {where} for {what}, the first "
+                f"'{self.ids[found.index(None)]}'"
+            )
+        return np.array(found, dtype=np.str_)
+
+    def places(self, groups: Groups | None) -> np.ndarray | None:
+        """(N, 2) latitude and longitude in degrees, or `UserError` for what are none."""
+        if groups is None or groups.places is None:
+            return None
+        axes = []
+        for where, axis in zip(groups.places, ("latitude", "longitude"), strict=True):
+            numbers = _parsed(self.root, where, f"the {axis}", reading.number)
+            axes.append(np.array(self.in_order(axis, where, numbers), dtype=np.float64))
+        lat, lon = axes
+        at = f"{os.path.normpath(self.root / groups.places[0].files[0])}: {groups.places[0]}"
+        missing = ~np.isfinite(lat) | ~np.isfinite(lon)
+        if missing.any():
+            raise UserError(
+                f"{at}: {missing.sum():,} samples have no place, the first "
+                f"'{self.ids[missing.argmax()]}'"
+            )
+        lat_most, lon_most = np.abs(lat).max(), np.abs(lon).max()
+        if lat_most > 360 or lon_most > 360:
+            raise UserError(
+                f"{at}: {max(lat_most, lon_most):,.0f} is no angle; places must be in degrees "
+                "(EPSG:4326), not in metres"
+            )
+        if lat_most > 90:
+            swapped = "; is it the longitude?" if lon_most <= 90 else ""
+            raise UserError(f"{at}: {lat_most:g} is no latitude, which ends at 90{swapped}")
+        return np.stack([lat, np.where(lon > 180, lon - 360, lon)], axis=1)
+
+    def split(self, where: Where | None) -> np.ndarray | None:
+        if where is None:
+            return None
+        names = self._names("the part of the split", where)
+        parts = np.array([SPLIT_NAMES.get(name.lower(), "") for name in names.tolist()])
+        if (parts == "").any():
+            at = os.path.normpath(self.root / where.files[0])
+            raise UserError(
+                f"{at}: '{names[(parts == '').argmax()]}' in {where} is no part of a split; "
+                f"{', '.join(PARTS)} are"
+            )
+        return parts
+
+    def complete(self, present: dict[str, np.ndarray]) -> np.ndarray:
+        """Numbers of the samples that have all; `UserError` or a notice for those that have not."""
+        whole = np.all(list(present.values()), axis=0)
+        lacks = [
+            f"{(~there).sum():,} of {len(there):,} samples have no {what}, the "
+            f"first '{self.ids[(~there).argmax()]}'"
+            for what, there in present.items()
+            if not there.all()
+        ]
+        if lacks and not (self.description.drop_incomplete and whole.any()):
+            raise UserError(
+                f"{self.description.path}: {'; '.join(lacks)}; add them, or say `incomplete: drop` "
+                "to leave those samples out"
+            )
+        self.notices += [f"{lack}: left out" for lack in lacks]
+        return np.flatnonzero(whole)
+
+
+def _parsed(root: Path, where: Where, what: str, parse: Callable[[Any], Any]) -> list[Any]:
+    result = []
+    for number, value in enumerate(columns.column(root, where)):
+        try:
+            result.append(parse(value))
+        except ValueError as error:
+            at = os.path.normpath(root / where.files[0])
+            raise UserError(f"{at}: {what} of sample number {number}, {where}: {error}") from error
+    return result
+
+
+def _renamed(where: Where, files: tuple[str, ...]) -> Where:
+    return Where(files, where.keys, where.columns)

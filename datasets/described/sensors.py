@@ -1,0 +1,214 @@
+"""A modality's samples, read one by one from wherever they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from benchmark.errors import UserError
+from benchmark.problem import ModalitySpec
+from datasets.described import arrays, tables
+from datasets.described.columns import many
+from datasets.described.description import Modality
+from datasets.described.files import Found
+
+AXES = {
+    "series": "(steps, channels) or (steps, rows, columns, channels)",
+    "image": "(rows, columns, channels)",
+    "vector": "(channels)",
+}
+RANKS = {"series": (2, 4), "image": (3,), "vector": (1,)}
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """Reads samples of one modality: from rows of arrays, or from a file each.
+
+    stored: by file, and in each by key. starts: number of the first sample of each file. rows: (N,)
+    sample → its number among those of all files; -1 for a sample without one.
+    """
+
+    modality: Modality
+    stored: Sequence[tuple[arrays.Stored, ...]]
+    starts: np.ndarray
+    rows: np.ndarray
+    spec: ModalitySpec = field(init=False)
+
+    def __post_init__(self) -> None:
+        present = np.flatnonzero(self.rows >= 0)
+        if not len(present):
+            raise UserError(f"{self.modality.name}: no sample has it")
+        shape = self.read(int(present[0])).shape
+        channels = self.modality.channels or tuple(str(c) for c in range(1, shape[-1] + 1))
+        m = self.modality
+        object.__setattr__(self, "spec", ModalitySpec(m.name, m.kind, shape, channels, m.units))
+
+    @property
+    def dtype(self) -> np.dtype:
+        """uint8 where that is what is stored and meant, else float32."""
+        plain = all(s.is_plain and s.dtype == np.uint8 for s in self.stored[0])
+        return np.dtype(np.uint8 if plain and not self.modality.no_data else np.float32)
+
+    def read(self, sample: int) -> np.ndarray:
+        """One sample as it is meant, infinite where it has no value."""
+        file, row = self._place(sample)
+        keep = self.dtype == np.uint8
+        values = []
+        for stored in self.stored[file]:
+            raw = stored.row(row)
+            values.append(arrays.physical(raw, stored, self.modality.no_data, keep))
+        return self._arranged(values, self.stored[file])
+
+    def scaling(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Scale and offset of each channel, (C,) each; None where values are as stored."""
+        stored = self.stored[0]
+        if not any(each.is_scaled for each in stored):
+            return None
+        both = []
+        for name in ("scale", "offset"):
+            spread = [np.broadcast_to(getattr(s, name), _one(s).shape) for s in stored]
+            both.append(self._arranged(spread, stored).reshape(-1, self.spec.shape[-1])[0])
+        return both[0], both[1]
+
+    def _place(self, sample: int) -> tuple[int, int]:
+        number = int(self.rows[sample])
+        file = int(np.searchsorted(self.starts, number, side="right")) - 1
+        return file, number - int(self.starts[file])
+
+    def _arranged(self, values: list[np.ndarray], stored: Sequence[arrays.Stored]) -> np.ndarray:
+        """What the keys hold of a sample as one array, its channels last; `UserError`."""
+        return arranged(self.modality, values, stored[0].path)
+
+
+def _one(stored: arrays.Stored) -> np.ndarray:
+    return np.broadcast_to(np.float64(0), stored.shape[1:])
+
+
+@dataclass(frozen=True)
+class SensorOfFiles(Sensor):
+    """The same where each sample has a file of its own: `stored` describes the first of them.
+
+    paths: of all files; `rows` numbers them.
+    """
+
+    paths: Sequence[str] = ()
+
+    def read(self, sample: int) -> np.ndarray:
+        path = self.paths[int(self.rows[sample])]
+        keys = self.modality.where.keys or (None,)
+        keep, values = self.dtype == np.uint8, []
+        for key in keys:
+            stored = arrays.look(path, key)
+            values.append(arrays.physical(stored.whole(), stored, self.modality.no_data, keep))
+        return self._arranged(values, (stored,))
+
+
+@dataclass(frozen=True)
+class Held:
+    """Columns of a table as an array of samples: what `arrays.Stored` is for files of arrays."""
+
+    path: str
+    array: np.ndarray
+    is_plain, is_scaled, missing = True, False, ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.array.dtype
+
+    def row(self, number: int) -> np.ndarray:
+        return self.array[number]
+
+
+def stored_in(found: Found, modality: Modality) -> tuple[arrays.Stored | Held, ...]:
+    """The arrays of a modality in a file of many samples; `UserError` for one that cannot be."""
+    if found.path.endswith(tables.SUFFIXES):
+        return (Held(found.path, _from_columns(found.path, modality)),)
+    stored = tuple(many(each) for each in in_file(found.path, modality))
+    for each in stored:
+        if each.shape[0] != stored[0].shape[0]:
+            raise UserError(
+                f"{found.path}: '{each.key}' has {each.shape[0]} samples and '{stored[0].key}' "
+                f"{stored[0].shape[0]}"
+            )
+    return stored
+
+
+def in_file(path: str, modality: Modality) -> tuple[arrays.Stored, ...]:
+    """The arrays of a modality in a file, one a key; `UserError` for text and truths."""
+    if isinstance(modality.where.columns, str) or any(
+        isinstance(c, str) for c in modality.where.columns
+    ):
+        raise UserError(f"{path}: an array's columns are numbers, from 0")
+    stored = tuple(arrays.look(path, key) for key in modality.where.keys or (None,))
+    for each in stored:
+        if each.dtype.kind not in "biuf":
+            raise UserError(f"{path}: {modality.name} is text there, not numbers")
+    return stored
+
+
+def _from_columns(path: str, modality: Modality) -> np.ndarray:
+    """(n, channels) or (n, steps, channels) float64."""
+    columns, channels, steps = modality.where.columns, modality.channels, modality.steps
+    if isinstance(columns, str):
+        words = [{"channel": c, "step": s} for s in steps or ("",) for c in channels]
+        columns = [_filled(columns, each) for each in words]
+    columns = [str(c) for c in columns or channels]
+    if not columns:
+        raise UserError(f"{path}: say which columns {modality.name} has, with `channels:`")
+    array = tables.numbers(path, columns)
+    return array
+
+
+def _filled(pattern: str, words: dict[str, str]) -> str:
+    for word, value in words.items():
+        pattern = pattern.replace(f"{{{word}}}", value)
+    return pattern
+
+
+def arranged(modality: Modality, values: list[np.ndarray], path: str) -> np.ndarray:
+    """What the keys hold of one sample as one array with its channels last; `UserError`."""
+    m, kind = modality.name, modality.kind
+    parts = []
+    for value in values:
+        flat = bool(modality.steps)
+        ranks = tuple(rank - 1 for rank in RANKS[kind]) if flat else RANKS[kind]
+        if value.ndim + 1 in ranks and value.ndim not in ranks:
+            value = value[..., None]  # one channel, without an axis for it
+        elif value.ndim not in ranks:
+            raise UserError(f"{path}: a sample of {m} is {value.shape}, a {kind} is {AXES[kind]}")
+        elif modality.channels_first:
+            value = np.moveaxis(value, 1 if value.ndim == 4 else 0, -1)
+        parts.append(value)
+    if len({part.shape[:-1] for part in parts}) > 1:
+        shapes = " and ".join(str(part.shape) for part in parts)
+        raise UserError(f"{path}: the keys of {m} cannot be joined, their samples are {shapes}")
+    array = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+    picked = modality.where.columns
+    if picked and not path.endswith(tables.SUFFIXES):
+        wrong = [c for c in picked if not -1 < c < array.shape[-1]]
+        if wrong:
+            raise UserError(f"{path}: {m} has columns 0 to {array.shape[-1] - 1}, not {wrong[0]}")
+        array = array[..., list(picked)]
+    if modality.steps:
+        steps = len(modality.steps)
+        if array.shape[-1] % steps:
+            raise UserError(
+                f"{path}: {m} has {array.shape[-1]} columns, no multiple of {steps} steps"
+            )
+        array = array.reshape(*array.shape[:-1], steps, array.shape[-1] // steps)
+        array = np.moveaxis(array, -2, 0)
+    wanted = len(modality.channels)
+    if wanted and array.shape[-1] != wanted:
+        advice = ""
+        if wanted in array.shape[:-1] and not modality.channels_first:
+            advice = "; `channels_first: true` says that they do not come last"
+        raise UserError(
+            f"{path}: a sample of {m} is {array.shape}, and {wanted} channels are named{advice}"
+        )
+    return array

@@ -1,0 +1,176 @@
+"""Columns of text files (.csv, .tsv, .txt, also gzipped) and of .parquet files."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmark.errors import UserError, unknown
+from datasets.common import reading
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEXT = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
+SUFFIXES = (*TEXT, ".parquet")
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", " ": "spaces"}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the first line of a text file says, and how its cells are separated."""
+
+    columns: tuple[str, ...]
+    separator: str
+    rows: int
+
+
+def columns(path: str) -> tuple[str, ...]:
+    """Names of a table's columns; `UserError` for a file that is no whole table."""
+    if path.endswith(".parquet"):
+        return tuple(map(str, _parquet(path).columns))
+    return _header(path, _stamp(path)).columns
+
+
+def rows(path: str) -> int:
+    """Number of a table's rows, without its header."""
+    if path.endswith(".parquet"):
+        return len(_parquet(path))
+    return _header(path, _stamp(path)).rows
+
+
+def numbers(path: str, wanted: Iterable[str]) -> np.ndarray:
+    """Columns as (n, columns) float64, NaN where there is no value; `UserError` for a word."""
+    wanted = list(wanted)
+    table = _table(path, wanted, as_text=False)
+    result = np.empty((len(table), len(wanted)))
+    for k, column in enumerate(wanted):
+        cells = table[column]
+        if getattr(cells.dtype, "kind", "O") not in "iuf":
+            cells = _parsed(path, column, cells.tolist(), reading.number)
+        result[:, k] = np.array(cells, dtype=np.float64)  # None is NaN
+    return result
+
+
+def values(path: str, column: str) -> list[Any]:
+    """A column as what is written there, text in text files."""
+    return _table(path, [column], as_text=True)[column].tolist()
+
+
+def _parsed(path: str, column: str, cells: list[Any], parse: Callable[[Any], Any]) -> list[Any]:
+    result = []
+    for row, cell in enumerate(cells, start=2):
+        try:
+            result.append(parse(cell))
+        except ValueError as error:
+            raise UserError(f"{path}: row {row}, column '{column}': {error}") from error
+    return result
+
+
+def _table(path: str, wanted: list[str], *, as_text: bool) -> pd.DataFrame:
+    """Some columns. In text files only a column of numbers alone is one of numbers."""
+    import pandas as pd
+
+    have = columns(path)
+    for column in wanted:
+        if column not in have:
+            raise UserError(f"{path}: {unknown('column', column, have)}")
+        if have.count(column) > 1:
+            raise UserError(f"{path}: the column '{column}' stands twice; rename one")
+    if path.endswith(".parquet"):
+        return _parquet(path)[wanted]
+    header = _header(path, _stamp(path))
+    places = {have.index(column): column for column in wanted}
+    try:
+        table = pd.read_csv(
+            io.StringIO(_text(path)),
+            sep=r"\s+" if header.separator == " " else header.separator,
+            header=None,
+            skiprows=1,
+            usecols=list(places),
+            dtype=str if as_text else None,
+            keep_default_na=False,
+            na_values=None if as_text else [""],
+            low_memory=False,
+        )
+    except (ValueError, OverflowError) as error:
+        raise UserError(f"{path}: cannot be read as a table ({error})") from error
+    return table.rename(columns=places)
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    try:
+        stat = Path(path).stat()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+    return stat.st_size, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=64)
+def _header(path: str, stamp: tuple[int, int]) -> Header:
+    """The header, once every row was seen to have as many cells: what lacks is not "missing"."""
+    text = _text(path)
+    first = text.partition("\n")[0]
+    separator = next((each for each in SEPARATORS if each in first.strip().lstrip("# ")), ",")
+    names = first.removeprefix("#").strip(" \r\n") if separator == " " else first
+    header, widths = (), []
+    try:
+        if separator == " ":
+            header = tuple(names.split())
+            widths = [len(line.split()) for line in text.splitlines()[1:] if line.strip()]
+        else:
+            lines = csv.reader(io.StringIO(text), delimiter=separator)
+            header = tuple(cell.strip() for cell in next(lines, ()))
+            header = (header[0].lstrip("# "), *header[1:]) if header else ()
+            widths = [len(row) for row in lines if row]
+    except csv.Error as error:
+        raise UserError(f"{path}: cannot be read as a table ({error})") from error
+    if not header or not widths:
+        raise UserError(f"{path}: has no rows under a header of column names")
+    for row, width in enumerate(widths, start=2):
+        if width != len(header):
+            raise UserError(
+                f"{path}: row {row} has {width} cells and the header {len(header)}, separated by "
+                f"{SEPARATORS[separator]}; is the file whole?"
+            )
+    return Header(header, separator, len(widths))
+
+
+@lru_cache(maxsize=2)
+def _read(path: str, stamp: tuple[int, int]) -> str:
+    if not path.endswith(".gz"):
+        return reading.read_text(Path(path))
+    try:
+        with gzip.open(path) as file:
+            return file.read().decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not whole gzipped text in UTF-8 ({error})") from error
+
+
+def _text(path: str) -> str:
+    return _read(path, _stamp(path))
+
+
+def _parquet(path: str) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except ImportError as error:
+        raise UserError(
+            f"{path}: .parquet files are read with pyarrow; `pip install pyarrow`, or save it as "
+            ".csv"
+        ) from error
+    except Exception as error:  # whatever pyarrow makes of a file that is not whole
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path}: cannot be read as .parquet ({reason})") from error

@@ -1,0 +1,560 @@
+"""Descriptions and files that are wrong: a sentence for each, that says what, where, what to do."""
+
+from __future__ import annotations
+
+import copy
+import gzip
+import pickle
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmark.commands.main import main
+from benchmark.errors import UserError
+from tests import own
+from tests.layouts import ADAPTERS
+from tests.odd import altered, mutated
+from tests.own import N, geotiff, opened, save, write
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """The description of a small dataset and the folder where its files are."""
+    return write(tmp_path / "data"), tmp_path / "data"
+
+
+def refused(path: Path) -> list[str]:
+    """The sentences with which a description and its files are refused."""
+    with pytest.raises(UserError) as error:
+        catalogue = opened(path)
+        for i in range(len(catalogue)):
+            catalogue.read(i)
+    return str(error.value).splitlines()
+
+
+# What the YAML file says.
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda d: d.update(modality={}), "unknown field 'modality': did you mean modalities?"),
+        (lambda d: d["modalities"]["S1"].update(channel=["a"]),
+         "modalities.S1: unknown field 'channel': did you mean channels"),
+        (lambda d: d["target"].update(colum="stress"), "target: unknown field 'colum': did"),
+        (lambda d: d["modalities"]["S1"].update(kind="sequence"),
+         "modalities.S1.kind: 'sequence' cannot be read: expected one of series, image, vector"),
+        (lambda d: d["target"].update(kind="classification"),
+         "expected one of binary, multiclass, multilabel, regression"),
+        (lambda d: d.pop("target"), "lacks target"),
+        (lambda d: d.pop("modalities"), "lacks modalities"),
+        (lambda d: d["modalities"]["S1"].pop("kind"), "lacks modalities.S1.kind"),
+        (lambda d: d["modalities"]["S1"].pop("file"), "lacks modalities.S1.file"),
+        (lambda d: d["modalities"]["S1"].update(channels="VV"), "channels: 'VV' cannot be read"),
+        (lambda d: d["modalities"]["S1"].update(channels=["VV", "VV"]), "different words"),
+        (lambda d: d["modalities"]["S1"].update(channels=[False, "VH"]), "in quotes where YAML"),
+        (lambda d: d["modalities"]["S1"].update(no_data="none"), "no_data: 'none' cannot be read"),
+        (lambda d: d["modalities"]["S1"].update(steps=0), "steps: 0 cannot be read"),
+        (lambda d: d["modalities"]["soil"].update(steps=2), "a vector has no steps"),
+        (lambda d: d["modalities"]["S1"].update(channels_first="yes"), "expected true or false"),
+        (lambda d: d["modalities"]["S1"].update(columns="{chanel}"), "no {channel} and no {step}"),
+        (lambda d: d["modalities"].update({"S/3": {}}), "modalities: 'S/3' cannot be a name"),
+        (lambda d: d["modalities"].update({"../S": {}}), "modalities: '../S' cannot be a name"),
+        (lambda d: d["modalities"].update(S3=4), "modalities.S3: 4 cannot be read"),
+        (lambda d: d.update(name="my data"), "name: 'my data' cannot be read"),
+        (lambda d: d.update(name="../vines"), "name: '../vines' cannot be read"),
+        (lambda d: d.update(incomplete=True), "incomplete: True cannot be read: expected one of"),
+        (lambda d: d["groups"].pop("block"), "groups: needs a column, or latitude, longitude and"),
+        (lambda d: d["groups"].pop("latitude"), "groups: latitude and longitude belong together"),
+        (lambda d: d["groups"].update(block=-1), "groups.block: -1 cannot be read"),
+        (lambda d: d["groups"].update(column="plot"), "either a column makes groups, or blocks do"),
+        (lambda d: d["target"].update(kind="regression"), "a regression has no classes"),
+        (lambda d: d["target"].update(kind="binary"), "a binary task has two"),
+        (lambda d: d.update(modalities={"S1": d["modalities"]["S1"]}), "at least two modalities"),
+    ],
+)  # fmt: skip
+def test_a_field_that_is_wrong_is_named_with_what_is_expected(mine, change, told):
+    description, folder = mine
+    change(description)
+    lines = refused(path := save(description, folder))
+    assert all(line.startswith(f"{path}: ") for line in lines)
+    assert any(told in line for line in lines), lines
+
+
+def test_everything_that_is_wrong_with_a_description_is_told_at_once(mine):
+    description, folder = mine
+    description["modalities"]["S1"]["kind"] = "sequence"
+    description["target"]["clases"] = description["target"].pop("classes")
+    description["licenze"] = "CC BY"
+    assert len(refused(save(description, folder))) == 3
+
+
+def test_everything_that_is_wrong_with_its_files_is_told_at_once(mine):
+    description, folder = mine
+    (folder / "s1.npy").unlink()
+    np.save(folder / "s2.npy", np.load(folder / "s2.npy")[:-1])
+    description["target"]["column"] = "stres"
+    lines = refused(save(description, folder))
+    assert len(lines) == 3
+    assert re.search(r"s1.npy: there is no such file; did you mean s2.npy", lines[0])
+    assert re.search(r"s2.npy: S2 has 59 samples, .*plots.csv has 60; both must", lines[1])
+    assert re.search(r"plots.csv: unknown column 'stres': did you mean stress", lines[2])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: &x [1]\nb: *x\n", "write values out, in the place of references"),
+        ("title: a\nmodalities: {}\ntitle: b\n", "'title' stands twice, again in line 3"),
+        ("modalities:\n  S1: {file: a, file: b}\n", "'file' stands twice"),
+        ("- a\n- b\n", "a description is a mapping"),
+        ("", "a description is a mapping"),
+        ("a: [", "not a YAML file"),
+        ("? [a]\n: b\n", "not a YAML file"),
+        ("a: !!python/object/apply:os.system [ls]\n", "not a YAML file"),
+        ("\x00", "not a YAML file"),
+        ("a: " + "b" * 200_000, "too large"),
+        ("[" * 5_000, "not a YAML file"),
+    ],
+)
+def test_yaml_that_is_none_or_a_trap(tmp_path, text, told):
+    path = tmp_path / "odd.yaml"
+    path.write_text(text)
+    (line,) = refused(path)
+    assert line.startswith(f"{path}: ") and told in line
+
+
+def test_a_description_that_is_not_there_and_a_name_that_is_taken(mine, tmp_path):
+    description, folder = mine
+    assert refused(tmp_path / "no.yaml")[0].startswith(f"{tmp_path / 'no.yaml'}: ")
+    assert refused(folder)[0].startswith(f"{folder}: ")
+    description["name"] = "lfmc"
+    assert "another dataset is named 'lfmc'" in refused(save(description, folder))[0]
+    assert "lfmc" in ADAPTERS
+
+
+# What its files hold.
+
+
+def cut(name):
+    def change(folder, description):
+        path = folder / name
+        path.write_bytes(path.read_bytes()[:-40])
+
+    return change
+
+
+def sensor(name, **fields):
+    def decorate(make):
+        def change(folder, description):
+            make(folder / name)
+            description["modalities"]["soil"] = {"file": name, "kind": "vector", **fields}
+
+        change.__name__ = make.__name__
+        return change
+
+    return decorate
+
+
+@sensor("soil.npz", key="a")
+def cut_npz(path):
+    np.savez(path, a=np.ones((N, 3)))
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+@sensor("soil.npz", key="clay")
+def a_key_that_is_not_there(path):
+    np.savez(path, a=np.ones((N, 3)), b=np.ones(3))
+
+
+@sensor("soil.npz")
+def no_key_of_several(path):
+    np.savez(path, a=np.ones((N, 3)), b=np.ones(3))
+
+
+@sensor("soil.h5", key="a")
+def cut_hdf5(path):
+    with h5py.File(path, "w") as file:
+        file["a"] = np.ones((N, 3))
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+@sensor("soil.h5", key="a")
+def a_damaged_chunk(path):
+    with h5py.File(path, "w") as file:
+        data = np.random.default_rng(0).normal(size=(N, 30))
+        file.create_dataset("a", data=data, chunks=(N, 30), compression="gzip", fletcher32=True)
+        at = file["a"].id.get_chunk_info(0).byte_offset
+    content = bytearray(path.read_bytes())
+    content[at + 50 : at + 90] = bytes(40)
+    path.write_bytes(content)
+
+
+@sensor("soil.nc", key="a")
+def classic_netcdf(path):
+    from scipy.io import netcdf_file
+
+    with netcdf_file(path, "w") as file:
+        file.createDimension("x", N)
+        file.createVariable("a", "f4", ("x",))[:] = 1
+
+
+@sensor("soil.npy")
+def python_objects(path):
+    np.save(path, np.array([{"a": 1}] * N, dtype=object), allow_pickle=True)
+
+
+@sensor("soil.npz", key="a")
+def python_objects_in_npz(path):
+    np.savez(path, a=np.array([[1], [1, 2]] * (N // 2), dtype=object), allow_pickle=True)
+
+
+@sensor("soil.npy")
+def a_pickle_that_is_called_npy(path):
+    path.write_bytes(pickle.dumps(np.ones((N, 3))))
+
+
+@sensor("soil.npy")
+def a_web_page(path):
+    path.write_text("<!DOCTYPE html><html>404</html>")
+
+
+@sensor("soil.npy")
+def an_empty_file(path):
+    path.write_bytes(b"")
+
+
+@sensor("soil.npy")
+def text_as_numbers(path):
+    np.save(path, np.array(["a"] * N))
+
+
+@sensor("soil.npy")
+def complex_numbers(path):
+    np.save(path, np.ones((N, 3), complex))
+
+
+@sensor("soil.npy")
+def an_image_as_a_vector(path):
+    np.save(path, np.ones((N, 3, 3, 2)))
+
+
+@sensor("soil.npy", channels=["a", "b"])
+def more_channels_than_names(path):
+    np.save(path, np.ones((N, 3)))
+
+
+@sensor("soil.npy", columns=[5])
+def a_column_beyond_the_last(path):
+    np.save(path, np.ones((N, 3)))
+
+
+@sensor("soil.npy")
+def one_value(path):
+    np.save(path, np.float64(3))
+
+
+@sensor("soil.csv", channels=["a", "b"])
+def a_row_that_is_short(path):
+    path.write_text("a,b\n" + "1,2\n" * (N - 1) + "1\n")
+
+
+@sensor("soil.csv", channels=["a", "b"])
+def a_word_among_numbers(path):
+    path.write_text("a,b\n" + "1,2\n" * (N - 1) + "1,two\n")
+
+
+@sensor("soil.csv", channels=["a", "b"])
+def decimal_commas(path):
+    path.write_text("a;b\n" + "1,5;2,5\n" * N)
+
+
+@sensor("soil.csv", channels=["a", "b"])
+def a_column_that_stands_twice(path):
+    path.write_text("a,b,a\n" + "1,2,3\n" * N)
+
+
+@sensor("soil.csv", channels=["a", "b"])
+def latin_text(path):
+    path.write_bytes(b"a,b\n" + "1,é\n".encode("latin-1") * N)
+
+
+@sensor("soil.csv.gz", channels=["a"])
+def cut_gzip(path):
+    path.write_bytes(gzip.compress(b"a\n" + b"1\n" * N)[:-12])
+
+
+@sensor("soil.csv", channels=["a"])
+def a_header_alone(path):
+    path.write_text("a,b\n")
+
+
+@sensor("soil.csv")
+def a_table_without_named_columns(path):
+    path.write_text("a,b\n" + "1,2\n" * N)
+
+
+@sensor("soil.xlsx")
+def a_kind_that_is_unknown(path):
+    path.write_text("")
+
+
+@sensor("soil")
+def a_folder(path):
+    path.mkdir()
+
+
+@sensor("rgb/{id}.tif")
+def no_files_of_a_pattern(path):
+    path.parent.mkdir()
+
+
+FILES = {
+    cut("s1.npy"): "s1.npy: cannot be read, is it whole?",
+    cut_npz: "soil.npz: cannot be read, is it whole?",
+    a_key_that_is_not_there: "soil.npz: unknown key 'clay': known: a, b",
+    no_key_of_several: "soil.npz: holds a, b; say which with `key:`",
+    cut_hdf5: "soil.h5: cannot be read, is it whole?",
+    a_damaged_chunk: "soil.h5: cannot be read, is it whole?",
+    classic_netcdf: "soil.nc: netCDF of the classic format; convert it, as in `nccopy -k nc4",
+    python_objects: "soil.npy: holds Python objects, which are never loaded; save numbers",
+    python_objects_in_npz: "soil.npz: holds Python objects, which are never loaded",
+    a_pickle_that_is_called_npy: "soil.npy: cannot be read, is it whole?",
+    a_web_page: "soil.npy: cannot be read, is it whole?",
+    an_empty_file: "soil.npy: cannot be read, is it whole?",
+    text_as_numbers: "soil.npy: soil is text there, not numbers",
+    complex_numbers: "soil.npy: holds complex128; numbers and text can be read",
+    an_image_as_a_vector: "soil.npy: a sample of soil is (3, 3, 2), a vector is (channels)",
+    more_channels_than_names: "soil.npy: a sample of soil is (3,), and 2 channels are named",
+    a_column_beyond_the_last: "soil.npy: soil has columns 0 to 2, not 5",
+    one_value: "soil.npy: holds a single sample; name a file for each",
+    a_row_that_is_short: "soil.csv: row 61 has 1 cells and the header 2",
+    a_word_among_numbers: "soil.csv: row 61, column 'b': 'two' is not a number",
+    decimal_commas: "soil.csv: row 2, column 'a': '1,5' is not a number (decimals are written with",
+    a_column_that_stands_twice: "soil.csv: the column 'a' stands twice; rename one",
+    latin_text: "soil.csv: not text in UTF-8",
+    cut_gzip: "soil.csv.gz: not whole gzipped text",
+    a_header_alone: "soil.csv: has no rows under a header",
+    a_table_without_named_columns: "soil.csv: say which columns soil has, with `channels:`",
+    a_kind_that_is_unknown: "soil.xlsx: is of no kind that can be read: .csv",
+    a_folder: "soil: is a folder; say which files, as in 'soil/{id}.tif'",
+    no_files_of_a_pattern: "rgb/{id}.tif: there is no file of such a name",
+}
+
+
+@pytest.mark.parametrize("change", FILES, ids=lambda change: change.__name__)
+def test_a_file_that_is_wrong_is_named(mine, change):
+    description, folder = mine
+    change(folder, description)
+    (line,) = refused(save(description, folder))
+    assert FILES[change] in line and str(folder) in line
+
+
+def edited(**columns):
+    def change(folder, description):
+        table = pd.read_csv(folder / "plots.csv", keep_default_na=False)
+        for name, values in columns.items():
+            table[name] = values(table[name])
+        table.to_csv(folder / "plots.csv", index=False)
+
+    return change
+
+
+def hole(place, value=""):
+    return lambda column: [value if i == place else each for i, each in enumerate(column)]
+
+
+def without(column):
+    def change(folder, description):
+        table = pd.read_csv(folder / "plots.csv", keep_default_na=False)
+        table.drop(columns=column).to_csv(folder / "plots.csv", index=False)
+
+    return change
+
+
+def other_ids(folder, description):
+    soil = pd.DataFrame({"plot": [f"Q{i}" for i in range(N)], "clay": range(N)})
+    soil.to_csv(folder / "soil.csv", index=False)
+    description["modalities"]["soil"] = {"file": "soil.csv", "kind": "vector", "channels": ["clay"]}
+
+
+def regression(value):
+    def change(folder, description):
+        description["target"] = {"file": "plots.csv", "column": "vigour", "kind": "regression"}
+        edited(vigour=hole(4, value))(folder, description)
+
+    return change
+
+
+def split(*names):
+    def change(folder, description):
+        edited(vigour=lambda column: np.resize(names, N))(folder, description)
+        description["split"] = {"file": "plots.csv", "column": "vigour"}
+
+    return change
+
+
+COLUMNS = {
+    "an id that stands twice": (edited(plot=hole(7, "P03")), "the id 'P03' stands twice (plot)"),
+    "a missing id": (edited(plot=hole(7)), "sample number 7 has no id (plot)"),
+    "no column of ids": (without("plot"), "unknown column 'plot'"),
+    "other ids": (other_ids, "none of its ids is in "),
+    "a missing target": (regression("NaN"), "1 of 60 samples have no target, the first 'P04'"),
+    "a word as a target": (regression("dry"), "sample number 4: 'dry' is not a number"),
+    "an infinite target": (
+        regression("inf"),
+        "1 targets are missing or not finite, the first that of 'P04'",
+    ),
+    "no column of the target": (without("stress"), "unknown column 'stress'"),
+    "a class that is unknown": (edited(stress=hole(7, "sever")), "unknown class 'sever': did you"),
+    "no place": (edited(lat=hole(7)), "1 samples have no place, the first 'P07'"),
+    "latitude and longitude swapped": (
+        edited(lat=lambda c: c + 60, lon=lambda c: c - 40),
+        "106 is no latitude, which ends at 90; is it the longitude?",
+    ),
+    "metres": (
+        edited(lat=lambda c: c * 1e5, lon=lambda c: c * 1e5),
+        "is no angle; places must be in degrees (EPSG:4326), not in metres",
+    ),
+    "a part of a split": (split("train", "holdout"), "'holdout' in vigour is no part of a split"),
+}
+
+
+@pytest.mark.parametrize("what", COLUMNS)
+def test_a_column_that_is_wrong_is_named(mine, what):
+    description, folder = mine
+    change, told = COLUMNS[what]
+    change(folder, description)
+    lines = refused(save(description, folder))
+    assert len({line.partition(": ")[2] for line in lines}) == 1
+    assert re.search(re.escape(told).replace("106", r"\d+\.?\d*"), lines[0]), lines
+    assert str(folder) in lines[0]
+
+
+def test_a_geotiff_of_another_shape_and_one_that_was_cut(mine):
+    description, folder = mine
+    (folder / "rgb").mkdir()
+    for i in range(N):
+        geotiff(folder / "rgb" / f"P{i:02d}.tif", np.ones((3, 4, 4 if i != 9 else 5), np.uint8))
+    description["modalities"]["rgb"] = {"file": "rgb/{id}.tif", "kind": "image"}
+    path = save(description, folder)
+    with pytest.raises(UserError, match=r"sample 'P09'.*rgb is uint8 \(4, 5, 3\), its spec"):
+        own.prepare(path, folder / "cache")
+    cut_one = folder / "rgb" / "P09.tif"
+    cut_one.write_bytes(cut_one.read_bytes()[:150])
+    with pytest.raises(UserError, match=r"P09.tif: cannot be read, is it whole\?"):
+        own.prepare(path, folder / "cache")
+    cut_one.unlink()
+    assert "1 of 60 samples have no rgb, the first 'P09'" in refused(path)[0]
+
+
+def test_links_and_names_lead_to_no_other_file_by_an_id(mine):
+    """The name of a sample's file is found in its folder, not made from its id."""
+    description, folder = mine
+    (folder / "each").mkdir()
+    for i in range(N):
+        np.save(folder / "each" / f"P{i:02d}.npy", np.ones(3))
+    np.save(folder / "outside.npy", np.ones(3))
+    edited(plot=hole(7, "../outside"))(folder, description)
+    description["modalities"]["each"] = {"file": "each/{id}.npy", "kind": "vector"}
+    assert (
+        "1 of 60 samples have no each, the first '../outside'"
+        in refused(save(description, folder))[0]
+    )
+
+
+def test_on_the_command_line_it_is_exit_code_2_and_nothing_is_trained(mine, tmp_path, capsys):
+    description, folder = mine
+    description["target"]["column"] = "stres"
+    path = save(description, folder)
+    places = ["--cache", str(tmp_path / "cache"), "--results", str(tmp_path / "results")]
+    arguments = ["run", "--datasets", f"lfmc,{path},moon", "--methods", "single", *places]
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and "unknown dataset 'moon'" in said
+    assert main([*arguments[:2], str(path), *arguments[3:]]) == 2
+    assert "unknown column 'stres': did you mean stress" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.json"))
+
+
+# Whatever a description or a file holds, it is understood or refused with sentences.
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("odd")
+    return write(folder), folder
+
+
+def understood_or_refused(path: Path) -> None:
+    try:
+        catalogue = opened(path)
+        for i in range(0, len(catalogue), 20):
+            catalogue.read(i)
+    except UserError as error:
+        for line in str(error).splitlines():
+            assert str(path.parent) in line, "a file is named"
+    else:
+        assert len(catalogue.y) == len(catalogue.ids) > 0
+        assert set(catalogue.modalities) == set(catalogue.dtypes)
+
+
+@given(data=st.data())
+def test_odd_descriptions(whole, data):
+    description, folder = whole
+    document = data.draw(altered(copy.deepcopy(description)))
+    path = folder / "odd.yaml"
+    try:
+        text = yaml.safe_dump(document, allow_unicode=True)
+        path.write_text(text)
+    except (UnicodeEncodeError, yaml.YAMLError):
+        return
+    understood_or_refused(path)
+
+
+@given(data=st.data())
+def test_odd_yaml(whole, data):
+    description, folder = whole
+    content = yaml.safe_dump(description).encode()
+    path = folder / "odd.yaml"
+    path.write_bytes(data.draw(mutated(content)))
+    understood_or_refused(path)
+
+
+@pytest.mark.parametrize("name", ["s1.npy", "soil.npz", "soil.h5", "plots.csv", "rgb.tif"])
+@given(data=st.data())
+def test_odd_files(odd_files, name, data):
+    description, folder, contents = odd_files
+    odd = folder / name
+    odd.write_bytes(data.draw(mutated(contents[name])))
+    try:
+        understood_or_refused(save(description, folder, "whole"))
+    finally:
+        odd.write_bytes(contents[name])
+
+
+@pytest.fixture(scope="module")
+def odd_files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    description = write(folder)
+    np.savez(folder / "soil.npz", soil=np.load(folder / "soil.npy"))
+    with h5py.File(folder / "soil.h5", "w") as file:
+        file["soil"] = np.load(folder / "soil.npy")
+    geotiff(folder / "rgb.tif", np.ones((3, 4, 4), np.uint8))
+    for i in range(N):
+        (folder / f"P{i:02d}.tif").symlink_to(folder / "rgb.tif")
+    modalities = description["modalities"]
+    modalities["a"] = {"file": "soil.npz", "key": "soil", "kind": "vector"}
+    modalities["b"] = {"file": "soil.h5", "key": "soil", "kind": "vector"}
+    modalities["c"] = {"file": "P{id}.tif", "kind": "image"}
+    description["ids"] = {"file": "ids.csv", "column": "id"}
+    pd.DataFrame({"id": [f"{i:02d}" for i in range(N)]}).to_csv(folder / "ids.csv", index=False)
+    names = ("s1.npy", "soil.npz", "soil.h5", "plots.csv", "rgb.tif")
+    return description, folder, {name: (folder / name).read_bytes() for name in names}
