@@ -1,13 +1,12 @@
-"""`data fetch`, `data prepare` and `data clear`."""
+"""`data fetch`, `prepare`, `describe`, `new` and `clear`."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.errors import UserError, unknown
+from benchmark.errors import UserError, not_writable
 
 if TYPE_CHECKING:
     from datasets.common.contract import Adapter
@@ -15,14 +14,17 @@ if TYPE_CHECKING:
 
 def fetch(options: argparse.Namespace) -> int:
     """Download what the publishers of some datasets offer, compare it, and unpack it."""
+    import datasets
     from datasets.common import download
 
     if options.data_root is None:
         raise UserError("say where to: --data-root DIR, or $EO_COLEARN_DATA")
     if options.mirror is not None:
         download.check_address(options.mirror)
-    adapters = _adapters(options.datasets)
+    adapters = datasets.choose(options.datasets)
     for adapter in adapters:
+        if adapter.root is not None:
+            raise UserError(f"{adapter.name}: is described by the user; there is nothing to fetch")
         if not adapter.downloads:
             raise UserError(
                 f"{adapter.name}: no published file is known that could be fetched; see "
@@ -58,9 +60,10 @@ def prepare(options: argparse.Namespace) -> int:
 
 def clear(options: argparse.Namespace) -> int:
     """Remove what was prepared and generated."""
+    import datasets
     from datasets.common.clearing import clear
 
-    chosen = None if options.datasets is None else _adapters(options.datasets)
+    chosen = None if options.datasets is None else datasets.choose(options.datasets)
     removed = clear(options.cache, chosen)
     for folder, size in removed:
         print(f"removed {folder} ({size:,} bytes)")
@@ -68,11 +71,57 @@ def clear(options: argparse.Namespace) -> int:
     return 0
 
 
-def _adapters(chosen: Sequence[str]) -> list[Adapter]:
+def describe(options: argparse.Namespace) -> int:
+    """Say what is understood of a dataset, and draw it."""
     import datasets
+    from benchmark.commands.choosing import prepare_datasets
+    from benchmark.planning import protocol as protocols
+    from benchmark.report.dataset import described
+    from benchmark.report.figures.dataset import picture
+    from benchmark.writers import atomic
+    from datasets.common import prepared
+    from datasets.common.contract import View
 
-    known = datasets.load()
-    for name in chosen:
-        if name not in known:
-            raise unknown("dataset", name, known)
-    return [known[name] for name in chosen]
+    (adapter,) = datasets.choose([options.dataset])
+    protocol = protocols.load(options.protocol)
+    options.datasets = (options.dataset,)
+    ((dataset, _),) = prepare_datasets(options, protocol)
+    folder, _, _ = prepared.resolve(adapter, options.data_root, options.cache, named=True)
+    view = View(**protocol.view_for(adapter.name))
+    catalogue = adapter.open(folder, tuple(dataset.modalities), view)
+    for paragraph in described(adapter, dataset, catalogue, protocol):
+        print(f"\n{paragraph}")
+    out = options.out or (adapter.root or Path()) / f"{adapter.name}-described.png"
+    with atomic(out) as file:
+        file.write(picture(dataset, catalogue))
+    print(f"\npicture: {out}")
+    return 0
+
+
+def new(options: argparse.Namespace) -> int:
+    """Write a first description of what lies in some files."""
+    import datasets
+    from benchmark.writers import claim, part_of
+    from datasets.described.draft import draft
+
+    path = Path(options.name)
+    path = path if path.suffix in (".yaml", ".yml") else path.with_name(f"{path.name}.yaml")
+    if path.exists():
+        raise UserError(f"{path}: is there already, and is not overwritten; give another name")
+    text = draft(path.stem, options.files, path.parent)
+    part = path.with_name(part_of(path.name))
+    try:
+        part.write_text(text, encoding="utf-8")
+        if not claim(part, path):
+            raise UserError(f"{path}: is there already, and is not overwritten")
+    except OSError as error:
+        raise not_writable(path.parent, error, "choose another folder") from error
+    finally:
+        part.unlink(missing_ok=True)
+    print(f"wrote {path}:\n\n{text}")
+    try:
+        datasets.choose([str(path)])
+    except UserError as error:
+        print(f"to be decided before it can be used:\n{error}")
+    print(f"look at each line, then: python -m benchmark data describe {path}")
+    return 0

@@ -61,6 +61,17 @@ def replicas(text: str) -> int | None:
     return 1 if text == "off" else int(text)
 
 
+def _protocol(default: str) -> argparse.ArgumentParser:
+    parent = argparse.ArgumentParser(add_help=False)
+    parent.add_argument(
+        "--protocol",
+        default=default,
+        metavar="NAME|FILE",
+        help="quick, standard, random, paper, or the path of a YAML file (default: %(default)s)",
+    )
+    return parent
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     root = argparse.ArgumentParser(
@@ -93,18 +104,13 @@ def parser() -> argparse.ArgumentParser:
         "--modalities", type=names, metavar="A,B", help="these modalities (default: published pair)"
     )
     inputs.add_argument(
-        "--protocol",
-        default="quick",
-        metavar="NAME|FILE",
-        help="quick (default), standard, random, paper, or the path of a YAML file",
-    )
-    inputs.add_argument(
         "--data-root",
         type=Path,
         default=os.environ.get("EO_COLEARN_DATA") or None,
         metavar="DIR",
         help="real data, one folder a dataset (default: $EO_COLEARN_DATA); else it is generated",
     )
+    quick, standard = _protocol("quick"), _protocol("standard")
     plugins = argparse.ArgumentParser(add_help=False)
     plugins.add_argument(
         "--plugin",
@@ -119,11 +125,16 @@ def parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser(
         "run",
-        parents=[inputs, folders, plugins, verbose],
+        parents=[inputs, quick, folders, plugins, verbose],
         help="train, score and record; then report",
     )
     run.add_argument("--all", action="store_true", help="every dataset with every method")
-    run.add_argument("--datasets", type=names, metavar="A,B", help="these datasets")
+    run.add_argument(
+        "--datasets",
+        type=names,
+        metavar="A,B",
+        help="these datasets; mine.yaml is the description of one of your own",
+    )
     run.add_argument(
         "--methods",
         type=names,
@@ -214,7 +225,7 @@ def parser() -> argparse.ArgumentParser:
         "equal up to seed noise, or other (exit code 1)",
     )
 
-    data = commands.add_parser("data", help="fetch, prepare or clear data")
+    data = commands.add_parser("data", help="fetch, prepare, describe or clear data")
     tasks = data.add_subparsers(dest="task", required=True, metavar="TASK")
     fetch = tasks.add_parser("fetch", parents=[verbose], help="download what publishers offer")
     fetch.add_argument("datasets", type=names, metavar="A,B", help="these datasets")
@@ -230,10 +241,28 @@ def parser() -> argparse.ArgumentParser:
     )
     ahead = tasks.add_parser(
         "prepare",
-        parents=[inputs, cache, verbose],
+        parents=[inputs, quick, cache, verbose],
         help="what `run` would do first, on a login node for example",
     )
     ahead.add_argument("--datasets", type=names, metavar="A,B", help="these (default: all)")
+    about = tasks.add_parser(
+        "describe",
+        parents=[inputs, standard, cache, verbose],
+        help="what is understood of a dataset, and a picture of it",
+    )
+    about.add_argument("dataset", metavar="NAME|FILE", help="its name, or its description (YAML)")
+    about.add_argument("--out", type=Path, metavar="PNG", help="where the picture goes")
+    new = tasks.add_parser("new", help="a first description of data of your own")
+    new.add_argument("name", metavar="NAME", help="of the dataset; NAME.yaml is written")
+    new.add_argument(
+        "--from",
+        dest="files",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="files, or folders of one GeoTIFF a sample",
+    )
     clear = tasks.add_parser(
         "clear", parents=[cache, verbose], help="remove prepared and generated data"
     )

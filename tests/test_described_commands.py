@@ -1,0 +1,271 @@
+"""Data of one's own on the command line, and as README shows it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+import datasets
+from benchmark.commands.main import main
+from benchmark.records import read_all
+from datasets.described.draft import draft
+from tests import own
+from tests.own import N, geotiff, save, write
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """The description of a small dataset and the folder where its files are."""
+    return write(tmp_path / "data"), tmp_path / "data"
+
+
+@pytest.fixture
+def places(tmp_path):
+    return ["--cache", str(tmp_path / "cache"), "--results", str(tmp_path / "results")]
+
+
+@pytest.mark.parametrize("executor", ["serial", "processes", "dask"])
+def test_every_executor_runs_it(mine, tmp_path, places, executor, capsys, monkeypatch):
+    """Workers have the prepared arrays alone."""
+    monkeypatch.setattr("benchmark.commands.run.report_all", lambda options: 0)
+    description, folder = mine
+    path = save(description, folder)
+    named = ["--datasets", f"{path},lfmc" if executor == "serial" else str(path)]
+    how = ["--folds", "0,1", "--methods", "constant", "--executor", executor, "--workers", "2"]
+    assert main(["run", *named, *how[: -2 if executor == "serial" else None], *places]) == 0
+    assert "vines: REAL data, 60 samples, S1, S2, soil (fingerprint" in capsys.readouterr().out
+    records = read_all(tmp_path / "results")[0]
+    found = [record for record in records if record.spec.dataset == "vines"]
+    assert {(r.status, r.spec.source) for r in found} == {("done", "real")} and len(found) == 2
+    assert found[0].data["group_kind"] == "0.5° block"
+    assert {r.spec.dataset for r in records} - {"vines"} == set(named[1].split(",")[1:])
+
+
+def test_a_report_finds_the_targets_of_an_official_split(mine, tmp_path, places, monkeypatch):
+    monkeypatch.setattr("benchmark.commands.run.report_all", lambda options: 0)
+    description, folder = mine
+    parts = np.resize(["train", "train", "val", "test"], N)
+    pd.DataFrame({"part": parts}).to_csv(folder / "split.csv", index=False)
+    description["split"] = {"file": "split.csv", "column": "part"}
+    description["target"] = {"file": "plots.csv", "column": "vigour", "kind": "regression"}
+    path = str(save(description, folder))
+    run = ["--methods", "constant,forest", "--seeds", "0,1", "--protocol", "standard"]
+    assert main(["run", "--datasets", path, *run, *places]) == 0
+    (folder / "plots.csv").unlink()  # all is prepared
+    assert main(["report", "--datasets", path, *places]) == 0
+    assert list((tmp_path / "results" / "figures").glob("vines*predicted.png"))
+    written = (tmp_path / "results" / "leaderboard.md").read_text()
+    assert "vines, real data" in written and "are not in the cache" not in written
+
+
+def test_preparing_ahead_and_clearing(mine, tmp_path, capsys):
+    description, folder = mine
+    path, cache = str(save(description, folder)), ["--cache", str(tmp_path / "cache")]
+    assert main(["data", "prepare", "--datasets", path, *cache]) == 0
+    assert main(["data", "prepare", "--datasets", "lfmc", *cache]) == 0
+    assert main(["data", "clear", "--datasets", path, *cache]) == 0
+    assert [p.name for p in (tmp_path / "cache" / "prepared").iterdir()][0].startswith("lfmc")
+    assert "1 folders" in capsys.readouterr().out
+    assert main(["data", "fetch", path, "--data-root", str(tmp_path)]) == 2
+    assert "vines: is described by the user; there is nothing to fetch" in capsys.readouterr().err
+
+
+def test_a_data_root_of_other_data_does_not_matter(mine, tmp_path, capsys):
+    description, folder = mine
+    (tmp_path / "nothing").mkdir()
+    arguments = ["--data-root", str(tmp_path / "nothing"), "--cache", str(tmp_path / "cache")]
+    named = ["--datasets", str(save(description, folder))]
+    assert main(["data", "prepare", *named, *arguments]) == 0
+
+
+def test_describe_says_what_was_understood_and_draws_it(mine, tmp_path, capsys):
+    description, folder = mine
+    soil = np.load(folder / "soil.npy")
+    soil[:3, 0] = np.nan
+    np.save(folder / "soil.npy", soil)
+    description["licence"], description["modalities"]["S2"]["units"] = "CC BY 4.0", "10⁻⁴"
+    path = save(description, folder)
+    assert main(["data", "describe", str(path), "--cache", str(tmp_path / "cache")]) == 0
+    said = capsys.readouterr().out
+    s1 = np.load(folder / "s1.npy")[..., 0]
+    for expected in (
+        "vines: REAL data, 60 samples",
+        "soil has no data or an infinite number in 3 values of 3 of 60 samples",
+        "vines: Water stress of vines\nlicence: CC BY 4.0",
+        "target: multiclass, 3 classes",
+        "groups (0.5° block): ",
+        "places: latitude 43",
+        r"none     20         33\.3%",
+        rf"S1 +series +12 × 2 +dB +VV +{s1.min():.6g} to {s1.max():.6g} +0",
+        r"soil +vector +4 +1 .* 3 \(5\.0%\)",
+        "folds under 'standard':",
+        "fold    train    val    test    groups in test    classes in test",
+    ):
+        assert re.search(expected, said) or expected in said, expected
+    picture = folder / "vines-described.png"
+    assert picture.read_bytes().startswith(b"\x89PNG") and str(picture) in said
+    assert len(re.findall(r"^\d +\d+ +\d+ +\d+ ", said, re.MULTILINE)) == 10
+
+
+def test_describe_shows_the_range_of_what_is_stored_beside_the_values(mine, tmp_path, capsys):
+    description, folder = mine
+    (folder / "rgb").mkdir()
+    for i in range(N):
+        image = np.full((3, 4, 4), 100 * i, np.int16)
+        tags = {"scales": (1e-4,) * 3, "offsets": (-0.1,) * 3}
+        geotiff(folder / "rgb" / f"P{i:02d}.tif", image, **tags)
+    description["modalities"]["rgb"] = {"file": "rgb/{id}.tif", "kind": "image"}
+    del description["groups"]
+    path, out = save(description, folder), tmp_path / "shown.png"
+    arguments = ["--cache", str(tmp_path / "cache"), "--out", str(out), "--protocol", "random"]
+    assert main(["data", "describe", str(path), *arguments]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"rgb +image +4 × 4 × 3 +1 +-0\.1 to 0\.49 +0 to 5900 +0", said)
+    assert "groups: none; samples of one place may stand on both sides" in said
+    assert "folds under 'random'" in said and out.exists()
+
+
+@pytest.mark.parametrize("name", ["lfmc", "cropharvest_binary"])
+def test_describe_knows_the_shipped_datasets(name, tmp_path, capsys):
+    arguments = ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "a.png")]
+    assert main(["data", "describe", name, "--protocol", "quick", *arguments]) == 0
+    said = capsys.readouterr().out
+    assert f"{name}: GENERATED data" in said and "licence: CC BY" in said
+    assert ("S2: Landsat-8 in fact" in said) == (name == "lfmc")
+    assert ("places: latitude" in said) == (name == "cropharvest_binary")
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+
+
+def test_what_cannot_be_split_is_described_all_the_same(mine, tmp_path, capsys):
+    description, folder = mine
+    description["groups"]["block"] = 90
+    path = str(save(description, folder))
+    assert main(["data", "describe", path, "--cache", str(tmp_path / "cache")]) == 0
+    assert "folds under 'standard': vines: one group cannot" in capsys.readouterr().out
+
+
+# A first description.
+
+
+def test_new_guesses_what_files_show_and_leaves_the_rest_to_decide(
+    mine, tmp_path, capsys, monkeypatch
+):
+    _, folder = mine
+    (folder / "rgb").mkdir()
+    for i in range(N):
+        geotiff(folder / "rgb" / f"P{i:02d}.tif", np.ones((3, 4, 4), np.uint8))
+    table = pd.read_csv(folder / "plots.csv", keep_default_na=False)
+    table = table.rename(columns={"stress": "label"}).replace("none", "no")
+    wide = {f"{band}_{month}": 1.5 for band in ("NDVI", "NDWI") for month in range(1, 13)}
+    table.assign(**wide).to_csv(folder / "plots.csv", index=False)
+    monkeypatch.chdir(folder)
+    files = ["s1.npy", "s2.npy", "soil.npy", "rgb", "plots.csv"]
+    assert main(["data", "new", "mine", "--from", *files]) == 0
+    assert "python -m benchmark data describe mine.yaml" in capsys.readouterr().out
+    found = yaml.safe_load((folder / "mine.yaml").read_text())
+    kinds = {m: fields["kind"] for m, fields in found["modalities"].items()}
+    assert kinds == {
+        "s1": "series", "s2": "series", "soil": "vector", "rgb": "image", "series": "series",
+        "plots": "vector",
+    }  # fmt: skip
+    assert found["modalities"]["series"]["columns"] == "{channel}_{step}"
+    assert found["modalities"]["series"]["channels"] == ["NDVI", "NDWI"]
+    assert found["modalities"]["plots"]["channels"] == ["vigour"]
+    assert found["target"] == {"file": "plots.csv", "column": "label", "kind": "multiclass"}
+    assert found["ids"] == {"file": "plots.csv", "column": "plot"}
+    assert found["groups"]["latitude"] == {"file": "plots.csv", "column": "lat"}
+    data = own.prepare(folder / "mine.yaml", tmp_path / "cache", "s1", "rgb", "series")
+    assert data.x["series"].shape == (N, 12, 2) and data.task.class_names == (
+        "mild",
+        "no",
+        "severe",
+    )
+
+
+def test_new_overwrites_nothing(mine, capsys, monkeypatch):
+    _, folder = mine
+    monkeypatch.chdir(folder)
+    (folder / "mine.yaml").write_text("mine")
+    for name in ("mine", "mine.yaml"):
+        assert main(["data", "new", name, "--from", "s1.npy"]) == 2
+        assert "mine.yaml: is there already, and is not overwritten" in capsys.readouterr().err
+    assert (folder / "mine.yaml").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("none.npy", "none.npy: there is no such file"),
+        ("readme.md", "readme.md: is of no kind that can be read"),
+        ("empty", "empty: a folder without .tif or .npy files"),
+        ("one.npy", "one.npy: holds a single sample"),
+        ("odd.npy", "odd.npy: cannot be read, is it whole?"),
+    ],
+)
+def test_new_refuses_what_cannot_be_looked_at(tmp_path, capsys, monkeypatch, name, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "readme.md").write_text("")
+    (tmp_path / "empty").mkdir()
+    np.save(tmp_path / "one.npy", np.float32(1))
+    (tmp_path / "odd.npy").write_bytes(b"odd")
+    assert main(["data", "new", "mine", "--from", name]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "mine.yaml").exists()
+
+
+def test_new_understands_the_keys_of_an_archive_of_arrays(tmp_path):
+    views = {"S1": np.ones((9, 4, 2)), "aerial": np.ones((9, 5, 5, 3)), "identifier": np.arange(9)}
+    np.savez(tmp_path / "all.npz", target=np.resize([0.5, 1.5, 7], 9), **views)
+    found = yaml.safe_load(draft("all", [tmp_path / "all.npz"], tmp_path))
+    assert found["modalities"]["aerial"] == {
+        "file": "all.npz", "key": "aerial", "kind": "image", "units": "",
+    }  # fmt: skip
+    assert found["ids"] == {"file": "all.npz", "key": "identifier"}
+    assert found["target"]["key"] == "target" and found["target"]["kind"] == "regression"
+
+
+# README.
+
+
+def readme() -> tuple[str, list[str]]:
+    """The description and the commands, as printed."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.partition("\n## Your own data\n")[2].partition("\n## ")[0]
+    ((description, commands),) = re.findall(
+        r"```yaml\n(.*?)```\n\n```sh\n(.*?)```", section, re.DOTALL
+    )
+    return description, commands.splitlines()
+
+
+def test_the_example_of_the_readme_is_short():
+    assert len(readme()[0].splitlines()) <= 20
+
+
+def test_the_example_of_the_readme_works_as_printed(tmp_path, monkeypatch, capsys):
+    """On files as it names them: a first description, the one that is printed, and a run."""
+    monkeypatch.setattr("benchmark.commands.run.report_all", lambda options: 0)
+    monkeypatch.delenv("EO_COLEARN_CACHE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path)
+    description, commands = readme()
+    said = []
+    for command in commands:
+        python, *arguments = shlex.split(command, comments=True)
+        assert [python, *arguments[:2]] == ["python", "-m", "benchmark"]
+        assert main(arguments[2:]) == 0
+        said.append(capsys.readouterr().out)
+        if command is commands[0]:
+            assert "wrote vines.yaml" in said[0]
+            (tmp_path / "vines.yaml").write_text(description, encoding="utf-8")
+    assert "licence: CC BY 4.0" in said[1] and "picture: " in said[1]
+    assert re.search(r"(\d+) runs: \1 done", said[2])
+    (adapter,) = datasets.choose([str(tmp_path / "vines.yaml")])
+    assert adapter.title == "Water stress of vines, Languedoc 2023"
