@@ -21,7 +21,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -91,6 +91,21 @@ class Data(TypedDict, total=False):
     constant_channels: Mapping[str, list[str]]
 
 
+class Standing(TypedDict, total=False):
+    """What a protocol says of the tables of its runs; nothing that decides a number.
+
+    evidence: whether they may carry marks and tests. flags: what a reader has to hold against it.
+    rope: region of practical equality, in the unit of the primary metric; None leaves it to the
+    report. view: how much of the dataset is looked at.
+    """
+
+    title: str
+    evidence: bool
+    flags: list[str]
+    rope: float | None
+    view: Mapping[str, Any]
+
+
 class Cost(TypedDict, total=False):
     """Of all stages, artefacts included; of one prediction by deployment."""
 
@@ -113,9 +128,11 @@ class Record:
 
     reason: why a run failed or does not apply. metrics: deployment → metric → value. stages: of
     this run and of the artefacts it used, as `benchmark.training.fit.StageLog` tells. environment:
-    versions, git revision, device: where it ran, never part of the id.
+    versions, git revision, device: where it ran, never part of the id. standing: of the protocol.
+    code: sha256 of the code of the method and of what its artefacts are made by
+    (`benchmark.planning.code`); empty where it is not known.
     predictions_sha256, features_sha256: digests of the ``.npz`` and the ``.features.npz`` beside
-    the record.
+    the record. metrics_sha256: `digest` of predictions_sha256 and metrics; None in old records.
     """
 
     id: str
@@ -130,6 +147,9 @@ class Record:
     environment: Mapping[str, Any] = field(default_factory=dict)
     predictions_sha256: str | None = None
     features_sha256: str | None = None
+    metrics_sha256: str | None = None
+    standing: Standing = field(default_factory=Standing)
+    code: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
 
     def path(self, results: Path) -> Path:
@@ -140,6 +160,25 @@ class Record:
 def record_path(results: Path, spec: RunSpec) -> Path:
     """Where the record of ``spec`` lies below a results folder."""
     return results / "records" / spec.dataset / spec.method / f"{spec.id}.json"
+
+
+def digest(record: Record) -> str:
+    """sha256 over the metrics of a record and the digest of the predictions that they belong to.
+
+    It shows that one of the two was changed afterwards by hand or by accident. It is no signature:
+    whoever computes it anew is not found out by it, but by `verify`, which has the targets.
+    """
+    text = json.dumps([record.predictions_sha256, record.metrics], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_metrics(record: Record, path: Path) -> None:
+    """Raise `UserError` if the metrics of a record are not those that it was committed with."""
+    if record.metrics_sha256 not in (None, digest(record)):
+        raise UserError(
+            f"{path}: its metrics do not belong to its predictions: one of the two was changed "
+            "after the run (`verify` says which numbers)"
+        )
 
 
 LARGEST = 1 << 32
@@ -154,18 +193,20 @@ def write(
     predictions: Mapping[str, np.ndarray] | None,
     results: Path,
     features: Mapping[str, np.ndarray] | None = None,
+    replaces: str | None = None,
 ) -> Record:
     """Commit a record and return it with the digests of what lies beside it.
 
-    If the run is recorded as done already, that record stays and is returned. predictions:
-    deployment → (n_test, C) or (n_test,), and the sample ids (n_test,) under "ids". features:
-    "<deployment>/<part>" → (n_test, D), or None if they are not kept.
+    If the run is recorded as done already, that record stays and is returned, unless it was made
+    at ``replaces``: it gives way to another that is done, and stays where the run fails now.
+    predictions: deployment → (n_test, C) or (n_test,), and the sample ids (n_test,) under "ids".
+    features: "<deployment>/<part>" → (n_test, D), or None if they are not kept.
     """
     import numpy as np
 
     path = record.path(results)
     beside: dict[Path, bytes] = {}
-    for arrays, suffix, digest in (
+    for arrays, suffix, vouched in (
         (predictions, ".npz", "predictions_sha256"),
         (features, ".features.npz", "features_sha256"),
     ):
@@ -173,14 +214,19 @@ def write(
             buffer = io.BytesIO()
             np.savez_compressed(buffer, **arrays)
             content = beside[path.with_suffix(suffix)] = buffer.getvalue()
-            record = replace(record, **{digest: hashlib.sha256(content).hexdigest()})
+            record = replace(record, **{vouched: hashlib.sha256(content).hexdigest()})
+    if record.metrics:
+        record = replace(record, metrics_sha256=digest(record))
     document = {"schema": SCHEMA, **asdict(record)}
     text = _encode(document) + b"\n"
     with finishing():
         for attempt in range(ATTEMPTS):
             found = find(record.spec, results)
             if found is not None and found.status == "done":
-                return found
+                if found.created != replaces:
+                    return found
+                if record.status != "done":
+                    return record
             if attempt:  # not in step with whoever else writes it
                 time.sleep(random.SystemRandom().uniform(0, 0.01 * 2**attempt))
             if not beside:
@@ -192,11 +238,13 @@ def write(
                     return record
                 own.unlink(missing_ok=True)
                 continue
-            for place, content in beside.items():
-                with atomic(place) as file:
+            with ExitStack() as files:  # all are on disk before the first gets its name
+                for place, content in ((path, text), *beside.items()):
+                    file = files.enter_context(atomic(place))
                     file.write(content)
-            with atomic(path) as file:
-                file.write(text)
+                    file.flush()
+            if not features:  # those of a record that gave way
+                path.with_suffix(".features.npz").unlink(missing_ok=True)
         # Each time, another process has put something else in between.
         raise UserError(f"{path}: other processes keep writing it; stop all but one, run again")
 
@@ -231,8 +279,8 @@ def _encode(document: Any) -> bytes:
 def load(spec: RunSpec, results: Path) -> Record | None:
     """The record of ``spec``, or None if there is none.
 
-    Raises `UserError`, naming the file, if there is something else in its place, or if it is done
-    and its predictions are not those that it vouches for.
+    Raises `UserError`, naming the file, if there is something else in its place, if its metrics
+    were changed, or if it is done and its predictions are not those that it vouches for.
     """
     path = record_path(results, spec)
     if not os.path.lexists(path):
@@ -240,6 +288,7 @@ def load(spec: RunSpec, results: Path) -> Record | None:
     record = read(path)
     if record.id != spec.id:
         raise UserError(f"{path}: the record of another run")
+    check_metrics(record, path)
     if record.status == "done":
         read_predictions(record, results)
     return record

@@ -27,7 +27,8 @@ class RunSpec:
     artefacts: name → what it is, resolved as far down as it goes. encoders, protocol: the values
     in force for this dataset. precision: `FULL`, "tf32" or "bfloat16", of training alone. compiled:
     whether the losses go through torch.compile. stream: names the seed stream of an artefact, ""
-    for a run.
+    for a run. plugin: hash of a plug-in's code (`benchmark.planning.code`), "" for a method of the
+    registry, whose version stands for its code.
     """
 
     dataset: str
@@ -45,6 +46,7 @@ class RunSpec:
     seed: int
     stream: str = ""
     compiled: bool = False
+    plugin: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modalities", tuple(self.modalities))
@@ -70,8 +72,9 @@ class RunSpec:
             "fold": self.fold,
             "seed": self.seed,
             "stream": self.stream,
-            # Not there by default: ids are older than the option.
+            # Not there by default: ids are older than what follows.
             **({"compiled": True} if self.compiled else {}),
+            **({"plugin": self.plugin} if self.plugin else {}),
         }
 
     @property

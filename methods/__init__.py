@@ -7,6 +7,7 @@ import importlib.util
 import pkgutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,9 @@ def load(plugins: Sequence[Path] = ()) -> dict[str, Entry]:
 
 
 def _load_plugin(path: Path) -> None:
-    """Import a method file from outside, once a process."""
+    """Import a method file from outside, once a process; its entries say where they come from."""
+    from methods.common.registry import REGISTRY
+
     name = f"methods.plugins.{path}"
     if name in sys.modules:
         return
@@ -41,6 +44,7 @@ def _load_plugin(path: Path) -> None:
         raise UserError(f"{path}: no Python file to load methods from")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    before = set(REGISTRY)
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
@@ -48,3 +52,5 @@ def _load_plugin(path: Path) -> None:
         told = isinstance(error, UserError)
         reason = str(error) if told else f"cannot be loaded ({type(error).__name__}: {error})"
         raise UserError(f"{path}: {reason}") from error
+    for key in REGISTRY.keys() - before:
+        REGISTRY[key] = replace(REGISTRY[key], plugin=path)

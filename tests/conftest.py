@@ -80,7 +80,7 @@ def run(place, monkeypatch):
     from benchmark.commands import main as cli
 
     before = set(methods.load())
-    monkeypatch.setattr("benchmark.commands.run.report_all", lambda options: 0)
+    monkeypatch.setattr("benchmark.commands.run.report_all", lambda *_: None)
     monkeypatch.setenv("EO_TEST_LOG", str(place.log))
 
     def call(results: str, *more: str, methods: str = "steady", executor: str = "serial") -> int:

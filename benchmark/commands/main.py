@@ -85,6 +85,10 @@ def _command(options: argparse.Namespace) -> int:
         from benchmark.commands.report import report
 
         return report(options)
+    if options.command == "verify":
+        from benchmark.commands.verify import verify
+
+        return verify(options)
     if options.command == "check":
         from benchmark.commands.check import check
 

@@ -16,6 +16,7 @@ EXAMPLES = """examples:
   python -m benchmark run --all --executor slurm --slurm partition=gpu --dry-run
   python -m benchmark collect
   python -m benchmark report
+  python -m benchmark verify --results results/reference
   python -m benchmark list methods
   python -m benchmark describe mdico
   python -m benchmark check mdico
@@ -193,7 +194,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="record a run that takes longer as failed (default: none does)",
     )
-    run.add_argument("--retry", choices=("failed",), help="run again what is recorded as failed")
+    run.add_argument(
+        "--retry",
+        choices=("failed", "changed", "all"),
+        help="run again what is recorded as failed, or was made by code that has changed since, or "
+        "all; a record stays until there is another that is done",
+    )
     run.add_argument(
         "--keep-features",
         action="store_true",
@@ -223,6 +229,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="only say how runs differ from those of this results folder: bit for bit the same, "
         "equal up to seed noise, or other (exit code 1)",
+    )
+
+    commands.add_parser(
+        "verify",
+        parents=[folders, verbose],
+        help="compute every score anew from the predictions and the data at hand",
     )
 
     data = commands.add_parser("data", help="fetch, prepare, describe or clear data")

@@ -29,6 +29,7 @@ from benchmark.commands.report import report_all
 from benchmark.errors import UserError, not_writable
 from benchmark.machine import cores
 from benchmark.planning import protocol as protocols
+from benchmark.planning.code import changed
 from benchmark.spec import PRECISIONS
 from benchmark.writers import sweep
 
@@ -97,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
     finally:
         sweep(options.results)
     _summarise(planned, skipped, done)
-    report_all(options)
+    report_all(options, {item.job.spec.id for item in planned})
     return 1 if any(outcome.status == "failed" for outcome in (*skipped, *done)) else 0
 
 
@@ -146,23 +147,47 @@ def _compare_with_records(
 ) -> tuple[list[Planned], list[Outcome]]:
     """What is to be done, and the outcomes of what is recorded.
 
-    To be done is also what is recorded as failed and to be tried again, and what did not apply
-    when it was recorded and does now; their records give way when there are others. A damaged
-    record is named and moved aside.
+    To be done is also what --retry says, and what did not apply when it was recorded and does now;
+    their records give way when there are others. A damaged record is named and moved aside; so is
+    named what is not run again though its code, or what its protocol says of itself, has changed.
     """
     sweep(options.results)
     todo, skipped = [], []
+    edited: dict[str, list[Record]] = {}
+    restated = 0
     for item in planned:
         record = _whole_record(item.job.spec, options)
         if record is None:
             todo.append(item)
-        elif (record.status == "failed" and options.retry == "failed") or (
-            record.status == "not applicable" and not item.not_applicable
-        ):
+        elif _again(item, record, options.retry):
             todo.append(replace(item, job=replace(item.job, replaces=record.created)))
         else:
             skipped.append(Outcome(item.job.spec, record.status, record.reason))
+            if changed(record.code):
+                edited.setdefault(record.spec.method, []).append(record)
+            restated += bool(record.standing) and record.standing != item.job.standing
+    for method, its in edited.items():
+        modules = dict.fromkeys(module for record in its for module in changed(record.code))
+        print(
+            f"{method}: its code ({', '.join(modules)}) has changed since {len(its)} recorded runs "
+            "and its version has not: what they say is of the old code; --retry changed runs them "
+            "again"
+        )
+    if restated:
+        print(
+            f"{restated} recorded runs have another title, evidence, flags, rope or view of the "
+            "protocol than its file now: tables go by the records; --retry all runs them again"
+        )
     return todo, skipped
+
+
+def _again(item: Planned, record: Record, retry: str | None) -> bool:
+    """Whether a run that is recorded is to be run again."""
+    if record.status == "not applicable" and not item.not_applicable:
+        return True
+    if retry == "changed":
+        return bool(changed(record.code))
+    return retry == "all" or retry == record.status == "failed"
 
 
 def _whole_record(spec: RunSpec, options: argparse.Namespace) -> Record | None:

@@ -110,7 +110,7 @@ def _committed(job: Job, future: Future) -> Record:
     from benchmark.records import write
 
     record, predictions, features, committed = future.result()
-    return record if committed else write(record, predictions, job.results, features)
+    return record if committed else write(record, predictions, job.results, features, job.replaces)
 
 
 def _work(job: Job, probe: Path) -> tuple[Record, Arrays | None, Arrays | None, bool]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmark.records import Standing
 from benchmark.spec import RunSpec
 
 
@@ -15,7 +16,7 @@ class Job:
     prepared: folder of the prepared dataset. plugins: method files that the user named. timeout:
     seconds that the run may take. keep_features: whether the features of the test part are kept
     beside the predictions. replaces: when the record was made that is to give way to that of this
-    job, for one that failed and is tried again.
+    job, for one that is tried again. standing: what the protocol says of its tables.
     """
 
     spec: RunSpec
@@ -26,3 +27,4 @@ class Job:
     timeout: float | None = None
     keep_features: bool = False
     replaces: str | None = None
+    standing: Standing = field(default_factory=Standing)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, unknown
+from benchmark.planning.code import plugin_code
 from benchmark.planning.jobs import Job
 from benchmark.planning.protocol import Protocol
 from benchmark.planning.split import folds
 from benchmark.spec import FULL, RunSpec
 from datasets.common.contract import EODataset
-from methods.common.encoders import Encoders, pretrained_problem
+from methods.common.encoders import BACKBONES, Encoders, pretrained_problem
 from methods.common.registry import REGISTRY, Entry
 
 log = logging.getLogger(__name__)
@@ -51,6 +54,7 @@ def plan(
     workers are on different folds and do not train the same artefact at the same time.
     Raises `UserError` listing everything that is wrong; nothing has been trained then.
     """
+    _check_names(protocol)
     planned: list[Planned] = []
     problems: list[str] = []
     for dataset, prepared in datasets:
@@ -69,11 +73,34 @@ def plan(
             for fold in numbers:
                 for seed in repetitions:
                     numbered = replace(spec, fold=fold, seed=seed)
-                    job = Job(numbered, prepared, results, device, plugins, timeout, keep_features)
+                    job = Job(
+                        numbered,
+                        prepared,
+                        results,
+                        device,
+                        plugins,
+                        timeout,
+                        keep_features,
+                        standing=protocol.standing_for(dataset.name),
+                    )
                     planned.append(Planned(job, reason))
     if problems:
         raise UserError("\n".join(problems))
     return planned
+
+
+def _check_names(protocol: Protocol) -> None:
+    """Raise `UserError` for a name in the protocol that no method and no encoder has."""
+    for pattern in protocol.methods:
+        if not any(fnmatchcase(key, pattern) for key in REGISTRY):
+            error = unknown("method", pattern, REGISTRY)
+            raise UserError(f"protocol '{protocol.name}', methods: {error} (--plugin names a file)")
+    for kind, backbone in BACKBONES.items():
+        known = list(inspect.signature(backbone).parameters)[1:]
+        for name in protocol.encoders[kind]:
+            if name not in known:
+                error = unknown("setting", name, known)
+                raise UserError(f"protocol '{protocol.name}', encoders.{kind}: {error}")
 
 
 def _chosen(dataset: EODataset, protocol: Protocol, chosen: Sequence[int] | None) -> list[int]:
@@ -158,6 +185,7 @@ def _spec(
         protocol=protocol.values_for(dataset.name),
         fold=0,
         seed=0,
+        plugin=plugin_code(entry),
     )
 
 
@@ -177,4 +205,6 @@ def resolve_artefacts(
             "stream": artefact.stream,
             "artefacts": resolve_artefacts(needed, artefact.modalities, values),
         }
+        if code := plugin_code(needed):
+            resolved[name]["plugin"] = code
     return resolved

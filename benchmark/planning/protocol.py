@@ -9,12 +9,13 @@ import fnmatch
 import math
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 from benchmark.documents import read_mapping
 from benchmark.errors import UserError, unknown
+from benchmark.records import Standing
 
 FOLDER = Path(__file__).parent / "protocols"
 
@@ -29,7 +30,9 @@ class Protocol:
     """The values of a protocol file; the comments of ``protocols/quick.yaml`` explain each.
 
     batch_size, view: dataset → value, with a "default". encoders: sizes D, which datasets have
-    LayerNorm, and the options of each kind's backbone (`methods.common.encoders`).
+    LayerNorm, and the options of each kind's backbone (`methods.common.encoders`). rope: region of
+    practical equality, in the unit of the primary metric; a file need not have it, and without one
+    the report decides.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Protocol:
     stop_on: StopOn
     encoders: Mapping[str, Any]
     view: Mapping[str, Mapping[str, Any]]
+    rope: float | None = None
 
     def applies_to(self, method: str) -> bool:
         """Whether the protocol is meant for a method."""
@@ -71,6 +75,16 @@ class Protocol:
         if self.validation_piece != "first":
             values["validation_piece"] = self.validation_piece
         return {**values, "batch_size": self.batch_size.get(dataset, self.batch_size["default"])}
+
+    def standing_for(self, dataset: str) -> Standing:
+        """What records and tables say of the protocol, and is no part of a run's id."""
+        return {
+            "title": self.title,
+            "evidence": self.evidence,
+            "flags": list(self.flags),
+            "rope": self.rope,
+            "view": self.view_for(dataset),
+        }
 
     def view_for(self, dataset: str) -> dict[str, Any]:
         """Keyword arguments of `datasets.common.contract.View` for a dataset."""
@@ -110,7 +124,8 @@ def names() -> list[str]:
 def load(name: str) -> Protocol:
     """A shipped protocol by its name, or a user's by the path of its YAML file.
 
-    Raises `UserError` for an unknown name and for a file that is not a complete protocol.
+    Raises `UserError` for an unknown name, for a file that is not a complete protocol, and for one
+    that bears the name of a shipped protocol and has other values.
     """
     path = FOLDER / f"{name}.yaml"
     if not re.fullmatch(r"[\w-]+", name):
@@ -119,7 +134,17 @@ def load(name: str) -> Protocol:
             raise UserError(f"no protocol file at {name}; shipped protocols: {', '.join(names())}")
     elif not path.is_file():
         raise unknown("protocol", name, names())
-    return _parse(path)
+    protocol = _parse(path)
+    if protocol.name in names() and path.parent != FOLDER:
+        shipped = _parse(FOLDER / f"{protocol.name}.yaml")
+        settings = (field.name for field in fields(Protocol))
+        other = [name for name in settings if getattr(protocol, name) != getattr(shipped, name)]
+        if other:
+            raise UserError(
+                f"{path}: has the name of the shipped protocol '{protocol.name}' and another "
+                f"{', '.join(other)}; give the file a name of its own"
+            )
+    return protocol
 
 
 def _parse(path: Path) -> Protocol:
@@ -128,7 +153,8 @@ def _parse(path: Path) -> Protocol:
     for name in document:
         if name not in known:
             raise UserError(f"{path}: {unknown('setting', str(name), known)}")
-    if missing := ", ".join(sorted(known - document.keys())):
+    needed = {field.name for field in fields(Protocol) if field.default is MISSING} - {"name"}
+    if missing := ", ".join(sorted(needed - document.keys())):
         raise UserError(f"{path}: it lacks {missing}; {FOLDER}/quick.yaml says what they are")
     hints = get_type_hints(Protocol)
     values = {key: _value(path, key, value, hints[key]) for key, value in document.items()}
@@ -160,6 +186,10 @@ def _value(path: Path, key: str, value: Any, hint: Any) -> Any:
             return tuple(str(item) for item in value)
         if key == "validation":
             return value if value == "test" else float(value)
+        if key == "rope":
+            if value is not None and not (math.isfinite(float(value)) and float(value) > 0):
+                raise ValueError("a number above 0, or null")
+            return value if value is None else float(value)
         if key in ("batch_size", "encoders", "view"):
             if not isinstance(value, dict) or not _is_plain(value):
                 raise ValueError("a mapping of words to numbers, words, lists and mappings")

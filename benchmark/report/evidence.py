@@ -188,16 +188,10 @@ def truth(cache: Path | None, fingerprint: str) -> Truth | None:
 
     Records hold no targets: licences of datasets differ.
     """
-    from datasets.common.prepared import reopen
+    from datasets.common import prepared
 
-    for meta in sorted((cache / "prepared").glob("*/meta.json")) if cache else ():
-        try:
-            if f'"fingerprint": "{fingerprint}"' in meta.read_text():
-                found = reopen(meta.parent)
-                return Truth(found.y, found.ids, found.groups)
-        except (UserError, OSError, UnicodeDecodeError):
-            continue
-    return None
+    found = prepared.find(cache, fingerprint) if cache else None
+    return Truth(found.y, found.ids, found.groups) if found is not None else None
 
 
 def over_samples(group: Group, results: Path, cache: Path | None) -> OverSamples | str:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -22,13 +23,16 @@ from benchmark import records
 from benchmark.errors import UserError, unknown
 from benchmark.metrics import LISTS, SCALARS, Metric, primary
 from benchmark.planning import protocol as protocols
-from benchmark.records import Record
+from benchmark.planning.code import changed
+from benchmark.records import Record, Standing
+from benchmark.report.text import shortened
 from benchmark.spec import FULL
 from benchmark.terms import ALL, FAMILIES
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from benchmark.planning.protocol import Protocol
     from benchmark.problem import TaskKind
     from benchmark.spec import RunSpec
 
@@ -80,12 +84,16 @@ class Group:
 
     runs: with scores, one for each method, fold and seed. absent: failed or not applicable.
     hidden: methods that are not asked for; they stay in every comparison, so that a table of few
-    methods says the same of them as the table of all.
+    methods says the same of them as the table of all. variant: what tells it from other groups
+    whose protocol has the same name, "" where there are none. other_code: method → number of its
+    runs that were made by other code than the project has now.
     """
 
     runs: tuple[Record, ...]
     absent: tuple[Record, ...] = ()
     hidden: frozenset[str] = frozenset()
+    variant: str = ""
+    other_code: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def records(self) -> tuple[Record, ...]:
@@ -126,9 +134,15 @@ class Group:
         return self.spec.protocol
 
     @property
+    def protocol_name(self) -> str:
+        """The protocol's name, and what tells it from others of that name."""
+        name = self.protocol["name"]
+        return f"{name} ({self.variant})" if self.variant else name
+
+    @property
     def protocol_title(self) -> str:
         """The protocol's name, and how training computed where that was not in full precision."""
-        name, arithmetic = self.protocol["name"], self.spec.arithmetic
+        name, arithmetic = self.protocol_name, self.spec.arithmetic
         return name if arithmetic == FULL else f"{name}, trained in {arithmetic}"
 
     @property
@@ -146,9 +160,20 @@ class Group:
 
     @cached_property
     def smoke(self) -> bool:
-        """Whether the protocol is one that gives no evidence."""
-        name = self.protocol["name"]
-        return name in protocols.names() and not protocols.load(name).evidence
+        """Whether the protocol, as any of the records has it, is one that gives no evidence."""
+        return not all(record.standing.get("evidence") for record in self.records)
+
+    @cached_property
+    def flags(self) -> tuple[str, ...]:
+        """What the protocol itself says that a reader has to hold against it."""
+        flags = (flag for record in self.records for flag in record.standing.get("flags", ()))
+        return tuple(dict.fromkeys(" ".join(flag.split()) for flag in flags))
+
+    @property
+    def rope(self) -> float | None:
+        """The protocol's region of practical equality, in the unit of the primary metric."""
+        rope = self.records[-1].standing.get("rope")
+        return rope if rope and rope > 0 else None
 
     @property
     def no_evidence(self) -> str:
@@ -247,9 +272,11 @@ def collect(
     for path in paths:
         try:
             record = records.read(path)
+            records.check_metrics(record, path)
             _check_beside(record, path)
             # Curves of all loss terms of thousands of runs would fill the memory.
-            read.append(replace(record, stages=_curves_only(record.stages)))
+            stages = _curves_only(record.stages)
+            read.append(replace(record, stages=stages, standing=_standing(record)))
         except (UserError, OSError) as error:
             where = path.relative_to(results).as_posix()
             reason = str(error).removeprefix(f"{path}: ")
@@ -280,6 +307,34 @@ def _check_beside(record: Record, path: Path) -> None:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
             if found != sha256:
                 raise UserError(f"{beside.name} is not the file that it vouches for by sha256")
+
+
+def _standing(record: Record) -> Standing:
+    """What the protocol of a record says of its tables.
+
+    Records that are older than this have that of the shipped protocol of the same name and values;
+    of others it is not known whether they are evidence, and so they are none.
+    """
+    if record.standing:
+        return record.standing
+    values = record.spec.protocol
+    name, dataset = values.get("name"), record.spec.dataset
+    shipped = _shipped(name) if isinstance(name, str) else None
+    if shipped is not None:
+        now = shipped.values_for(dataset)
+        if {key: now[key] for key in values if key in now} == values:
+            return {**shipped.standing_for(dataset), "view": None}
+    return {"evidence": False, "flags": [UNKNOWN_STANDING]}
+
+
+UNKNOWN_STANDING = (
+    "its records do not say whether the protocol is evidence (`run --retry all` makes such that do)"
+)
+
+
+@cache
+def _shipped(name: str) -> Protocol | None:
+    return protocols.load(name) if name in protocols.names() else None
 
 
 def _curves_only(stages: Any) -> list[dict[str, Any]]:
@@ -410,38 +465,121 @@ def _version(record: Record) -> tuple[int, str, str]:
 
 
 def _key(record: Record) -> tuple[str, str, tuple[str, ...], str, str]:
+    """What the heading of a table says."""
     spec = record.spec
     return spec.dataset, spec.source, spec.modalities, spec.protocol["name"], spec.arithmetic
 
 
-def _setup(record: Record) -> dict[str, str]:
-    """What all runs of a group must share, by the name it has in a reason."""
+def _values(record: Record) -> dict[str, Any]:
+    """The values of a record's protocol, its encoders among them, by name."""
     spec = record.spec
+    protocol = {k: v for k, v in spec.protocol.items() if k != "name"}
+    return _flat({**protocol, "encoders": dict(spec.encoders)})
+
+
+def _setup(record: Record) -> dict[str, Any]:
+    """What all runs of a group must share, by the name it has in a reason."""
     return {
-        "fingerprint of the data": spec.fingerprint,
-        "task": json.dumps(record.data["task"], sort_keys=True),
-        f"protocol '{spec.protocol['name']}'": json.dumps(dict(spec.protocol), sort_keys=True),
-        "encoders": json.dumps(dict(spec.encoders), sort_keys=True),
+        "fingerprint of the data": record.spec.fingerprint[:12],
+        "task": record.data["task"],
     }
 
 
-def _recipe(record: Record) -> dict[str, str]:
+def _recipe(record: Record) -> dict[str, Any]:
     """What all runs of a method in a group must share, by the name it has in a reason."""
     spec = record.spec
     return {
-        "version of the method": str(spec.version),
-        "hyper-parameters": json.dumps(dict(spec.hyperparameters), sort_keys=True),
-        "artefacts": json.dumps(dict(spec.artefacts), sort_keys=True),
+        "version of the method": spec.version,
+        "code of the plug-in": spec.plugin[:12],
+        "hyper-parameters": dict(spec.hyperparameters),
+        "artefacts": dict(spec.artefacts),
     }
 
 
+def _flat(value: Any, prefix: str = "") -> dict[str, str]:
+    """A value as text by its dotted name; mappings all the way down."""
+    if not isinstance(value, Mapping):
+        text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        return {prefix: text}
+    found: dict[str, str] = {}
+    for key, inner in value.items():
+        found |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    return found
+
+
+NAMED, LONGEST = 4, 40
+"""Changes that a reason names, and characters that it shows of a value."""
+
+
+def _change(old: Any, new: Any) -> str:
+    """What is another, from what to what: "lam 1.0 → 0.5"."""
+    before, after = _flat(old), _flat(new)
+    parts = []
+    for key in [*before, *(key for key in after if key not in before)]:
+        if before.get(key) != after.get(key):
+            was, now = (shortened(side.get(key, "none"), LONGEST) for side in (before, after))
+            parts.append(f"{key} {was or 'none'} → {now or 'none'}".strip())
+    more = [f"{len(parts) - NAMED} more"] * (len(parts) > NAMED)
+    return ", ".join(parts[:NAMED] + more)
+
+
+def _by_values(valid: Iterable[Record]) -> list[list[Record]]:
+    """Records of the same heading, protocol values and view; none of them supersedes another's.
+
+    Old records do not say what view of the dataset they had: they go with the newest that do.
+    """
+    found: dict[tuple, list[Record]] = {}
+    for record in sorted(valid, key=_age):
+        values = json.dumps(_values(record), sort_keys=True)
+        found.setdefault((_key(record), values), []).append(record)
+    parts = []
+    for same in found.values():
+        views = [r.standing.get("view") for r in same]
+        newest = next((view for view in reversed(views) if view is not None), None)
+        by_view: dict[str, list[Record]] = {}
+        for record, view in zip(same, views, strict=True):
+            text = json.dumps(newest if view is None else view, sort_keys=True)
+            by_view.setdefault(text, []).append(record)
+        parts += by_view.values()
+    return parts
+
+
+def _with_variants(groups: Sequence[Group]) -> list[Group]:
+    """Groups of one heading get what tells them apart."""
+    by_key: dict[tuple, list[Group]] = {}
+    for group in groups:
+        by_key.setdefault(_key(group.records[-1]), []).append(group)
+    named = []
+    for same in by_key.values():
+        settings = []
+        for group in same:
+            views = (r.standing.get("view") for r in reversed(group.records))
+            view = next((view for view in views if view is not None), {})
+            settings.append({**_values(group.records[-1]), **_flat({"view": view})})
+        keys = dict.fromkeys(key for each in settings for key in each)
+        differ = [key for key in keys if len({each.get(key) for each in settings}) > 1]
+        for group, own in zip(same, settings, strict=True):
+            text = ", ".join(f"{key} {own.get(key, 'none')}" for key in differ)
+            named.append(replace(group, variant=text))
+    return named
+
+
+def _other_code(runs: Iterable[Record]) -> dict[str, int]:
+    """Method → number of runs whose code, as far as it is known, is not that at hand."""
+    known: dict[tuple, bool] = {}
+    counts: Counter[str] = Counter()
+    for record in runs:
+        code = tuple(record.code.items())
+        if code not in known:
+            known[code] = bool(changed(record.code))
+        counts[record.spec.method] += known[code]
+    return {method: n for method, n in counts.items() if n}
+
+
 def _sort(valid: Iterable[Record]) -> tuple[list[Group], list[Exclusion]]:
-    """Groups of the newest set-up, of the newest recipe of each method; the rest is superseded."""
-    by_key: dict[tuple, list[Record]] = {}
-    for record in valid:
-        by_key.setdefault(_key(record), []).append(record)
+    """Groups of the newest data, of the newest recipe of each method; the rest is superseded."""
     groups, excluded = [], []
-    for same_key in by_key.values():
+    for same_key in _by_values(valid):
         current, old = _newest_only(same_key, _setup, _age)
         excluded += old
         by_method: dict[str, list[Record]] = {}
@@ -454,8 +592,10 @@ def _sort(valid: Iterable[Record]) -> tuple[list[Group], list[Exclusion]]:
             kept += single
             excluded += old + double
         runs = tuple(r for r in kept if r.status == "done")
-        groups.append(Group(runs, tuple(r for r in kept if r.status != "done")))
-    return sorted(groups, key=_order), excluded
+        absent = tuple(r for r in kept if r.status != "done")
+        groups.append(Group(runs, absent, other_code=_other_code(runs)))
+    newest_first = sorted(_with_variants(groups), key=lambda g: _age(g.records[-1]), reverse=True)
+    return sorted(newest_first, key=_order), excluded
 
 
 def _order(group: Group) -> tuple:
@@ -473,9 +613,13 @@ def _newest_only(
     kept, old = [], []
     for record in candidates:
         own = aspects(record)
-        changed = [name for name, value in newest.items() if own.get(name) != value]
-        if changed:
-            reason = f"newer records have another {' and another '.join(changed)}"
+        other = [
+            f"{name} ({_change(own[name], value)})"
+            for name, value in newest.items()
+            if own[name] != value
+        ]
+        if other:
+            reason = f"newer records have another {' and another '.join(other)}"
             old.append(_exclusion(record, "superseded", reason))
         else:
             kept.append(record)
@@ -539,7 +683,7 @@ def _tidy(group: Group) -> pd.DataFrame:
     rows = []
     for record in group.runs:
         spec, entry = record.spec, group.entries[record.spec.method]
-        head = (spec.dataset, spec.source, "+".join(spec.modalities), spec.protocol["name"])
+        head = (spec.dataset, spec.source, "+".join(spec.modalities), group.protocol_name)
         head += (spec.arithmetic,)
         head += (spec.fingerprint, spec.method, spec.version, entry["family"], entry["role"])
         head += (spec.fold, spec.seed)

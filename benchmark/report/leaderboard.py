@@ -18,6 +18,7 @@ from benchmark.report.wording import (
     coverage,
     facts,
     heading,
+    named,
     no_test,
     notes,
     p_value,
@@ -88,7 +89,7 @@ def _table(summary: Summary) -> tuple[list[str], list[list[str]]]:
         own = [places.get((method, deployment)) for deployment in deployments]
         if not any(own):
             continue  # a bound
-        cells = [method]
+        cells = [named(group, method)]
         for row in own:
             cells += formats.main(group, row) if row else [MISSING] * len(metrics)
             cells += [formats.gain(group.primary, row) if row else MISSING] * gains

@@ -32,6 +32,7 @@ from benchmark.report.wording import (
     evidence_notes,
     facts,
     heading,
+    named,
     notes,
     slug,
     title,
@@ -53,7 +54,12 @@ def main_table(summary: Summary, deployment: str) -> tuple[list[str], list[list[
     header += [*EVIDENCE] * with_evidence + [f"{group.unit}s"]
     rows = []
     for row in summary.at(deployment):
-        cells = [row.method, row.entry["family"], row.entry["role"], *formats.main(group, row)]
+        cells = [
+            named(group, row.method),
+            row.entry["family"],
+            row.entry["role"],
+            *formats.main(group, row),
+        ]
         cells += [formats.gain(group.primary, row), worse_in(row)] * with_gain
         cells += formats.evidence(group.primary, row) * with_evidence
         rows.append([*cells, coverage(summary, row)])
@@ -189,7 +195,8 @@ def as_latex(summary: Summary) -> str:
                 label=f"{slug(group)}-{deployment}",
             ),
         ]
-        missing = [row for row in absent(group) if row[0] in {r[0] for r in rows}]
+        scored = {row.method for row in summary.at(deployment)}
+        missing = [row for row in absent(group) if row[0] in scored]
         tables += [f"% {latex(': '.join(row))}" for row in missing]
     return "\n".join(tables) + "\n"
 
@@ -209,7 +216,7 @@ def as_frame(summary: Summary) -> pd.DataFrame:
                 "dataset": group.dataset,
                 "source": group.source,
                 "modalities": "+".join(group.modalities),
-                "protocol": group.protocol["name"],
+                "protocol": group.protocol_name,
                 "precision": group.spec.arithmetic,
                 "fingerprint": group.spec.fingerprint,
                 "deployment": row.deployment,

@@ -24,7 +24,8 @@ def slug(group: Group) -> str:
     """Name of a group's files."""
     parts = [group.dataset, group.source, group.protocol["name"], *group.modalities]
     arithmetic = group.spec.arithmetic
-    return file_name(*parts, *(arithmetic.split(", ") if arithmetic != FULL else []))
+    variant = [hashlib.sha256(group.variant.encode()).hexdigest()[:8]] if group.variant else []
+    return file_name(*parts, *(arithmetic.split(", ") if arithmetic != FULL else []), *variant)
 
 
 def file_name(*parts: str) -> str:
@@ -44,8 +45,13 @@ def title(group: Group) -> str:
     return f"{group.dataset}, {data}, trained on {modalities}, {protocol}"
 
 
-def _name(group: Group) -> str:
-    return group.protocol["name"]
+OTHER_CODE = "†"
+"""Marks a method whose runs were made by other code than the project has now."""
+
+
+def named(group: Group, method: str) -> str:
+    """A method's name as tables show it."""
+    return f"{method} {OTHER_CODE}" if method in group.other_code else method
 
 
 def facts(group: Group) -> list[tuple[str, str]]:
@@ -62,7 +68,7 @@ def facts(group: Group) -> list[tuple[str, str]]:
         ("Data", f"{data}; {_samples(group)}; fingerprint {group.spec.fingerprint[:12]}"),
         ("Task", what),
         ("Modalities", ", ".join(group.modalities)),
-        ("Protocol", "; ".join([_name(group), *flags(group), _folds(group), _sizes(group)])),
+        ("Protocol", "; ".join([group.protocol_name, *flags(group), _folds(group), _sizes(group)])),
         ("Encoders", _encoders(group.spec.encoders)),
         ("Error bars", error_bars(group)),
     ]
@@ -102,7 +108,7 @@ def _samples(group: Group) -> str:
 
 
 def flags(group: Group) -> list[str]:
-    """What a reader has to hold against a protocol, from the values that were in force."""
+    """What a reader has to hold against a protocol: by its values, and by what it says itself."""
     values, found = group.protocol, []
     if group.smoke:
         found.append("SMOKE RUN: shows that everything works, is no evidence")
@@ -112,7 +118,16 @@ def flags(group: Group) -> list[str]:
         found.append("FLAG: validation is the test fold")
     if values.get("statistics") == "all":
         found.append("FLAG: statistics over all samples, test included")
-    return found
+    return found + [f"FLAG: {flag}" for flag in group.flags if flag not in BY_VALUES]
+
+
+BY_VALUES = (
+    "smoke run",
+    "ungrouped folds",
+    "validation is the test fold",
+    "statistics over all samples",
+)
+"""Flags of shipped protocols, which their values decide on each dataset."""
 
 
 def _folds(group: Group) -> str:
@@ -290,6 +305,8 @@ def notes(summary: Summary) -> list[str]:
             f"A row with missing {group.unit}s is not comparable with the others; n: over how many "
             "a mean is, where they are fewer than the table's."
         )
+    if marked := other_code(group):
+        lines.append(f"{OTHER_CODE} {marked}")
     return lines + fold_remarks(group)
 
 
@@ -312,6 +329,18 @@ def rope_note(summary: Summary) -> str:
         f"Better, equal, worse: probabilities that the gain is above, within or below "
         f"{', '.join(ropes)}, half the standard deviation of {REFERENCE} − {AGAIN} over "
         f"{summary.group.unit}s; correlated Bayesian t-test (Corani and Benavoli 2015)."
+    )
+
+
+def other_code(group: Group) -> str:
+    """Which of the shown methods have runs of other code than there is now; "" if none has."""
+    counts = {m: n for m, n in group.other_code.items() if m not in group.hidden}
+    if not counts:
+        return ""
+    parts = (f"{m} ({n} of {len(group.runs_of(m))} runs)" for m, n in sorted(counts.items()))
+    return (
+        f"Made by other code than there is now: {', '.join(parts)}. `run --retry changed` runs "
+        "them again; a method whose numbers are meant to change has a new `version` as well."
     )
 
 

@@ -18,7 +18,17 @@ from benchmark.report.summary import Summary, in_order, summarise
 from benchmark.report.tables import as_frame, as_latex, as_markdown, exclusion_counts
 from benchmark.report.text import one_line, plain_table
 from benchmark.report.verdict import all_sentences
-from benchmark.report.wording import Formats, error_bars, heading, modality_notes, slug, title
+from benchmark.report.wording import (
+    OTHER_CODE,
+    Formats,
+    error_bars,
+    heading,
+    modality_notes,
+    named,
+    other_code,
+    slug,
+    title,
+)
 from benchmark.terms import ALL
 from benchmark.writers import atomic, sweep
 
@@ -112,7 +122,9 @@ def summary_text(report: Report) -> str:
 def _console_table(summary: Summary) -> str:
     group, formats, metric = summary.group, Formats(summary), summary.group.primary
     deployments = [d for d in group.deployments if summary.at(d)]
-    rows: dict[str, list[str]] = {m: [m] + [""] * len(deployments) for m in in_order(summary)}
+    rows: dict[str, list[str]] = {
+        m: [named(group, m)] + [""] * len(deployments) for m in in_order(summary)
+    }
     for place, deployment in enumerate(deployments, start=1):
         for row in summary.at(deployment):
             rows[row.method][place] = formats.cell(metric, row)
@@ -120,7 +132,9 @@ def _console_table(summary: Summary) -> str:
     head = [title(group), *modality_notes(group), f"{heading(metric, group)}; {error_bars(group)}"]
     head += all_sentences(summary)
     table = plain_table(["method", *names], list(rows.values()), text_columns=1)
-    return "\n".join([*map(one_line, head), table])
+    marked = other_code(group)
+    foot = [f"{OTHER_CODE} {marked}"] if marked else []
+    return "\n".join([*map(one_line, head), table, *foot])
 
 
 def _csv(frame: pd.DataFrame) -> str:

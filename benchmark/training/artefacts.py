@@ -2,8 +2,9 @@
 
     <results>/artefacts/<id>.pt
 
-Whoever lacks one trains it and writes it by an atomic rename; whoever finds one in place uses it.
-Deleting the folder changes no number, only the time that a run takes.
+Whoever lacks one trains it and writes it by an atomic rename; whoever finds one in place uses it,
+unless other code made it: then it is trained again and takes its place. Deleting the folder changes
+no number, only the time that a run takes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import torch
 
+from benchmark.planning.code import codes
 from benchmark.spec import RunSpec
 from benchmark.stopping import finishing
 from benchmark.training.fit import Predictors, StageLog, Trained, Training
@@ -62,6 +64,9 @@ class ArtefactStore:
             content = torch.load(path, map_location="cpu", weights_only=True)
             if content["id"] != spec.id:
                 raise ValueError("the artefact of another run")
+            if content.get("code") != codes(spec):
+                log.info("%s was made by other code: trained again", path)
+                return None
             for m, predictor in predictors.items():
                 predictor.load_state_dict(content["states"][m])
             stages = [StageLog(**stage) for stage in json.loads(content["stages"])]
@@ -77,6 +82,7 @@ class ArtefactStore:
     def _save(self, spec: RunSpec, trained: Trained) -> None:
         content = {
             "id": spec.id,
+            "code": codes(spec),
             # Copies, as torch saves all of the memory that a tensor may share with others.
             "states": {
                 m: {name: value.clone() for name, value in predictor.state_dict().items()}

@@ -23,6 +23,7 @@ from torch import nn
 
 from benchmark import metrics
 from benchmark.errors import NotWritableError, UserError
+from benchmark.planning.code import codes, file_code, plugin_code
 from benchmark.planning.jobs import Job
 from benchmark.planning.split import Fold, folds
 from benchmark.records import Record, find, write
@@ -69,7 +70,7 @@ def execute(job: Job) -> Record:
     if found := recorded(job):
         return found
     record, predictions, features = compute(job)
-    return write(record, predictions, job.results, features)
+    return write(record, predictions, job.results, features, job.replaces)
 
 
 def execute_together(jobs: Sequence[Job]) -> Iterator[Record]:
@@ -111,7 +112,7 @@ def execute_together(jobs: Sequence[Job]) -> Iterator[Record]:
         return
     for job, outcome in zip(todo, trained, strict=True):
         record, predictions, features = compute(job, outcome)
-        yield write(record, predictions, job.results, features)
+        yield write(record, predictions, job.results, features, job.replaces)
 
 
 def replica_groups(jobs: Sequence[Job], most: int) -> Iterator[tuple[Job, ...]]:
@@ -144,9 +145,11 @@ def compute(
         reason = reason.encode("utf-8", "backslashreplace").decode()
         return Record(**_common(job, dataset, fold), status="failed", reason=reason)
 
+    if edited := _edited(job):
+        return failed(edited), None, None
     late = f"exceeded the time limit of {job.timeout} s"
     try:
-        with deadline(job.timeout, abandon=lambda: write(failed(late), None, job.results)):
+        with deadline(job.timeout, abandon=lambda: _commit(job, failed(late))):
             data = _fold_data(job.prepared, _protocol(job), fold.number, job.device)
             if trained is None:
                 trained = fit(job.spec, dataset.modalities, data, ArtefactStore(job.results))
@@ -177,7 +180,7 @@ def compute(
 def not_applicable(job: Job, reason: str) -> Record:
     """Commit the record of a run that does not apply."""
     common = _common(job, *_data(job))
-    return write(Record(**common, status="not applicable", reason=reason), None, job.results)
+    return _commit(job, Record(**common, status="not applicable", reason=reason))
 
 
 def lost(job: Job, reason: str) -> Record:
@@ -185,7 +188,37 @@ def lost(job: Job, reason: str) -> Record:
     prepare_process(job)
     found = recorded(job)
     record = Record(**_common(job, *_data(job)), status="failed", reason=reason)
-    return found or write(record, None, job.results)
+    return found or _commit(job, record)
+
+
+def _commit(job: Job, record: Record) -> Record:
+    """Commit a record that has no predictions."""
+    return write(record, None, job.results, replaces=job.replaces)
+
+
+def _edited(job: Job) -> str | None:
+    """Why a run cannot be had: a plug-in that was edited since it was planned, in a queue perhaps.
+
+    Or since this process has loaded it: the worker of a cluster may be older than the edit.
+    """
+    spec = job.spec
+    wanted = {spec.method: spec.plugin, **_plugins(spec.artefacts)}
+    other = [m for m, code in wanted.items() if plugin_code(REGISTRY[m]) != code]
+    if not other:
+        return None
+    return (
+        f"the code of {' and '.join(other)} is not what this run was planned with: give the "
+        "command again (and start workers of a cluster anew)"
+    )
+
+
+def _plugins(artefacts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Method → hash of its plug-in, of all artefacts, all the way down."""
+    found: dict[str, str] = {}
+    for artefact in artefacts.values():
+        found[artefact["method"]] = artefact.get("plugin", "")
+        found |= _plugins(artefact["artefacts"])
+    return found
 
 
 def _data(job: Job) -> tuple[EODataset, Fold]:
@@ -326,6 +359,8 @@ def _common(
             **({} if constant is None else {"constant_channels": dict(constant)}),
         },
         "environment": environment(job.device),
+        "standing": job.standing,
+        "code": codes(job.spec),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
     }
 
@@ -376,6 +411,7 @@ def _versions() -> dict[str, str | None]:
         "python": platform.python_version(),
         **{package: _version(package) for package in packages},
         "git_revision": _git_revision(),
+        "training_code": file_code(Path(__file__).with_name("fit.py")),
     }
 
 

@@ -118,6 +118,7 @@ def artefact_spec(spec: RunSpec, name: str) -> RunSpec:
         version=values["version"],
         hyperparameters=values["hyperparameters"],
         artefacts=values["artefacts"],
+        plugin=values.get("plugin", ""),
         stream="/".join(filter(None, label)),
     )
 

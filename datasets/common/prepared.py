@@ -219,6 +219,17 @@ def reopen(folder: Path) -> EODataset:
     return _load(folder)
 
 
+def find(cache: Path, fingerprint: str) -> EODataset | None:
+    """The dataset with a fingerprint, if it lies prepared in a cache; damaged ones are not it."""
+    for meta in sorted((cache / "prepared").glob("*/meta.json")):
+        try:
+            if f'"fingerprint": "{fingerprint}"' in meta.read_text():
+                return reopen(meta.parent)
+        except (UserError, OSError, UnicodeDecodeError):
+            continue
+    return None
+
+
 def _load(folder: Path) -> EODataset:
     try:
         meta = json.loads((folder / "meta.json").read_bytes())

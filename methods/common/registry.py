@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, get_args
 
 from benchmark.errors import UserError
@@ -59,6 +60,7 @@ class Entry:
     never_trained: parameters that knowingly get no gradient, as names or "name[rows]".
     per_modality: one student per deployed modality is trained (cost class b), not one for all.
     deterministic: another seed gives the same numbers.
+    plugin: the user's file that registered it; `methods.load` says so, not the entry.
     """
 
     key: str
@@ -77,6 +79,7 @@ class Entry:
     never_trained: tuple[str, ...] = ()
     per_modality: bool = False
     deterministic: bool = False
+    plugin: Path | None = None
 
     def __post_init__(self) -> None:
         if not (isinstance(self.key, str) and KEY.fullmatch(self.key)):

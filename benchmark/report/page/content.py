@@ -29,6 +29,7 @@ from benchmark.report.text import MISSING, number
 from benchmark.report.variance import seeds_needed
 from benchmark.report.verdict import sentences
 from benchmark.report.wording import (
+    OTHER_CODE,
     Formats,
     columns,
     coverage,
@@ -102,7 +103,11 @@ def group_content(summary: Summary) -> dict[str, Any]:
         "whyNot": summary.why_not,
         "notes": [*footnotes(summary), *_gap_note(gap)],
         "methods": [
-            {"name": method, **{key: group.entries[method][key] for key in SHOWN_OF_ENTRY}}
+            {
+                "name": method,
+                "mark": OTHER_CODE if method in group.other_code else "",
+                **{key: group.entries[method][key] for key in SHOWN_OF_ENTRY},
+            }
             for method in methods
         ],
         "rows": {

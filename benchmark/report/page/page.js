@@ -318,7 +318,7 @@ function columnsOf(view, content, rows) {
       id: "method",
       label: "Method",
       key: (row) => method(row).name,
-      cell: (row) => make("th", { scope: "row" }, breakable(method(row).name)),
+      cell: (row) => make("th", { scope: "row" }, breakable(`${method(row).name} ${method(row).mark}`.trim())),
     },
     text("family", "Family", (row) => method(row).family),
     text("role", "Role", (row) => method(row).role),

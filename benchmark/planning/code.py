@@ -1,0 +1,217 @@
+"""What code a method consists of: a hash that another edit changes, and another folder does not.
+
+Read from syntax trees, so that comments, docstrings, layout and line endings do not count, and
+that a report can ask without importing a method. What trains all methods alike is not in it:
+`benchmark.spec.HARNESS_VERSION` stands for that. Python versions that parse a line to another
+tree may give another hash.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.errors import UserError
+
+if TYPE_CHECKING:
+    from benchmark.spec import RunSpec
+    from methods.common.registry import Entry
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("benchmark", "methods", "datasets")
+
+ALWAYS = ROOT / "methods" / "common" / "encoders.py"
+"""The encoders, which a method is given and need not import."""
+
+WORDS = {"benchmark.errors", "benchmark.terms", "methods.common.registry"}
+"""Modules that name things and decide no number."""
+
+Code = Mapping[str, str]
+"""Module of a method, or the name of its plug-in file → sha256 of it and of what it imports."""
+
+
+def code_of(entry: Entry) -> dict[str, str]:
+    """The code of a method: the module of its class and, for a plug-in, the file that named it.
+
+    As it was when this process first asked: what it has loaded does not change when a file does.
+    A class that has no file has no code that can be told.
+    """
+    return dict(_loaded(entry.method, entry.plugin))
+
+
+@cache
+def _loaded(method: type, plugin: Path | None) -> Code:
+    found = {}
+    path = Path(getattr(sys.modules.get(method.__module__), "__file__", None) or "")
+    if path.is_file():
+        found[_project_name(path) or path.name] = file_code(path)
+    if plugin is not None:
+        found[plugin.name] = file_code(plugin)
+    return found
+
+
+def plugin_code(entry: Entry) -> str:
+    """The code of a plug-in as a part of its runs' ids; "" for a method of the registry."""
+    if entry.plugin is None:
+        return ""
+    parts = sorted(set(code_of(entry).values()))
+    return parts[0] if len(parts) == 1 else hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def codes(spec: RunSpec) -> dict[str, str]:
+    """The code of a run's method and of all that its artefacts are made by."""
+    return dict(sorted(_codes(spec.method, spec.artefacts).items()))
+
+
+def _codes(method: str, artefacts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    from methods.common.registry import REGISTRY
+
+    found = code_of(REGISTRY[method]) if method in REGISTRY else {}
+    for artefact in artefacts.values():
+        found |= _codes(artefact["method"], artefact["artefacts"])
+    return found
+
+
+def changed(code: Code) -> list[str]:
+    """Modules of the project among those that a record names whose code is another by now.
+
+    Nothing is said of a module that is gone, nor of a plug-in: that is a part of its runs' ids.
+    """
+    found = []
+    for name, sha256 in code.items():
+        path = _project_file(name)
+        if path is not None and file_code(path) != sha256:
+            found.append(name)
+    return sorted(found)
+
+
+def file_code(path: Path) -> str:
+    """sha256 of a Python file and of the modules that it imports, transitively.
+
+    Modules are the project's and, for a file elsewhere, those in its folder. Raises `UserError`
+    if one of them is no Python.
+    """
+    path = path.resolve()
+    folder = None if _project_name(path) else path.parent
+    names = {ALWAYS: "encoders", path: ""}
+    todo, digests = list(names), []
+    while todo:
+        current = todo.pop()
+        digest, imports = _parsed(current, _stamp(current))
+        digests.append(f"{names[current]} {digest}")
+        for level, dotted in imports:
+            for name, found in _find(current, level, dotted, folder):
+                if found not in names and name not in WORDS:
+                    names[found] = name
+                    todo.append(found)
+    return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
+
+
+def _project_name(path: Path) -> str | None:
+    """Dotted name of a file of the project, or None."""
+    try:
+        parts = path.resolve().relative_to(ROOT).with_suffix("").parts
+    except ValueError:
+        return None
+    return ".".join(parts) if parts[0] in PACKAGES else None
+
+
+def _project_file(name: str) -> Path | None:
+    """The file of a module of the project, by a name that a record gives."""
+    parts = name.split(".")
+    if parts[0] not in PACKAGES or not all(part.isidentifier() for part in parts):
+        return None
+    path = ROOT.joinpath(*parts).with_suffix(".py")
+    return path if path.is_file() else None
+
+
+def _find(
+    importer: Path, level: int, dotted: str, folder: Path | None
+) -> Iterator[tuple[str, Path]]:
+    """Modules that an import leads to, by name: of the project, or of a plug-in's folder.
+
+    Packages on the way to a module of a plug-in's folder are executed too; those of the project
+    hold nothing that decides a number.
+    """
+    parts = dotted.split(".")
+    if level:  # relative
+        base = importer.parents[level - 1]
+        places = [(base, "." * level)]
+    else:
+        places = [(ROOT, "")] if parts[0] in PACKAGES else [(folder, "")] if folder else []
+    for base, prefix in places:
+        for end in range(1, len(parts) + 1):
+            path = base.joinpath(*parts[:end])
+            name = prefix + ".".join(parts[:end])
+            for found in (path.with_suffix(".py"), path / "__init__.py"):
+                whole = end == len(parts) and found.name != "__init__.py"
+                if found.is_file() and (whole or base is not ROOT):
+                    yield name, found.resolve()
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    return stat.st_mtime_ns, stat.st_size
+
+
+@lru_cache(maxsize=1024)
+def _parsed(path: Path, stamp: tuple[int, int]) -> tuple[str, tuple[tuple[int, str], ...]]:
+    """Digest of a file's syntax tree, and what it imports: (level, dotted name).
+
+    stamp: when it was changed, so that it is read again only then.
+    """
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read as Python ({error})") from error
+    imports: dict[tuple[int, str], None] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imports |= {(0, alias.name): None for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:  # a module, or what one defines
+                if node.module:
+                    imports[node.level, node.module] = None
+                dotted = f"{node.module}.{alias.name}" if node.module else alias.name
+                imports[node.level, dotted] = None
+    digest = hashlib.sha256()
+    for token in _tokens(tree):
+        digest.update(f"{token}\0".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest(), tuple(imports)
+
+
+NOT_CODE = {"ctx", "kind", "type_comment", "type_ignores"}
+"""Fields of nodes that say nothing more than the rest."""
+
+
+def _tokens(node: Any) -> Iterator[str]:
+    """A syntax tree as text, without docstrings; fields that are empty are left out."""
+    if isinstance(node, ast.AST):
+        yield type(node).__name__
+        for name, value in ast.iter_fields(node):
+            if name == "body" and isinstance(value, list):
+                value = [statement for statement in value if not _is_text(statement)]
+            if name not in NOT_CODE and value not in (None, []):
+                yield name
+                yield from _tokens(value)
+        yield ")"
+    elif isinstance(node, list):
+        for item in node:
+            yield from _tokens(item)
+        yield "]"
+    else:
+        yield f"{type(node).__name__} {node!r}"
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    """Whether a statement is a docstring, or the text below a constant that explains it."""
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
