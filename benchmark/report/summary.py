@@ -99,7 +99,7 @@ def summarise(group: Group, official: Evidence | str = "no predictions were read
         if deployment != ALL and summary.evidence:
             family = _family(group, own, summary.evidence)
             levels[deployment] = ALPHA / max(1, len(family))
-            rope = _rope(group, own)
+            rope = group.rope or _rope(group, own)
             if rope is not None:
                 ropes[deployment] = rope
             own = _compared(own, summary.evidence, family, levels[deployment], rope)

@@ -325,10 +325,14 @@ def rope_note(summary: Summary) -> str:
             "What is practically equal is not known: it takes all runs of "
             f"{AGAIN}, on two {summary.group.unit}s or more."
         )
+    origin = (
+        "as the protocol says"
+        if summary.group.rope
+        else f"half the standard deviation of {REFERENCE} − {AGAIN} over {summary.group.unit}s"
+    )
     return (
         f"Better, equal, worse: probabilities that the gain is above, within or below "
-        f"{', '.join(ropes)}, half the standard deviation of {REFERENCE} − {AGAIN} over "
-        f"{summary.group.unit}s; correlated Bayesian t-test (Corani and Benavoli 2015)."
+        f"{', '.join(ropes)}, {origin}; correlated Bayesian t-test (Corani and Benavoli 2015)."
     )
 
 
