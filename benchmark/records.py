@@ -172,13 +172,14 @@ def digest(record: Record) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def check_metrics(record: Record, path: Path) -> None:
-    """Raise `UserError` if the metrics of a record are not those that it was committed with."""
-    if record.metrics_sha256 not in (None, digest(record)):
-        raise UserError(
-            f"{path}: its metrics do not belong to its predictions: one of the two was changed "
-            "after the run (`verify` says which numbers)"
-        )
+def metrics_fault(record: Record) -> str | None:
+    """What is wrong if the metrics of a record are not those that it was committed with."""
+    if record.metrics_sha256 in (None, digest(record)):
+        return None
+    return (
+        "its metrics do not belong to its predictions: one of the two was changed after the run "
+        "(`verify` says which numbers)"
+    )
 
 
 LARGEST = 1 << 32
@@ -288,7 +289,8 @@ def load(spec: RunSpec, results: Path) -> Record | None:
     record = read(path)
     if record.id != spec.id:
         raise UserError(f"{path}: the record of another run")
-    check_metrics(record, path)
+    if fault := metrics_fault(record):
+        raise UserError(f"{path}: {fault}")
     if record.status == "done":
         read_predictions(record, results)
     return record

@@ -42,7 +42,7 @@ def test_pretrained_weights_are_in_the_spec_only_where_they_can_be_had(
 @pytest.mark.parametrize(
     ("kind", "options", "reason"),
     [
-        ("series", {"widht": 32}, "unexpected keyword argument 'widht'"),
+        ("series", {"widht": 32}, "unknown setting 'widht': did you mean width"),
         ("series", {"kernel": 4}, "shapes cannot be multiplied"),
         ("series", {"dropout": 3}, "dropout probability has to be between 0 and 1"),
         ("vector", {"layers": "two"}, "'str' object cannot be interpreted as an integer"),
@@ -69,3 +69,20 @@ def test_folds_of_a_published_split_cannot_be_chosen_and_that_is_said(tmp_path, 
     assert planned(published, quick, tmp_path, (0,)) and not caplog.messages
     assert len(planned(published, quick, tmp_path, (0, 1))) == quick.repetitions
     assert caplog.messages == ["made_up: has one split, its publishers'; --folds does not apply"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"methods": ("single", "mdcio*")}, "methods: unknown method 'mdcio*': did you mean mdico"),
+        ({"vector": {"layrs": 2}}, "encoders.vector: unknown setting 'layrs': did you mean layers"),
+    ],
+)
+def test_names_that_no_method_and_no_encoder_has_are_errors(tmp_path, changes, sentence):
+    """Also of encoders that no modality of the dataset has."""
+    quick = protocol.load("quick")
+    if "vector" in changes:
+        changes = {"encoders": {**quick.encoders, **changes}}
+    with pytest.raises(UserError) as told:
+        planned(problems.dataset(), replace(quick, **changes), tmp_path)
+    assert sentence in str(told.value)

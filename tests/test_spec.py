@@ -31,6 +31,7 @@ DECIDES_NUMBERS = {
     "seed": st.integers(1, 9),
     "stream": WORDS,
     "compiled": st.just(True),
+    "plugin": WORDS,
 }
 
 

@@ -68,12 +68,8 @@ class Protocol:
         """The values that decide numbers on a dataset: the protocol's part of a run's id."""
         names = ["name", "split", "folds", "split_seed", "validation", "statistics", "optimiser"]
         names += ["learning_rate", "epochs", "patience", "min_delta", "stop_on"]
+        names += [name for name, before in YOUNGER.items() if getattr(self, name) != before]
         values = {name: getattr(self, name) for name in names}
-        # Not there where they are what they were before protocols had them: ids are older.
-        if self.target_quantiles:
-            values["target_quantiles"] = self.target_quantiles
-        if self.validation_piece != "first":
-            values["validation_piece"] = self.validation_piece
         return {**values, "batch_size": self.batch_size.get(dataset, self.batch_size["default"])}
 
     def standing_for(self, dataset: str) -> Standing:
@@ -97,6 +93,10 @@ class Protocol:
             "layer_norm": dataset in self.encoders["layer_norm"],
             "options": {kind: dict(self.encoders[kind]) for kind in sorted(kinds)},
         }
+
+
+YOUNGER = {"target_quantiles": 0, "validation_piece": "first"}
+"""Values that ids are older than: what was in force before protocols had them, and is in no id."""
 
 
 def check_datasets(protocol: Protocol, known: Collection[str]) -> None:

@@ -272,7 +272,6 @@ def collect(
     for path in paths:
         try:
             record = records.read(path)
-            records.check_metrics(record, path)
             _check_beside(record, path)
             # Curves of all loss terms of thousands of runs would fill the memory.
             stages = _curves_only(record.stages)
@@ -430,7 +429,7 @@ def _defect(record: Record) -> str | None:
             for metric in LISTS[record.data["task"]["kind"]]:
                 if not _numbers(values.get(metric.name)):
                     return f"{metric.name} of {deployment} is not a list of numbers"
-        return None
+        return records.metrics_fault(record)
     except (KeyError, TypeError, AttributeError) as error:
         return f"incomplete: {type(error).__name__} {error}"
 
@@ -474,7 +473,7 @@ def _values(record: Record) -> dict[str, Any]:
     """The values of a record's protocol, its encoders among them, by name."""
     spec = record.spec
     protocol = {k: v for k, v in spec.protocol.items() if k != "name"}
-    return _flat({**protocol, "encoders": dict(spec.encoders)})
+    return _flat({**protocols.YOUNGER, **protocol, "encoders": dict(spec.encoders)})
 
 
 def _setup(record: Record) -> dict[str, Any]:
