@@ -28,7 +28,9 @@ class RunSpec:
     in force for this dataset. precision: `FULL`, "tf32" or "bfloat16", of training alone. compiled:
     whether the losses go through torch.compile. stream: names the seed stream of an artefact, ""
     for a run. plugin: hash of a plug-in's code (`benchmark.planning.code`), "" for a method of the
-    registry, whose version stands for its code.
+    registry, whose version stands for its code. placebo: the one modality that is paired with the
+    labels as it should be, while the others are those of other samples
+    (`benchmark.training.data.Part.with_wrong_partners`); "" for a run on the data as they are.
     """
 
     dataset: str
@@ -47,6 +49,7 @@ class RunSpec:
     stream: str = ""
     compiled: bool = False
     plugin: str = ""
+    placebo: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modalities", tuple(self.modalities))
@@ -75,6 +78,7 @@ class RunSpec:
             # Not there by default: ids are older than what follows.
             **({"compiled": True} if self.compiled else {}),
             **({"plugin": self.plugin} if self.plugin else {}),
+            **({"placebo": self.placebo} if self.placebo else {}),
         }
 
     @property
@@ -89,4 +93,5 @@ class RunSpec:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
-        return f"{self.dataset} {self.method} fold {self.fold} seed {self.seed}"
+        twin = f", placebo on {self.placebo}" if self.placebo else ""
+        return f"{self.dataset} {self.method} fold {self.fold} seed {self.seed}{twin}"

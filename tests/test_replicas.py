@@ -98,6 +98,19 @@ def test_replicas_give_the_predictions_of_one_by_one(method, kind, double):
             torch.testing.assert_close(found, expected[m], rtol=0, atol=1e-5)
 
 
+def test_placebos_are_trained_together_as_one_by_one(double):
+    specs, data, ready = problem("gen_distill", "regression", epochs=3)
+    for m in data.modalities:
+        twins = [replace(spec, placebo=m) for spec in specs]
+        plain = fit(specs[0], data.modalities, ready[0], without_cache)
+        for own, other, part in zip(*both_ways(twins, data, ready), ready, strict=True):
+            assert history(own) == history(other)
+            torch.testing.assert_close(
+                predictions(other, part)[m], predictions(own, part)[m], rtol=0, atol=1e-5
+            )
+            assert not torch.allclose(predictions(own, part)[m], predictions(plain, part)[m])
+
+
 def test_each_replica_stops_by_itself(double):
     which = [(fold, seed) for fold in (0, 1) for seed in (0, 1)]
     specs, data, ready = problem(

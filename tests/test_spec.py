@@ -32,6 +32,7 @@ DECIDES_NUMBERS = {
     "stream": WORDS,
     "compiled": st.just(True),
     "plugin": WORDS,
+    "placebo": WORDS,
 }
 
 

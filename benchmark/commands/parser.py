@@ -142,6 +142,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="A,B",
         help="these methods, and what gains are measured against; mdico* is a pattern",
     )
+    run.add_argument(
+        "--placebo",
+        action="store_true",
+        help="run each method once more for every deployed modality, with the other modalities of "
+        "other samples: what it gains so, no other sensor gave it",
+    )
     run.add_argument("--folds", type=numbers, metavar="0,2-4", help="these folds only, from 0")
     run.add_argument("--seeds", type=numbers, metavar="0,1", help="these seeds")
     run.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")

@@ -77,7 +77,10 @@ def run(options: argparse.Namespace) -> int:
         keep_features=options.keep_features,
         precision=PRECISIONS[options.precision],
         compiled=options.compile,
+        placebo=options.placebo,
     )
+    if options.placebo:
+        print(_placebo_notice(planned))
     _notice_other_data(planned, options.results)
     waiting = submission.waiting(options) if request else set()
     todo, skipped = _compare_with_records(planned, options)
@@ -222,6 +225,23 @@ def _notice_other_data(planned: Sequence[Planned], results: Path) -> None:
             f"{dataset}: its data have changed since {n} recorded runs; those stay, and are not "
             "shown together with runs on the data as they are now"
         )
+
+
+def _placebo_notice(planned: Sequence[Planned]) -> str:
+    """Which methods are also run with a wrong partner, which are not, and why."""
+    from benchmark.planning.plan import no_placebo
+    from methods.common.registry import REGISTRY
+
+    specs = [item.job.spec for item in planned]
+    n = sum(bool(spec.placebo) for spec in specs)
+    twins = dict.fromkeys(spec.method for spec in specs if spec.placebo)
+    without: dict[str, list[str]] = {}
+    for method in dict.fromkeys(spec.method for spec in specs if spec.method not in twins):
+        reason = no_placebo(REGISTRY[method]) or "does not apply"
+        without.setdefault(reason, []).append(method)
+    lines = [f"placebo: {n} runs more, with wrong partners, of {', '.join(twins) or 'no method'}"]
+    lines += [f"no placebo of {', '.join(m)}: {reason}" for reason, m in without.items()]
+    return "\n".join(lines)
 
 
 def _list(todo: Sequence[Planned], skipped: int) -> None:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,13 @@ def plan(
     keep_features: bool = False,
     precision: str = FULL,
     compiled: bool = False,
+    placebo: bool = False,
 ) -> list[Planned]:
     """One job for every dataset, method, fold and seed.
 
-    datasets: with the folder of their prepared arrays. Methods go before folds, so that parallel
-    workers are on different folds and do not train the same artefact at the same time.
+    datasets: with the folder of their prepared arrays. placebo: as many jobs more for each modality
+    that may be deployed, unless `no_placebo` says why not. Methods go before folds, so that
+    parallel workers are on different folds and do not train the same artefact at the same time.
     Raises `UserError` listing everything that is wrong; nothing has been trained then.
     """
     _check_names(protocol)
@@ -70,20 +73,21 @@ def plan(
             spec = _spec(dataset, entry, protocol, encoders)
             spec = replace(spec, precision=precision, compiled=compiled)
             reason = _reason(entry, dataset, protocol)
-            for fold in numbers:
-                for seed in repetitions:
-                    numbered = replace(spec, fold=fold, seed=seed)
-                    job = Job(
-                        numbered,
-                        prepared,
-                        results,
-                        device,
-                        plugins,
-                        timeout,
-                        keep_features,
-                        standing=protocol.standing_for(dataset.name),
-                    )
-                    planned.append(Planned(job, reason))
+            specs = [spec]
+            if placebo and not (reason or no_placebo(entry)):
+                specs += [replace(spec, placebo=m) for m in dataset.modalities]
+            for each, fold, seed in product(specs, numbers, repetitions):
+                job = Job(
+                    replace(each, fold=fold, seed=seed),
+                    prepared,
+                    results,
+                    device,
+                    plugins,
+                    timeout,
+                    keep_features,
+                    standing=protocol.standing_for(dataset.name),
+                )
+                planned.append(Planned(job, reason))
     if problems:
         raise UserError("\n".join(problems))
     return planned
@@ -101,6 +105,14 @@ def _check_names(protocol: Protocol) -> None:
             if name not in known:
                 error = unknown("setting", name, known)
                 raise UserError(f"protocol '{protocol.name}', encoders.{kind}: {error}")
+
+
+def no_placebo(entry: Entry) -> str | None:
+    """Why a wrong partner tells nothing of a method, or None."""
+    return {
+        "control": "sees one modality alone",
+        "bound": "has all modalities at inference",
+    }.get(entry.role)
 
 
 def _chosen(dataset: EODataset, protocol: Protocol, chosen: Sequence[int] | None) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from benchmark.errors import UserError
 from benchmark.planning.protocol import Statistics
 from benchmark.planning.split import Fold
 from benchmark.problem import TaskSpec
+from benchmark.seeds import stream
 from datasets.common.contract import EODataset
 from datasets.common.packed import Packed
 from methods.common.contract import Batch
@@ -127,19 +128,22 @@ class Part:
     """The training, validation or test part of a fold.
 
     samples: (n,) numbers in the dataset. y: (n, ...) targets as `TaskSpec.loss` takes them.
+    partners: modality → (n,) numbers of the samples whose x_m stands there instead, if they are
+    others.
     """
 
     x: Mapping[str, StandardisedModality]
     y: Tensor
     samples: Tensor
+    partners: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def batch(self, index: Tensor, epoch: int = 0) -> Batch:
         """The batch of the given positions (B,) within this part."""
-        samples = self.samples[index]
-        return Batch({m: x[samples] for m, x in self.x.items()}, self.y[index], index, epoch)
+        x = {m: x[self.partners.get(m, self.samples)[index]] for m, x in self.x.items()}
+        return Batch(x, self.y[index], index, epoch)
 
     def in_order(self, size: int = EVALUATION_BATCH, epoch: int = 0) -> Iterator[Batch]:
         """All samples once, in order, in batches of ``size``."""
@@ -149,7 +153,20 @@ class Part:
 
     def only(self, modalities: tuple[str, ...]) -> Part:
         """This part with some of the modalities."""
-        return Part({m: self.x[m] for m in modalities}, self.y, self.samples)
+        return replace(self, x={m: self.x[m] for m in modalities})
+
+    def with_wrong_partners(self, m: str, seed: int) -> Part:
+        """This part with x_m and y as they are, and what else there is from other samples.
+
+        All other modalities of a place come from the same other place, and every place is used
+        once: what they look like, alone and together, stays as it is, and all that they tell of
+        x_m and y is gone. Nobody is its own partner, but in a part of one.
+        """
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        order = order.to(self.samples.device)
+        partners = torch.empty_like(self.samples)
+        partners[order] = self.samples[order.roll(1)]  # each has the next one's: a single cycle
+        return replace(self, partners={j: partners for j in self.x if j != m})
 
 
 @dataclass(frozen=True)
@@ -165,6 +182,13 @@ class FoldData:
         """This fold with some of the modalities."""
         parts = (part.only(modalities) for part in (self.train, self.val, self.test))
         return FoldData(self.task, *parts)
+
+    def with_wrong_partners(self, m: str, *seed: object) -> FoldData:
+        """This fold for a placebo: no part that anything is learnt from or chosen by pairs x_m and
+        y with the other modalities as it should. The test part is as it was."""
+        train = self.train.with_wrong_partners(m, stream("placebo", m, *seed, "training"))
+        val = self.val.with_wrong_partners(m, stream("placebo", m, *seed, "validation"))
+        return replace(self, train=train, val=val)
 
 
 def _check_arrays(dataset: EODataset) -> None:

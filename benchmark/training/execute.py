@@ -155,6 +155,8 @@ def compute(
                 trained = fit(job.spec, dataset.modalities, data, ArtefactStore(job.results))
             elif isinstance(trained, BaseException):
                 raise trained
+            if m := job.spec.placebo:  # the other students learnt from another's input
+                trained = replace(trained, predictors={m: trained.predictors[m]})
             predictions = {m: predict(p, m, data) for m, p in trained.predictors.items()}
             features = features_of(trained, data.test) if job.keep_features else None
             y = dataset.y[fold.test]

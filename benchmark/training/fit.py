@@ -108,8 +108,12 @@ Obtain = Callable[[RunSpec, Predictors, Callable[[], Training]], Training]
 
 
 def artefact_spec(spec: RunSpec, name: str) -> RunSpec:
-    """The spec of one of a run's artefacts: a value with a key and a seed stream of its own."""
+    """The spec of one of a run's artefacts: a value with a key and a seed stream of its own.
+
+    In a placebo, one that sees the intact modality alone is no other than without.
+    """
     values = spec.artefacts[name]
+    alone = tuple(values["modalities"]) == (spec.placebo,)
     label = ["artefact", values["method"], *values["modalities"], values["stream"]]
     return replace(
         spec,
@@ -120,6 +124,7 @@ def artefact_spec(spec: RunSpec, name: str) -> RunSpec:
         artefacts=values["artefacts"],
         plugin=values.get("plugin", ""),
         stream="/".join(filter(None, label)),
+        placebo="" if alone else spec.placebo,
     )
 
 
@@ -214,6 +219,8 @@ def fitting(
     method.to(device)
     stages = method.stages()
     own = data.only(spec.modalities)
+    if spec.placebo:
+        own = own.with_wrong_partners(spec.placebo, spec.seed, spec.fold)
     best: dict[str, nn.Module] = {}
     for number, stage in enumerate(stages):
         log = StageLog(stage.name, spec.method, list(spec.modalities), artefact=False)
