@@ -25,6 +25,8 @@ def fetch(options: argparse.Namespace) -> int:
     for adapter in adapters:
         if adapter.root is not None:
             raise UserError(f"{adapter.name}: is described by the user; there is nothing to fetch")
+        if adapter.control:
+            raise UserError(f"{adapter.name}: always generated, so that nothing can be fetched")
         if not adapter.downloads:
             raise UserError(
                 f"{adapter.name}: no published file is known that could be fetched; see "

@@ -67,11 +67,12 @@ def _datasets(options: argparse.Namespace) -> list[dict[str, str]]:
                 [
                     adapter.title,
                     *(f"{m}: {note}." for m, note in adapter.notes.items()),
-                    f"Folder: {adapter.folder}/. Licence: {adapter.licence}.",
+                    *([] if adapter.control else [f"Folder: {adapter.folder}/."]),
+                    f"Licence: {adapter.licence}.",
                 ]
             ),
         }
-        for adapter in datasets.load().values()
+        for adapter in sorted(datasets.load().values(), key=lambda a: a.control)
     ]
 
 

@@ -153,6 +153,8 @@ class Adapter:
     files give other arrays. root: where the files are, for an adapter that is not looked for below
     a data root (`datasets.described`).
     generated_samples: size of the generated stand-in; generator_version: raised when it changes.
+    control: nobody publishes it, it is generated always and shows that the benchmark finds what is
+    there; it runs only where it is named.
     """
 
     name: str
@@ -172,6 +174,7 @@ class Adapter:
     root: Path | None = None
     generated_samples: int = 1_000
     generator_version: int = 1
+    control: bool = False
 
     def source_files(self, root: Path) -> list[str]:
         """Names of the native files below ``root``, the dataset's own folder, in a fixed order.

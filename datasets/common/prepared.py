@@ -50,7 +50,7 @@ def check_data_root(data_root: Path | None, adapters: Iterable[Adapter]) -> None
     """Raise `UserError` if a data root is given in which there is no dataset at all."""
     if data_root is None:
         return
-    folders = sorted({adapter.folder for adapter in adapters})
+    folders = sorted({adapter.folder for adapter in adapters if not adapter.control})
     if not any((data_root / folder).is_dir() for folder in folders):
         state = (
             "has none of the folders" if data_root.is_dir() else "does not exist; it should have"
@@ -68,7 +68,7 @@ def resolve(
     """
     if adapter.root is not None:
         return adapter.root, "real", None
-    if data_root is None:
+    if data_root is None or adapter.control:
         return _generated(adapter, cache, "no --data-root was given"), "generated", None
     native = data_root / adapter.folder
     if not native.is_dir():
