@@ -92,6 +92,10 @@ class RunSpec:
         text = json.dumps(self.identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @property
+    def title(self) -> str:
+        """The method's name, and what tells a placebo from its other runs."""
+        return f"{self.method} (placebo on {self.placebo})" if self.placebo else self.method
+
     def __str__(self) -> str:
-        twin = f", placebo on {self.placebo}" if self.placebo else ""
-        return f"{self.dataset} {self.method} fold {self.fold} seed {self.seed}{twin}"
+        return f"{self.dataset} {self.title} fold {self.fold} seed {self.seed}"

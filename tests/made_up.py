@@ -82,10 +82,11 @@ def run(
     epochs: int = 4,
     samples: int = 60,
     entry: Mapping[str, Any] | None = None,
+    placebo: str = "",
 ) -> Record:
     """One made-up record. The same arguments give the same record."""
     family, role = ENTRIES.get(method, ("a family of its own", "method"))
-    deployments = ("all",) if role == "bound" else modalities
+    deployments = ("all",) if role == "bound" else (placebo,) if placebo else modalities
     spec = RunSpec(
         dataset=dataset,
         source=source,
@@ -100,13 +101,16 @@ def run(
         protocol=deepcopy(protocol_values(protocol, dataset)),
         fold=fold,
         seed=seed,
+        placebo=placebo,
     )
     problem = task(kind)
     scores = {}
     for deployment in deployments:
         rng = np.random.default_rng(zlib.crc32(f"{dataset} {fold} {deployment}".encode()))
         y = target(problem, rng, samples)
-        own = np.random.default_rng([zlib.crc32(f"{method} {deployment}".encode()), fold, seed])
+        own = np.random.default_rng(
+            [zlib.crc32(f"{method} {deployment}{placebo}".encode()), fold, seed]
+        )
         scores[deployment] = score(problem, y, prediction(problem, y, skill, own))
     curve = [1 / (1 + skill * epoch) + 0.1 * fold for epoch in range(epochs)]
     stage = {
@@ -186,24 +190,28 @@ def official(
     seeds: int = 5,
     samples: int = 120,
     noise: int = 0,
+    placebos: Mapping[str, float] | None = None,
     **options: Any,
 ) -> Path:
     """Records and predictions on one official split; returns a cache with its targets.
 
-    noise: another number gives other data and predictions.
+    noise: another number gives other data and predictions. placebos: skills of those on S1.
     """
     problem = task(kind)
     rng = np.random.default_rng(noise)
     y = target(problem, rng, samples)
     ids = np.array([f"s{i}" for i in range(samples)])
     groups = np.array([f"block {i // 4}" for i in range(samples)])
-    for method, skill in skills.items():
+    wanted = [("", *item) for item in skills.items()]
+    wanted += [("S1", *item) for item in (placebos or {}).items()]
+    for placebo, method, skill in wanted:
         for seed in range(seeds):
             record = run(
                 method,
                 0,
                 kind=kind,
                 seed=seed,
+                placebo=placebo,
                 **{"protocol": "standard", "source": "real", **options},
             )
             predictions = {

@@ -165,7 +165,7 @@ def test_an_artefact_that_sees_the_intact_modality_alone_is_the_same_as_without(
     assert (
         teacher.placebo == "m1" and teacher.id != artefact_spec(run_spec("kd", data), "teacher").id
     )
-    assert str(placebo) == "made_up kd_cross fold 0 seed 0, placebo on m1"
+    assert str(placebo) == "made_up kd_cross (placebo on m1) fold 0 seed 0"
 
 
 def test_a_teacher_with_wrong_partners_knows_nothing_and_one_without_does():

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from benchmark.report.frame import Group
     from benchmark.report.rows import Row
 
+Place = tuple[str, str, bool]
+"""`Row.place`: method, deployment, whether it is a placebo."""
+
 SAMPLE_DRAWS = 300
 """Bootstrap samples of a test part: a standard error to about 4 %."""
 
@@ -112,13 +115,13 @@ class OverFolds:
 class OverSamples:
     """Test samples of one official split, nested in the seeds of the training.
 
-    scores: (method, deployment) → (seeds,) scores; resampled: → (seeds, draws) scores of the same
-    bootstrap samples for all. blocks: number of units that were resampled, of ``kind``.
+    scores: `Row.place` → (seeds,) scores; resampled: → (seeds, draws) scores of the same bootstrap
+    samples for all. blocks: number of units that were resampled, of ``kind``.
     """
 
     metric: Metric
-    scores: Mapping[tuple[str, str], np.ndarray]
-    resampled: Mapping[tuple[str, str], np.ndarray]
+    scores: Mapping[Place, np.ndarray]
+    resampled: Mapping[Place, np.ndarray]
     blocks: int
     kind: str
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -136,12 +139,12 @@ class OverSamples:
         return f"{self.blocks} {self.kind}s of the test part"
 
     def knows(self, row: Row) -> bool:
-        return (row.method, row.deployment) in self.scores
+        return row.place in self.scores
 
     def compare(self, own: Row, other: Row) -> Comparison | None:
         if not (self.knows(own) and self.knows(other)):
             return None
-        a, b = ((row.method, row.deployment) for row in (own, other))
+        a, b = own.place, other.place
         sign = self.metric.gain(1.0, 0.0)
         return nested_test(
             sign * (self.scores[a] - self.scores[b]),
@@ -153,13 +156,13 @@ class OverSamples:
         """The seeds' part of the error shrinks; that of the test samples stays."""
         if not (self.knows(own) and self.knows(other)):
             return None
-        a, b = ((row.method, row.deployment) for row in (own, other))
+        a, b = own.place, other.place
         differences = self.scores[a] - self.scores[b]
         resampled = self.resampled[a] - self.resampled[b]
         return nested_error(differences, resampled, self.blocks, seeds)
 
     def draws(self, rows: Sequence[Row]) -> np.ndarray:
-        places = [(row.method, row.deployment) for row in rows]
+        places = [row.place for row in rows]
         return nested_draws(
             np.stack([self.scores[place] for place in places]),
             np.stack([self.resampled[place] for place in places]),
@@ -203,10 +206,10 @@ def over_samples(group: Group, results: Path, cache: Path | None) -> OverSamples
     if known is None:
         return "the targets of the test samples are not in the cache (--cache names its folder)"
     first_ids = None
-    scores: dict[tuple[str, str], dict[int, float]] = {}
-    drawn: dict[tuple[str, str], dict[int, np.ndarray]] = {}
+    scores: dict[Place, dict[int, float]] = {}
+    drawn: dict[Place, dict[int, np.ndarray]] = {}
     left_out: dict[str, str] = {}
-    for record in group.runs:
+    for record in (*group.runs, *(r for r in group.placebos if r.status == "done")):
         try:
             ids, predictions = records.read_predictions(record, results)
             if first_ids is None:
@@ -218,13 +221,13 @@ def over_samples(group: Group, results: Path, cache: Path | None) -> OverSamples
             elif not np.array_equal(ids, first_ids):
                 raise ValueError("predictions of other test samples than the others'")
         except UserError:
-            left_out[record.spec.method] = "not all its predictions are there"
+            left_out[record.spec.title] = "not all its predictions are there"
             continue
         except (KeyError, ValueError) as error:
-            left_out[record.spec.method] = str(error.args[0])
+            left_out[record.spec.title] = str(error.args[0])
             continue
         for deployment, prediction in predictions.items():
-            place = record.spec.method, deployment
+            place = record.spec.method, deployment, bool(record.spec.placebo)
             both = resampled_scores(group.kind, y, prediction, weights)
             scores.setdefault(place, {})[record.spec.seed] = both[0]
             drawn.setdefault(place, {})[record.spec.seed] = both[1:]

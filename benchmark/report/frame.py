@@ -56,6 +56,7 @@ COLUMNS = (
     "role",
     "fold",
     "seed",
+    "placebo",
     "deployment",
     "metric",
     "value",
@@ -83,6 +84,8 @@ class Group:
     """Runs that may stand in one table: the same data, modalities, protocol, encoders, arithmetic.
 
     runs: with scores, one for each method, fold and seed. absent: failed or not applicable.
+    placebos: one for each method, fold, seed and deployment, of any status; they are in no other
+    number than the comparison with their method.
     hidden: methods that are not asked for; they stay in every comparison, so that a table of few
     methods says the same of them as the table of all. variant: what tells it from other groups
     whose protocol has the same name, "" where there are none. other_code: method → number of its
@@ -91,6 +94,7 @@ class Group:
 
     runs: tuple[Record, ...]
     absent: tuple[Record, ...] = ()
+    placebos: tuple[Record, ...] = ()
     hidden: frozenset[str] = frozenset()
     variant: str = ""
     other_code: Mapping[str, int] = field(default_factory=dict)
@@ -218,7 +222,7 @@ class Group:
     @cached_property
     def scores(self) -> pd.DataFrame:
         """The tidy scores: a row for each run, deployment and scalar metric."""
-        return _tidy(self)
+        return _tidy(self, self.runs)
 
 
 MOST_OUTPUTS = 10_000
@@ -241,14 +245,22 @@ class Results:
     @property
     def shown(self) -> int:
         """Number of records whose scores are shown."""
-        return sum(r.spec.method not in g.hidden for g in self.groups for r in g.runs)
+        return sum(
+            r.status == "done" and r.spec.method not in g.hidden
+            for g in self.groups
+            for r in (*g.runs, *g.placebos)
+        )
 
     @property
     def frame(self) -> pd.DataFrame:
         """The tidy scores of all groups, hidden methods left out."""
         import pandas as pd
 
-        parts = [g.scores[~g.scores["method"].isin(g.hidden)] for g in self.groups]
+        parts = []
+        for group in self.groups:
+            done = [record for record in group.placebos if record.status == "done"]
+            for scores in (group.scores, *([_tidy(group, done)] if done else [])):
+                parts.append(scores[~scores["method"].isin(group.hidden)])
         return pd.concat([pd.DataFrame(columns=list(COLUMNS)), *parts], ignore_index=True)
 
 
@@ -287,7 +299,8 @@ def collect(
     valid, invalid = _validate(read)
     groups, superseded = _sort(valid)
     excluded += invalid + superseded
-    excluded += [_exclusion(r, r.status, r.reason or "") for g in groups for r in g.absent]
+    absent = (r for g in groups for r in (*g.absent, *g.placebos) if r.status != "done")
+    excluded += [_exclusion(record, record.status, record.reason or "") for record in absent]
     return Results(_choose(groups, datasets, methods, protocol), tuple(excluded), len(paths))
 
 
@@ -409,6 +422,8 @@ def _defect(record: Record) -> str | None:
             return "an empty training or test part"
         if not 1 <= task["outputs"] <= MOST_OUTPUTS:
             return f"a task of {task['outputs']} outputs"
+        if spec.placebo not in ("", *spec.modalities):
+            return f"a placebo on '{spec.placebo}', which is none of its modalities"
         options = spec.encoders["options"].values()
         if not {"dim", "layer_norm"} <= spec.encoders.keys() or not all(map(_is_mapping, options)):
             return "encoders of unknown form"
@@ -590,9 +605,19 @@ def _sort(valid: Iterable[Record]) -> tuple[list[Group], list[Exclusion]]:
             single, double = _no_duplicates(current)
             kept += single
             excluded += old + double
-        runs = tuple(r for r in kept if r.status == "done")
-        absent = tuple(r for r in kept if r.status != "done")
-        groups.append(Group(runs, absent, other_code=_other_code(runs)))
+        plain = [r for r in kept if not r.spec.placebo]
+        methods = {r.spec.method for r in plain}
+        placebos = [r for r in kept if r.spec.placebo]
+        reason = "a placebo of a method that has no other run to compare it with"
+        excluded += [
+            _exclusion(r, "invalid", reason) for r in placebos if r.spec.method not in methods
+        ]
+        if plain:
+            runs = tuple(r for r in plain if r.status == "done")
+            absent = tuple(r for r in plain if r.status != "done")
+            placebos = tuple(r for r in placebos if r.spec.method in methods)
+            other_code = _other_code((*runs, *placebos))
+            groups.append(Group(runs, absent, placebos, other_code=other_code))
     newest_first = sorted(_with_variants(groups), key=lambda g: _age(g.records[-1]), reverse=True)
     return sorted(newest_first, key=_order), excluded
 
@@ -626,11 +651,11 @@ def _newest_only(
 
 
 def _no_duplicates(candidates: Sequence[Record]) -> tuple[list[Record], list[Exclusion]]:
-    """One record for each fold and seed, the newest."""
-    best: dict[tuple[int, int], Record] = {}
+    """One record for each fold, seed and placebo, the newest."""
+    best: dict[tuple[int, int, str], Record] = {}
     excluded = []
     for record in sorted(candidates, key=_age, reverse=True):
-        place = record.spec.fold, record.spec.seed
+        place = record.spec.fold, record.spec.seed, record.spec.placebo
         if place in best:
             reason = f"the same run as {best[place].id}, which is shown"
             excluded.append(_exclusion(record, "duplicate", reason))
@@ -675,17 +700,17 @@ def _choose(
     return tuple(chosen)
 
 
-def _tidy(group: Group) -> pd.DataFrame:
+def _tidy(group: Group, runs: Iterable[Record]) -> pd.DataFrame:
     import pandas as pd
 
     names = [metric.name for metric in SCALARS[group.kind]]
     rows = []
-    for record in group.runs:
+    for record in runs:
         spec, entry = record.spec, group.entries[record.spec.method]
         head = (spec.dataset, spec.source, "+".join(spec.modalities), group.protocol_name)
         head += (spec.arithmetic,)
         head += (spec.fingerprint, spec.method, spec.version, entry["family"], entry["role"])
-        head += (spec.fold, spec.seed)
+        head += (spec.fold, spec.seed, spec.placebo)
         for deployment, values in record.metrics.items():
             for name in names:
                 rows.append((*head, deployment, name, values.get(name), record.id))

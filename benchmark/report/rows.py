@@ -50,7 +50,8 @@ class Row:
     what does. detectable: the gain that gets a mark in 80 % of cases, whichever method has it.
     seeds_needed: a fold, of method and reference, for the gain that was seen to be as detectable;
     infinite if no number would do, None if it cannot be known.
-    best: not distinguishable from the best method of this deployment.
+    best: not distinguishable from the best method of this deployment. placebo: of the runs in
+    which the other modalities were those of other samples.
     """
 
     method: str
@@ -66,6 +67,12 @@ class Row:
     detectable: float | None = None
     seeds_needed: float | None = None
     best: bool = False
+    placebo: bool = False
+
+    @property
+    def place(self) -> tuple[str, str, bool]:
+        """What tells it from the other rows of its group."""
+        return self.method, self.deployment, self.placebo
 
     @property
     def runs(self) -> int:

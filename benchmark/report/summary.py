@@ -36,7 +36,8 @@ class Summary:
 
     evidence: what its comparisons rest on; None where ``why_not`` says why. levels: deployment →
     that of the first step of Holm's correction, which a gain has to pass. ropes: deployment → half
-    the width of the region in which a difference does not matter, where that is known.
+    the width of the region in which a difference does not matter, where that is known. placebos:
+    rows of the runs with wrong partners; they are in nothing else.
     """
 
     group: Group
@@ -45,6 +46,7 @@ class Summary:
     why_not: str = ""
     levels: Mapping[str, float] = field(default_factory=dict)
     ropes: Mapping[str, float] = field(default_factory=dict)
+    placebos: tuple[Row, ...] = ()
 
     def at(self, deployment: str) -> list[Row]:
         """The rows that are shown for a deployment."""
@@ -79,7 +81,7 @@ def summarise(group: Group, official: Evidence | str = "no predictions were read
     compared: over folds, or, on an official split, by the evidence that is given; a text says why
     there is none.
     """
-    summary = Summary(group, _rows(group), why_not=group.no_evidence)
+    summary = Summary(group, _rows(group), why_not=group.no_evidence, placebos=_placebo_rows(group))
     if summary.why_not:
         return summary
     if group.unit == "seed":
@@ -231,6 +233,18 @@ def _rows(group: Group) -> tuple[Row, ...]:
             own, planned = by_seed.get((method, deployment), {}), _planned(group, method)
             rows.append(Row(method, entry, deployment, metrics, gain, own, planned))
     return tuple(rows)
+
+
+def _placebo_rows(group: Group) -> tuple[Row, ...]:
+    """The rows of the placebos beside the same reference, over the same folds and seeds."""
+    done = [record for record in group.placebos if record.status == "done"]
+    others = [r for r in group.runs if r.spec.method != REFERENCE] + [*group.absent]
+    beside = replace(group, runs=(*group.runs_of(REFERENCE), *done), absent=tuple(others))
+    places = {(record.spec.method, record.spec.placebo) for record in group.placebos}
+    rows = _rows(beside) if places else ()
+    return tuple(
+        replace(row, placebo=True) for row in rows if (row.method, row.deployment) in places
+    )
 
 
 def _planned(group: Group, method: str) -> int:

@@ -11,6 +11,7 @@ from benchmark.metrics import shown
 from benchmark.report.classes import per_class_lines
 from benchmark.report.colearning import ablation_lines, gap_lines
 from benchmark.report.frame import STATUSES, Group, Results
+from benchmark.report.placebo import Placebo, placebo_lines, placebos
 from benchmark.report.summary import REFERENCE, Summary
 from benchmark.report.text import (
     latex,
@@ -120,9 +121,10 @@ def mean_cost(group: Group, method: str, *keys: str, unit: float = 1.0) -> float
 def absent(group: Group) -> list[list[str]]:
     """Failed and not-applicable runs: method, status, where, reason; equal reasons in one row."""
     merged: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
-    for record in group.absent:
+    failed = (record for record in group.placebos if record.status != "done")
+    for record in (*group.absent, *failed):
         if record.spec.method not in group.hidden:
-            place = record.spec.method, record.status, shortened(record.reason or "")
+            place = record.spec.title, record.status, shortened(record.reason or "")
             merged.setdefault(place, []).append((record.spec.fold, record.spec.seed))
     return [
         [method, status, f"{len(runs)} of {len(group.planned)}", reason]
@@ -146,7 +148,8 @@ def as_markdown(summary: Summary) -> str:
         lines += [markdown_table(*main_table(summary, deployment), text_columns=3)]
     footnotes = [*notes(summary), *evidence_notes(summary)]
     lines += ["", *(f"{markdown(note)}  " for note in footnotes)]
-    lines += [*gap_lines(summary), *ablation_lines(summary), *variance_lines(summary)]
+    lines += [*placebo_lines(summary), *gap_lines(summary), *ablation_lines(summary)]
+    lines += variance_lines(summary)
     missing = absent(group)
     if missing:
         lines += ["", "## Failed and not applicable", ""]
@@ -206,6 +209,7 @@ def as_frame(summary: Summary) -> pd.DataFrame:
     import pandas as pd
 
     group = summary.group
+    twins = {p.own.place: p for m in group.modalities for p in placebos(summary, m)}
     rows = []
     for row in summary.rows:
         if row.method in group.hidden:
@@ -250,8 +254,22 @@ def as_frame(summary: Summary) -> pd.DataFrame:
                 cells["seeds"] = row.seeds
                 cells["seeds_needed"] = row.seeds_needed
                 cells["best_set"] = row.best
+                cells |= _placebo_cells(twins.get(row.place))
             rows.append(cells)
     return pd.DataFrame(rows)
+
+
+def _placebo_cells(found: Placebo | None) -> dict[str, float | None]:
+    """Of one row: its placebo's gain, the difference to it, and the evidence of that."""
+    comparison = found and found.comparison
+    return {
+        "placebo_gain": found.twin.gain.mean if found and found.twin.gain else None,
+        "placebo_difference": found.difference.mean if found else None,
+        **{
+            f"placebo_{name}": getattr(comparison, name) if comparison else None
+            for name in ("low", "high", "p")
+        },
+    }
 
 
 def exclusion_counts(results: Results) -> str:

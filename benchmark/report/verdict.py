@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmark.report.placebo import placebo_sentence
 from benchmark.report.rows import Row
 from benchmark.report.statistics import ALPHA
 from benchmark.report.summary import REFERENCE, Summary, reference_of
@@ -24,6 +25,7 @@ def sentences(summary: Summary, deployment: str) -> list[str]:
         return []
     rows = [row for row in summary.rows if row.deployment == deployment]
     found = [_of_nothing(summary, deployment, rows), _of_methods(summary, deployment, rows)]
+    found.append(placebo_sentence(summary, deployment))
     return [sentence for sentence in found if sentence]
 
 

@@ -22,6 +22,8 @@ from benchmark.report.leaderboard import (
     footnotes,
     why_no_ranks,
 )
+from benchmark.report.placebo import NOTE as PLACEBO_NOTE
+from benchmark.report.placebo import Placebo, cells, placebos
 from benchmark.report.rows import Row
 from benchmark.report.summary import REFERENCE, Summary
 from benchmark.report.tables import exclusion_counts
@@ -90,6 +92,7 @@ def group_content(summary: Summary) -> dict[str, Any]:
     group, formats = summary.group, Formats(summary)
     methods = [method for method in group.entries if method not in group.hidden]
     places = {method: place for place, method in enumerate(methods)}
+    twins = {p.own.place: p for m in group.modalities for p in placebos(summary, m)}
     gap = gap_sentences(summary, gaps(summary))
     return {
         "title": title(group),
@@ -101,7 +104,7 @@ def group_content(summary: Summary) -> dict[str, Any]:
         "primary": group.primary.label,
         "test": summary.evidence.test if summary.tested else "",
         "whyNot": summary.why_not,
-        "notes": [*footnotes(summary), *_gap_note(gap)],
+        "notes": [*footnotes(summary), *_gap_note(gap), *[PLACEBO_NOTE] * bool(twins)],
         "methods": [
             {
                 "name": method,
@@ -114,7 +117,10 @@ def group_content(summary: Summary) -> dict[str, Any]:
             d: {
                 "title": deployment_title(d),
                 "answer": sentences(summary, d),
-                "rows": [_row(summary, formats, row, places[row.method]) for row in summary.at(d)],
+                "rows": [
+                    _row(summary, formats, row, places[row.method], twins.get(row.place))
+                    for row in summary.at(d)
+                ],
             }
             for d in group.deployments
         },
@@ -129,7 +135,9 @@ def _gap_note(gap: Sequence[str]) -> list[str]:
     return [f"Multi-modal gap (95 % interval): {'; '.join(gap)}."] if gap else []
 
 
-def _row(summary: Summary, formats: Formats, row: Row, place: int) -> dict[str, Any]:
+def _row(
+    summary: Summary, formats: Formats, row: Row, place: int, twin: Placebo | None
+) -> dict[str, Any]:
     """A row as the tables word it, with the numbers that it is sorted and drawn by."""
     group, metrics = summary.group, columns(summary.group)
     n = row.metric(group.primary.name).n
@@ -142,6 +150,18 @@ def _row(summary: Summary, formats: Formats, row: Row, place: int) -> dict[str, 
     }
     if row.best:
         shown["best"] = True
+    if twin is not None:
+        gain, difference, interval = cells(summary, formats, twin)
+        shown["placebo"] = {
+            "gain": gain,
+            "difference": difference,
+            "interval": interval,
+            "runs": [
+                record.id
+                for record in group.placebos
+                if record.spec.method == row.method and row.deployment in record.metrics
+            ],
+        }
     if row.gain is not None and row.gain.n:
         shown["gain"] = _gain(summary, formats, row)
     return shown

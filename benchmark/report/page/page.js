@@ -452,6 +452,12 @@ function evidence(view, content, row, metric) {
     const why = content.whyNot || "not all runs are there";
     rest.push(["Test", `none: ${why}`]);
   }
+  if (row.placebo) {
+    brief.push(["Placebo gain, with wrong partners", row.placebo.gain]);
+    brief.push(["Gain − placebo gain", row.placebo.difference]);
+    brief.push(["95 % interval of that", row.placebo.interval]);
+    rest.push(["Runs of the placebo", row.placebo.runs.join(", ")]);
+  }
   if (row.best) rest.push(["Best set", "cannot be told from the best method"]);
   if (shownMetric.note) rest.push([shownMetric.label, shownMetric.note]);
   return [
