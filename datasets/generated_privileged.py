@@ -48,7 +48,7 @@ class Dials:
     privileged: float
     noise: float = 0.1
     label_noise: float = 1.0
-    channels: tuple[int, int] = (400, 4)
+    channels: tuple[int, int] = (300, 16)
     binary: bool = False
 
     def ceiling(self, m: str) -> float:
@@ -93,7 +93,7 @@ class GeneratedPrivileged(Adapter):
     url = "https://arxiv.org/abs/1511.03643"
     modalities = default_modalities = (NOISY, PRIVILEGED)
     control = True
-    generated_samples = 4_000
+    generated_samples = 2_000
 
     def __init__(self, name: str, dials: Dials) -> None:
         self.name = self.folder = name
@@ -148,9 +148,9 @@ class GeneratedPrivileged(Adapter):
 CLASSES = {"label_noise": 0.3, "binary": True}
 for name, dials in {
     "generated_privileged": Dials(privileged=8),
-    "generated_privileged_1": Dials(privileged=1),
-    "generated_privileged_0": Dials(privileged=0),
+    "generated_privileged_weak": Dials(privileged=0.25),
+    "generated_privileged_none": Dials(privileged=0),
     "generated_privileged_binary": Dials(privileged=8, **CLASSES),
-    "generated_privileged_binary_0": Dials(privileged=0, **CLASSES),
+    "generated_privileged_binary_none": Dials(privileged=0, **CLASSES),
 }.items():
     register(GeneratedPrivileged(name, dials))

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark import records
+from benchmark.executors.slurm import pack
+from benchmark.planning.jobs import Job
 from benchmark.planning.split import folds
 from benchmark.training.data import fold_data
 from benchmark.training.fit import artefact_spec, fit
@@ -191,19 +193,26 @@ def test_run_adds_the_placebos_keeps_the_deployed_scores_and_skips_what_is_recor
     assert run(*arguments, "--dry-run", methods="dml,single,fusion_concat") == 0
     shown = capsys.readouterr().out
     assert "placebo: 2 runs more, with wrong partners, of dml" in shown
-    assert "no placebo of single: sees one modality alone" in shown
+    assert "no placebo of constant, forest, single: sees one modality alone" in shown
     assert "no placebo of fusion_concat: has all modalities at inference" in shown
     assert shown.count("placebo on S1") == shown.count("placebo on S2") == 1
-    assert "5 runs to do, 0 recorded already" in shown
+    assert "7 runs to do, 0 recorded already" in shown
     assert run(*arguments, methods="dml") == 0 and run(*arguments, methods="dml") == 0
-    assert "3 were recorded already" in capsys.readouterr().out
-    found, unreadable = records.read_all(place.folder / "placebo")
-    assert not unreadable
+    assert "5 were recorded already" in capsys.readouterr().out
+    found = [r for r in records.read_all(place.folder / "placebo")[0] if r.spec.method == "dml"]
     deployed = {record.spec.placebo: tuple(record.metrics) for record in found}
     assert deployed == {"": ("S1", "S2"), "S1": ("S1",), "S2": ("S2",)}
     for record in found:
         _, predictions = records.read_predictions(record, place.folder / "placebo")
         assert set(predictions) == set(record.metrics) == set(record.cost["inference_parameters"])
+
+
+def test_placebos_that_build_on_one_teacher_go_into_one_job(tmp_path):
+    data = dataset()
+    specs = [run_spec(m, data, placebo=p) for m in ("kd", "fitnet") for p in ("", "m1", "m2")]
+    packs = pack([Job(spec, tmp_path, tmp_path) for spec in specs], 2)
+    found = [[(job.spec.method, job.spec.placebo) for job in jobs] for jobs in packs]
+    assert found == [[("kd", p), ("fitnet", p)] for p in ("", "m1", "m2")]
 
 
 @pytest.mark.parametrize("executor", ["processes", "dask"])
@@ -212,7 +221,7 @@ def test_executors_carry_the_placebo(run, place, executor):
     assert run(f"placebo-{executor}", *more, methods="dml", executor=executor) == 0
     assert run("placebo-serial", *more[:3], methods="dml") == 0
     scores = [
-        {r.id: r.metrics for r in records.read_all(place.folder / name)[0]}
+        {r.id: r.metrics for r in records.read_all(place.folder / name)[0] if r.spec.placebo}
         for name in (f"placebo-{executor}", "placebo-serial")
     ]
-    assert len(scores[0]) == 3 and scores[0] == scores[1]
+    assert len(scores[0]) == 2 and scores[0] == scores[1]

@@ -151,7 +151,8 @@ def pack(jobs: Sequence[Job], size: int) -> list[list[Job]]:
     together: dict[str, list[Job]] = {}
     for job in sorted(jobs, key=lambda job: (str(job.prepared), job.spec.fold, job.spec.seed)):
         alone = None if job.spec.artefacts else job.spec.id
-        shared = [str(job.prepared), job.spec.fold, job.spec.seed, dict(job.spec.artefacts), alone]
+        shared = [str(job.prepared), job.spec.fold, job.spec.seed, job.spec.placebo]
+        shared += [dict(job.spec.artefacts), alone]
         together.setdefault(json.dumps(shared, sort_keys=True), []).append(job)
     packs: list[list[Job]] = [[]]
     for group in together.values():
