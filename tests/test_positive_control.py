@@ -13,6 +13,8 @@ from benchmark.commands.main import main
 from benchmark.commands.parser import parser
 from benchmark.errors import UserError
 from benchmark.planning import protocol
+from benchmark.report import write_report
+from benchmark.report.statistics import ALPHA, corrected_t_test, holm
 from datasets.common import prepared
 from datasets.common.contract import MissingFilesError, View
 from datasets.generated_privileged import NOISY, PRIVILEGED, Dials
@@ -147,3 +149,29 @@ def test_a_file_that_was_not_generated_is_named(tmp_path):
     (tmp_path / "samples.npz").write_bytes(b"PK\x03\x04")
     with pytest.raises(UserError, match="samples.npz: not what was generated .*remove it"):
         adapter.open(tmp_path, adapter.modalities, View())
+
+
+@pytest.mark.soak  # minutes of training
+def test_distillation_gains_at_the_top_of_the_dial_and_nothing_does_at_its_bottom(tmp_path):
+    """By the test that tables of real data use; they themselves make none on generated data."""
+    names = ("generated_privileged", "generated_privileged_none")
+    places = ["--results", str(tmp_path / "runs"), "--cache", str(tmp_path / "cache")]
+    wanted = ["--datasets", ",".join(names), "--methods", "single,kd,gen_distill"]
+    more = ["--protocol", "standard", "--seeds", "0-2", "--device", "cpu"]
+    assert main(["run", *wanted, *more, *places]) == 0
+    written = write_report(tmp_path / "runs", tmp_path / "out", figures=False)
+    p = {}
+    for summary in written.summaries:
+        rows = {row.method: row for row in summary.at(NOISY)}
+        single = rows["single"].metric("r2")
+        dials = datasets.load()[summary.group.dataset].dials
+        assert 0 < single.mean < dials.ceiling(NOISY) + single.sd / single.n**0.5
+        for method in ("kd", "gen_distill"):
+            gains = list(rows[method].gain.values.values())
+            p[summary.group.dataset, method] = corrected_t_test(gains, summary.ratio)
+    top, bottom = ([p[name, method] for method in ("kd", "gen_distill")] for name in names)
+    assert all(found.p < ALPHA and found.mean > 0 for found in top), p
+    assert not any(
+        adjusted < ALPHA and found.mean > 0
+        for found, adjusted in zip(bottom, holm([found.p for found in bottom]), strict=True)
+    ), p
