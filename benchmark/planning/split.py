@@ -29,17 +29,21 @@ def folds(dataset: EODataset, values: Mapping[str, Any]) -> list[Fold]:
 
     values: ``split``, ``folds``, ``split_seed``, ``validation`` and, where they are not those of
     protocols that knew no others, ``validation_piece`` and ``target_quantiles``
-    (`benchmark.planning.protocol.Protocol.values_for`). An official split is a single fold; fewer
-    groups than folds are one fold each.
+    (`benchmark.planning.protocol.Protocol.values_for`). An official split is a single fold; if it
+    has no val part, ``validation`` says how much of its train part becomes one. Fewer groups than
+    folds are one fold each.
     Raises `UserError` if there are too few samples or groups, or if a training part has fewer than
     two classes or a constant target.
     """
     if dataset.split is not None:
         parts = {part: np.flatnonzero(dataset.split == part) for part in ("train", "val", "test")}
-        for part, samples in parts.items():
-            if not len(samples):
+        for part in ("train", "test"):
+            if not len(parts[part]):
                 raise UserError(f"{dataset.name}: the official split has no {part} samples")
-        result = [Fold(0, **parts)]
+        if len(parts["val"]):
+            result = [Fold(0, **parts)]
+        else:
+            result = [_with_validation(dataset, values, 0, parts["test"])]
     else:
         result = [
             _with_validation(dataset, values, number, test)
