@@ -25,7 +25,7 @@ def load() -> dict[str, Adapter]:
 def choose(names: Iterable[str] | None) -> list[Adapter]:
     """Adapters by name, or by the path of the YAML file that describes a dataset.
 
-    None: all that are published.
+    None: all that run without being named.
 
     Raises `UserError` that lists the names that nothing has, and the files that describe nothing.
     """
@@ -35,8 +35,8 @@ def choose(names: Iterable[str] | None) -> list[Adapter]:
     shipped = load()
     chosen: dict[str, Adapter] = {}
     problems = []
-    published = [name for name, adapter in shipped.items() if not adapter.control]
-    for name in published if names is None else names:
+    usual = [name for name, adapter in shipped.items() if not adapter.by_name_only]
+    for name in usual if names is None else names:
         try:
             adapter = shipped.get(name)
             if adapter is None and NAME.fullmatch(name):

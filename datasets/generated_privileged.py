@@ -92,7 +92,7 @@ class GeneratedPrivileged(Adapter):
     licence = "that of this benchmark"
     url = "https://arxiv.org/abs/1511.03643"
     modalities = default_modalities = (NOISY, PRIVILEGED)
-    control = True
+    control = by_name_only = True
     generated_samples = 2_000
 
     def __init__(self, name: str, dials: Dials) -> None:

@@ -281,6 +281,16 @@ def test_the_command_brings_a_dataset_that_can_be_prepared(server, tmp_path, cap
     assert "cropharvest_binary: REAL data" in capsys.readouterr().out
 
 
+def test_files_of_the_same_name_lie_in_folders_of_their_own(server, tmp_path):
+    both = [Download(f"{server.url}/{f}/table.txt", "table.txt", folder=f) for f in ("a", "b")]
+    server.files |= {"a/table.txt": b"one", "b/table.txt": b"two", "copy/b/table.txt": b"two"}
+    assert [fetch(each, tmp_path) for each in both] == [True, True]
+    assert [(tmp_path / f / "table.txt").read_text() for f in "ab"] == ["one", "two"]
+    assert [fetch(each, tmp_path) for each in both] == [False, False]
+    fetch(both[1], tmp_path / "again", mirror=f"{server.url}/copy")
+    assert (tmp_path / "again" / "b" / "table.txt").read_text() == "two"
+
+
 def test_an_archive_may_hold_the_files_without_their_folder(server, tmp_path):
     (tmp_path / "a.txt").write_text("a")
     with tarfile.open(tmp_path / "x.tar", "w") as file:

@@ -44,7 +44,8 @@ def _fetch(adapter: Adapter, folder: Path, mirror: str | None) -> None:
     print(f"{adapter.name}: {adapter.citation}; licence {adapter.licence}")
     for file in adapter.downloads:
         new = download.fetch(file, folder, mirror)
-        print(f"{folder / file.gives}: {'fetched' if new else 'is there already'}")
+        where = folder / file.folder / file.gives
+        print(f"{where}: {'fetched' if new else 'is there already'}")
     try:
         adapter.source_files(folder)
     except MissingFilesError as error:

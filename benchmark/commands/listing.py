@@ -69,6 +69,7 @@ def _datasets(options: argparse.Namespace) -> list[dict[str, str]]:
                     *(f"{m}: {note}." for m, note in adapter.notes.items()),
                     *([] if adapter.control else [f"Folder: {adapter.folder}/."]),
                     f"Licence: {adapter.licence}.",
+                    *("Runs where --datasets names it.",) * adapter.by_name_only,
                 ]
             ),
         }

@@ -129,7 +129,9 @@ def parser() -> argparse.ArgumentParser:
         parents=[inputs, quick, folders, plugins, verbose],
         help="train, score and record; then report",
     )
-    run.add_argument("--all", action="store_true", help="every published dataset with every method")
+    run.add_argument(
+        "--all", action="store_true", help="every method, on every dataset of the leaderboard"
+    )
     run.add_argument(
         "--datasets",
         type=names,

@@ -114,12 +114,14 @@ class Download:
 
     gives: what readers look for below the dataset's folder: the file itself, or what an archive
     is unpacked to. sha256, md5: as published, in hexadecimal digits; None where they are not.
+    folder: the one below the dataset's in which all that is, where files have the same name.
     """
 
     url: str
     gives: str
     sha256: str | None = None
     md5: str | None = None
+    folder: str = ""
 
     @property
     def name(self) -> str:
@@ -149,13 +151,16 @@ class Adapter:
     one). modalities: all that the files hold; default_modalities: the published choice. notes: what
     a modality's name does not say, or says wrongly, by modality; `list datasets` and tables show
     it. layout: the expected tree, shown when files lack. group_kind: what a group is ("site"), or
-    None. downloads: what `data fetch` brings, in this order. reader_version: raised when the same
-    files give other arrays. root: where the files are, for an adapter that is not looked for below
-    a data root (`datasets.described`).
+    None. downloads: what `data fetch` brings, in this order. by_name_only: whether it is looked at
+    where `--datasets` names it alone, so that `run --all` stays a matter of minutes.
+    reader_version: raised when the same files give other arrays. root: where the files are, for an
+    adapter that is not looked for below a data root (`datasets.described`).
     generated_samples: size of the generated stand-in; generator_version: raised when it changes.
     control: nobody publishes it, it is generated always and shows that the benchmark finds what is
-    there; it runs only where it is named.
+    there. needed: further facts, of a kind of adapter that has some.
     """
+
+    needed: tuple[str, ...] = ()
 
     name: str
     folder: str
@@ -170,6 +175,7 @@ class Adapter:
     group_kind: str | None = None
     official_split: bool = False
     downloads: tuple[Download, ...] = ()
+    by_name_only: bool = False
     reader_version: int = 1
     root: Path | None = None
     generated_samples: int = 1_000
@@ -220,7 +226,7 @@ def register(adapter: Adapter) -> Adapter:
 
     Raises `UserError` for a name that is taken or no name of a file, and for a fact that lacks.
     """
-    lacking = [fact for fact in NEEDED if not hasattr(adapter, fact)]
+    lacking = [fact for fact in (*adapter.needed, *NEEDED) if not hasattr(adapter, fact)]
     if lacking:
         raise UserError(f"dataset adapter {type(adapter).__name__}: lacks {', '.join(lacking)}")
     for name in (adapter.name, adapter.folder, *adapter.modalities):

@@ -43,10 +43,11 @@ AGAIN = "give the same command again to go on where it stopped"
 def fetch(download: Download, folder: Path, mirror: str | None = None) -> bool:
     """Bring one file of a publisher, or what is in an archive, into ``folder``.
 
-    mirror: an address below which the file lies under its own name. Its bytes are compared with
-    the published checksum all the same. Returns False if there was nothing to do. Raises
-    `UserError` saying what went wrong and what stays.
+    mirror: an address below which the file lies under its own name and folder. Its bytes are
+    compared with the published checksum all the same. Returns False if there was nothing to do.
+    Raises `UserError` saying what went wrong and what stays.
     """
+    folder = folder / download.folder
     result, whole = folder / download.gives, folder / download.name
     if result.exists():
         return False
@@ -68,7 +69,10 @@ def fetch(download: Download, folder: Path, mirror: str | None = None) -> bool:
 
 def _download(download: Download, mirror: str | None, whole: Path) -> str:
     """Bring a file under its own name; its sha256."""
-    url = download.url if mirror is None else f"{mirror.rstrip('/')}/{download.name}"
+    url = download.url
+    if mirror is not None:
+        below = (mirror.rstrip("/"), download.folder, download.name)
+        url = "/".join(part for part in below if part)
     part = whole.with_name(part_of(whole.name))
     left = whole.with_name(f"{whole.name}.part")
     _take_up(left, part)
