@@ -40,6 +40,7 @@ from datasets.common.contract import (
     register,
 )
 from datasets.common.hdf5 import new_file, read_numbers
+from datasets.common.images import read_geotiff, shrink, write_geotiff
 from datasets.common.packed import pack
 from datasets.common.simulation import (
     Structure,
@@ -157,7 +158,8 @@ class TreeSatAITS(Adapter):
             arrays = {}
             for m, spec in specs.items():
                 if m == "aerial":
-                    arrays[m] = _shrink(_read_image(root / image_of[i]), view.image_px)
+                    image = _read_image(root / image_of[i])
+                    arrays[m] = shrink(image, view.image_px) if view.image_px else image
                 else:
                     raw = _read_series(root / series_of[i], m)
                     arrays[m] = _pad(_thin(raw, spec.shape[0], view), m, spec.shape)
@@ -322,31 +324,10 @@ def _pad(series: np.ndarray, m: str, shape: tuple[int, ...]) -> np.ndarray:
 
 def _read_image(path: Path) -> np.ndarray:
     """(304, 304, 4) uint8."""
-    import rasterio
-    from rasterio.errors import RasterioError
-
-    # Without it, GDAL looks for files that belong to this one among all of the folder, every time.
-    alone = rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR")
-    try:
-        with alone, rasterio.open(path) as file:
-            image = file.read()
-    except (RasterioError, OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as GeoTIFF ({error})") from error
-    expected = (len(AERIAL), AERIAL_PX, AERIAL_PX)
+    image, expected = read_geotiff(path), (AERIAL_PX, AERIAL_PX, len(AERIAL))
     if image.shape != expected or image.dtype != np.uint8:
         raise UserError(f"{path}: is {image.dtype} {image.shape}, expected uint8 {expected}")
-    return np.moveaxis(image, 0, -1)
-
-
-def _shrink(image: np.ndarray, px: int | None) -> np.ndarray:
-    """The image itself, or (px, px, C) float32 of which each pixel averages exactly its area."""
-    if px is None:
-        return image
-    edges = np.linspace(0, len(image), px + 1)
-    pixel = np.arange(len(image))
-    overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
-    weights = np.clip(overlap, 0, None) * px / len(image)
-    return np.einsum("yi,xj,ijc->yxc", weights, weights, image, optimize=True).astype(np.float32)
+    return image
 
 
 STRUCTURE = Structure(shared=0.28, specific={"aerial": 0.26, "S2": 0.46})
@@ -404,7 +385,9 @@ def _generate(root: Path, seed: int, samples: int, structure: Structure) -> None
     (root / "geojson" / "bb_60m.GeoJSON").write_text(json.dumps(collection))
     c, aerial, optical = latents.shared, latents.specific["aerial"], latents.specific["S2"]
     for i, tile in enumerate(tiles):
-        _write_image(root / "aerial" / f"{tile}.tif", _image(rng, c[i], aerial[i]), corners[i])
+        image, file = _image(rng, c[i], aerial[i]), root / "aerial" / f"{tile}.tif"
+        place = {"crs": "EPSG:25832", "corner": corners[i], "pixel": 0.2}
+        write_geotiff(file, image, **place, interleave="pixel")
         with new_file(root / "sentinel-ts" / f"{tile}_{years[i]}.h5") as file:
             for name, array in _series(rng, years[i], c[i], optical[i]).items():
                 text = h5py.string_dtype() if array.dtype == object else None
@@ -544,17 +527,6 @@ def _texture(rng: np.random.Generator, size: float) -> np.ndarray:
     ring = np.exp(-((distance - 1) ** 2) * 4).astype(np.float32)
     field = np.fft.irfft2(noise * ring, s=(AERIAL_PX, AERIAL_PX))
     return field / field.std()
-
-
-def _write_image(path: Path, image: np.ndarray, corner: np.ndarray) -> None:
-    import rasterio
-
-    west, north = corner
-    size = {"count": 4, "height": AERIAL_PX, "width": AERIAL_PX}
-    profile = {"driver": "GTiff", "dtype": "uint8", "interleave": "pixel", **size}
-    place = {"crs": "EPSG:25832", "transform": rasterio.Affine(0.2, 0, west, 0, -0.2, north)}
-    with rasterio.open(path, "w", **profile, **place) as file:
-        file.write(np.moveaxis(image, -1, 0))
 
 
 register(TreeSatAITS())
