@@ -72,6 +72,16 @@ def test_a_modality_that_a_dataset_lacks_comes_with_the_nearest(tmp_path, capsys
     assert "unknown modality of lfmc 'statik': did you mean static" in said
 
 
+def test_what_runs_by_name_only_is_left_out_where_none_is_named(tmp_path, monkeypatch, capsys):
+    import datasets
+
+    for name in ("cropharvest_binary", "cropharvest_multi", "treesatai_ts"):  # one is enough
+        monkeypatch.setattr(datasets.load()[name], "by_name_only", True)
+    assert cli.main(["data", "prepare", "--cache", str(tmp_path)]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if "GENERATED" in line]
+    assert [line.partition(":")[0] for line in told] == ["lfmc"]
+
+
 def test_a_results_folder_that_cannot_be_written(tmp_path, capsys):
     file = tmp_path / "file"
     file.touch()

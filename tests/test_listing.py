@@ -81,6 +81,11 @@ def test_datasets_say_what_the_names_of_their_modalities_do_not(capsys):
     assert flat.count("S2: the last channel, published as NDVI, is (B7-B3)/(B7+B3).") == 2
 
 
+def test_datasets_that_run_only_where_they_are_named_say_so(capsys):
+    flat = " ".join(shown(capsys, "list", "datasets").split())
+    assert flat.count("Runs where --datasets names it.") == 5
+
+
 @pytest.mark.parametrize(
     ("arguments", "phrase"),
     [

@@ -1,0 +1,259 @@
+"""Datasets that torchgeo reads, from generated files in their publishers' layouts, and another."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from benchmark.errors import UserError
+from benchmark.planning import protocol
+from benchmark.planning.split import folds
+from benchmark.problem import TaskSpec
+from datasets.common.contract import View, register
+from datasets.common.torchgeo import Sensor, TorchgeoAdapter
+from tests.layouts import ADAPTERS, copied, generated, opened, prepare, prepare_with
+
+N = 20
+TRAIN, VAL, TEST = 14, 2, 4
+NAMES = ("so2sat", "bigearthnet", "treesatai")
+
+
+@pytest.fixture(params=NAMES)
+def name(request) -> str:
+    if request.param == "bigearthnet":
+        pytest.importorskip("pyarrow", reason="torchgeo reads BigEarthNet's table with pyarrow")
+    return request.param
+
+
+def test_torchgeo_reads_what_is_generated(name, tmp_path):
+    adapter = ADAPTERS[name]
+    data = prepare(name, generated(name, N), tmp_path)
+    assert tuple(data.modalities) == adapter.default_modalities
+    sizes = [int((data.split == part).sum()) for part in ("train", "val", "test")]
+    assert sizes == ([TRAIN + VAL, 0, TEST] if name == "treesatai" else [TRAIN, VAL, TEST])
+    for m, x in data.x.items():
+        assert np.isfinite(x[:]).all() and x[:].std(axis=0).max() > 0, m
+    assert data.task.outputs == {"so2sat": 17, "bigearthnet": 19, "treesatai": 15}[name]
+    if data.task.kind == "multilabel":
+        assert (data.y.sum(axis=1) >= 1).all() and data.y.sum(axis=1).max() > 1
+
+
+def test_targets_are_those_of_torchgeos_samples_and_ids_are_unique(name):
+    import torchgeo.datasets
+
+    adapter = ADAPTERS[name]
+    catalogue = opened(name, generated(name, N))
+    assert len(set(catalogue.ids)) == N
+    reader = getattr(torchgeo.datasets, adapter.reads.rpartition(".")[2])
+    for part, choice in adapter.splits.items():
+        theirs = reader(root=str(generated(name, N)), **choice)
+        ours = np.flatnonzero(catalogue.split == part)
+        assert len(theirs) == len(ours)
+        for i, k in enumerate(ours[:5]):
+            assert np.array_equal(theirs[i]["label"].numpy(), catalogue.y[k])
+
+
+def test_class_names_are_torchgeos_in_their_order():
+    from torchgeo import datasets as theirs
+
+    assert [name.lower() for name in theirs.So2Sat.classes] == list(
+        ADAPTERS["so2sat"].task.class_names
+    )
+    assert list(theirs.BigEarthNetV2.class_set) == list(ADAPTERS["bigearthnet"].task.class_names)
+    assert theirs.TreeSatAI.classes == ADAPTERS["treesatai"].task.class_names
+
+
+def test_patches_of_so2sat_are_cut_into_their_sensors():
+    native = generated("so2sat", N)
+    catalogue = opened("so2sat", native)
+    with h5py.File(native / "testing.h5") as file:
+        read = catalogue.read(TRAIN + VAL + 3)
+        for m, key in (("S1", "sen1"), ("S2", "sen2")):
+            assert read[m] == pytest.approx(file[key][3].astype(np.float32))
+    assert catalogue.modalities["S2"].channels[0] == "B02"
+
+
+def test_bands_of_bigearthnet_are_named_as_they_come():
+    pytest.importorskip("pyarrow", reason="torchgeo reads BigEarthNet's table with pyarrow")
+    import rasterio
+
+    native = generated("bigearthnet", N)
+    catalogue = opened("bigearthnet", native)
+    read, patch = catalogue.read(2), catalogue.ids[2].split()[1]
+    for m, folder in (("S1", "BigEarthNet-S1"), ("S2", "BigEarthNet-S2")):
+        tile = "_".join(patch.split("_")[-3:]).removeprefix("T")
+        for k, band in enumerate(catalogue.modalities[m].channels):
+            path = next((native / folder).glob(f"*/*{tile}/*_{band}.tif"))
+            with rasterio.open(path) as file:
+                expected = file.read(1)
+            assert read[m][..., k].mean() == pytest.approx(expected.mean(), rel=0.05), band
+
+
+def test_a_genus_counts_in_treesatai_however_small_its_area(tmp_path):
+    native = copied("treesatai", N, tmp_path)
+    path = native / "labels" / "TreeSatBA_v9_60m_multi_labels.json"
+    labels = json.loads(path.read_text())
+    first = (native / "train_filenames.lst").read_text().splitlines()[0]
+    labels[first] = [["Abies", 0.99], ["Tilia", 0.01]]
+    path.write_text(json.dumps(labels))
+    catalogue = opened("treesatai", native)
+    assert np.flatnonzero(catalogue.y[0]).tolist() == [0, 14]
+
+
+def test_a_split_without_a_val_part_gets_one_from_its_training_part(tmp_path):
+    data = prepare("treesatai", generated("treesatai", N), tmp_path)
+    values = protocol.load("standard").values_for(data.name)
+    (fold,) = folds(data, values)
+    assert fold.test.tolist() == np.flatnonzero(data.split == "test").tolist()
+    assert 1 <= len(fold.val) <= 4
+    both = np.sort(np.concatenate([fold.train, fold.val]))
+    assert both.tolist() == np.flatnonzero(data.split == "train").tolist()
+
+
+def test_a_view_shrinks_images_and_takes_fewer_samples(tmp_path):
+    data = prepare("so2sat", generated("so2sat", N), tmp_path, "S2", "S1", samples=12, image_px=8)
+    assert data.x["S2"].shape == (12, 8, 8, 10) and len(set(data.split)) == 3
+
+
+def test_opening_reads_labels_and_one_sample(monkeypatch, tmp_path):
+    """However many there are: of 100,000 patches, whose pixels nobody has written."""
+    import torchgeo.datasets
+
+    for name in ADAPTERS["so2sat"].files:
+        with h5py.File(tmp_path / name, "w") as file:
+            n = 100_000 if name == "training.h5" else 1_000
+            for key, channels in (("sen1", 8), ("sen2", 10)):
+                file.create_dataset(key, (n, 32, 32, channels), "f8", chunks=(1, 32, 32, channels))
+            label = file.create_dataset("label", (n, 17), "f8", chunks=(1000, 17), compression=1)
+            label[:] = np.eye(17)[np.arange(n) % 17]
+    read, plain = [], torchgeo.datasets.So2Sat.__getitem__
+
+    def counted(self, i):
+        read.append(i)
+        return plain(self, i)
+
+    monkeypatch.setattr(torchgeo.datasets.So2Sat, "__getitem__", counted)
+    catalogue = opened("so2sat", tmp_path)
+    assert len(catalogue) == 102_000 and read == [0]
+    assert catalogue.y[:20].tolist() == [*range(17), 0, 1, 2]
+
+
+def test_what_trains_on_prepared_arrays_imports_no_torchgeo(tmp_path):
+    _, folder = prepare_with(ADAPTERS["so2sat"], generated("so2sat", N), tmp_path)
+    command = (
+        "import sys, datasets; from pathlib import Path; from datasets.common import prepared; "
+        "datasets.load(); data = prepared.reopen(Path(sys.argv[1])); "
+        "print(len(data), {'torchgeo', 'geopandas', 'rasterio', 'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", command, str(folder)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{N} set()\n"
+
+
+class Places:
+    """A dataset as torchgeo has them, of a user's own; it counts what is read."""
+
+    def __init__(self, root: str, split: str, size: int = 4) -> None:
+        self.offset = {"train": 0, "val": 10, "test": 20}[split]
+        self.size = size
+        assert (Path(root) / "places.txt").is_file()
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        n = float(self.offset + i)
+        return {
+            "image": np.stack([np.full((2, 2), n + 100 * k) for k in range(3)]),
+            "series": np.arange(10.0).reshape(5, 2) + n,
+            "static": np.array([n, -n, np.inf if i == 1 else 0.0]),
+            "answer": np.array(n / 3),
+        }
+
+
+class Declared(TorchgeoAdapter):
+    """As short as the shipped ones are without their texts."""
+
+    name = folder = "places"
+    title = citation = licence = url = "made up"
+    layout = "places/\n  places.txt"
+    reads = f"{__name__}.Places"
+    files = ("places.txt",)
+    splits = {part: {"split": part} for part in ("train", "val", "test")}
+    options = {"size": 3}
+    task = TaskSpec("regression", 1, unit="m")
+    label = "answer"
+    sensors = {
+        "optical": Sensor("image", ("green", "red"), "1", first=1),
+        "weather": Sensor("series", ("rain", "wind"), "mm, m/s", kind="series"),
+        "terrain": Sensor("static", ("x", "y", "z"), "m", kind="vector"),
+    }
+
+
+@pytest.fixture
+def places(tmp_path):
+    (tmp_path / "places.txt").touch()
+    return tmp_path
+
+
+def test_a_declaration_of_ones_own_is_enough(places):
+    data, _ = prepare_with(Declared(), places, places / "cache")
+    assert data.y.tolist() == pytest.approx([n / 3 for n in (0, 1, 2, 10, 11, 12, 20, 21, 22)])
+    assert data.ids[4] == "val 1" and data.split[4] == "val"
+    assert data.x["optical"][4, 0, 0].tolist() == [111, 211]
+    assert data.x["weather"][0].tolist() == np.arange(10.0).reshape(5, 2).tolist()
+    assert np.isnan(data.x["terrain"]).sum() == 3 and "terrain has no data" in data.notices[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"reads": f"{__name__}.Lost"}, "train cannot be read by .*Lost"),
+        ({"label": "lost"}, "labels of train cannot be read .*'lost'"),
+        ({"options": {"sise": 3}}, "train cannot be read .*unexpected keyword"),
+        ({"files": ("places.csv",)}, "lacks places.csv"),
+        ({"splits": {"dev": {"split": "val"}}}, "'dev' is no part of a split"),
+        (
+            {"sensors": {**Declared.sensors, "optical": Sensor("image", ("x",) * 2, "1", first=2)}},
+            "optical has 1 channels from number 2 on, expected 2",
+        ),
+        (
+            {"sensors": {**Declared.sensors, "optical": Sensor("picture", ("x",), "1")}},
+            "sample 0 of train cannot be read .*'picture'",
+        ),
+    ],
+)
+def test_a_declaration_that_does_not_fit_is_one_sentence(change, message, places):
+    with pytest.raises(UserError, match=message) as error:
+        prepare_with(type("Declared", (Declared,), change)(), places, places / "cache")
+    assert "\n" not in str(error.value)
+
+
+def test_a_declaration_that_lacks_a_fact_is_told_when_it_is_registered():
+    facts = {k: v for k, v in vars(Declared).items() if k not in ("reads", "sensors")}
+    with pytest.raises(UserError, match="dataset adapter Short: lacks reads, sensors"):
+        register(type("Short", (TorchgeoAdapter,), facts)())
+
+
+def test_a_file_that_is_not_whole_is_named_with_its_sample(tmp_path):
+    native = copied("treesatai", N, tmp_path)
+    file = (native / "test_filenames.lst").read_text().splitlines()[2]
+    (native / "s2" / "60m" / file).write_bytes(b"II*\x00 and no more")
+    with pytest.raises(UserError, match="sample 2 of test cannot be read by .*TreeSatAI") as error:
+        prepare("treesatai", native, tmp_path / "cache")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("gone", ["training.h5", "testing.h5"])
+def test_a_part_that_is_not_there_is_named(gone, tmp_path):
+    native = copied("so2sat", N, tmp_path)
+    (native / gone).unlink()
+    with pytest.raises(UserError, match=f"lacks {gone}"):
+        ADAPTERS["so2sat"].open(native, ("S1", "S2"), View())
