@@ -160,6 +160,20 @@ def test_a_regression_is_stratified_by_quantiles_where_the_protocol_says_so():
     assert means[10] < means[0] / 2
 
 
+@given(
+    samples=st.integers(24, 60),
+    pieces=st.integers(2, 10),
+    different=st.integers(3, 60),
+    seed=st.integers(0, 5),
+)
+def test_few_samples_and_targets_that_repeat_have_fewer_quantiles(samples, pieces, different, seed):
+    data = dataset("regression", samples=samples, groups=None, seed=seed)
+    data = replace(data, y=np.round(data.y) % different)
+    values = protocol_values(split="stratified", folds=pieces, target_quantiles=10)
+    tested = [sample for fold in folds(data, values) for sample in fold.test]
+    assert sorted(tested) == list(range(samples))
+
+
 def test_protocols_that_knew_no_quantiles_keep_their_folds():
     """Records of such protocols are there, and their ids say nothing of quantiles."""
     data = dataset("regression", samples=200, groups=4)

@@ -115,7 +115,9 @@ def _cut(
     if groups is not None:
         groups = groups[samples]
     elif dataset.task.kind == "regression" and values.get("target_quantiles"):
-        strata = _quantile(dataset.y[samples], values["target_quantiles"])
+        # Each has a sample for every piece, or there are fewer of them.
+        quantiles = max(1, min(values["target_quantiles"], len(samples) // pieces))
+        strata = _quantile(dataset.y[samples], quantiles)
     units = len(samples) if groups is None else len(np.unique(groups))
     if units < pieces or pieces < 2:
         what = "samples" if groups is None else "groups"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -154,6 +155,8 @@ def _cut(group: Group) -> str:
     if group.kind in ("binary", "multiclass"):
         return "stratified"
     if group.kind == "regression" and quantiles:
+        per_fold = group.data.get("samples", math.inf) // values.get("folds", 1)
+        quantiles = max(1, int(min(quantiles, per_fold)))  # as `benchmark.planning.split` has it
         return f"stratified (by {quantiles} quantiles of the target)"
     return "shuffled (not stratified)"
 
