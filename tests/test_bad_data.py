@@ -160,9 +160,13 @@ WRONG = {
     "too few sites": (
         "lfmc",
         edit_table(lambda t: t.assign(site="one")),
-        "1 groups cannot be split into 3 parts",
+        "one group cannot be trained and tested on",
     ),
-    "too few samples": ("lfmc", edit_table(lambda t: t.tail(1)), "cannot be split into 3 parts"),
+    "too few samples": (
+        "lfmc",
+        edit_table(lambda t: t.tail(1)),
+        "one group cannot be trained and tested on",
+    ),
     "one class": (
         "cropharvest_binary",
         edit_crops(is_crop=1),
@@ -173,7 +177,7 @@ WRONG = {
         edit_crops(classification_label="maize"),
         "fewer than two different",
     ),
-    "one block": ("cropharvest_binary", edit_crops(lat=1.5), "1 groups cannot be split"),
+    "one block": ("cropharvest_binary", edit_crops(lat=1.5), "one group cannot be trained"),
     "an empty part of the split": ("treesatai_ts", one_genus_short, "lists no tile with a genus"),
 }
 

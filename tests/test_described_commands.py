@@ -35,7 +35,7 @@ def places(tmp_path):
 @pytest.mark.parametrize("executor", ["serial", "processes", "dask"])
 def test_every_executor_runs_it(mine, tmp_path, places, executor, capsys, monkeypatch):
     """Workers have the prepared arrays alone."""
-    monkeypatch.setattr("benchmark.commands.run.report_all", lambda options: 0)
+    monkeypatch.setattr("benchmark.commands.run.report_all", lambda *given: None)
     description, folder = mine
     path = save(description, folder)
     named = ["--datasets", f"{path},lfmc" if executor == "serial" else str(path)]
@@ -50,7 +50,7 @@ def test_every_executor_runs_it(mine, tmp_path, places, executor, capsys, monkey
 
 
 def test_a_report_finds_the_targets_of_an_official_split(mine, tmp_path, places, monkeypatch):
-    monkeypatch.setattr("benchmark.commands.run.report_all", lambda options: 0)
+    monkeypatch.setattr("benchmark.commands.run.report_all", lambda *given: None)
     description, folder = mine
     parts = np.resize(["train", "train", "val", "test"], N)
     pd.DataFrame({"part": parts}).to_csv(folder / "split.csv", index=False)
@@ -251,7 +251,7 @@ def test_the_example_of_the_readme_is_short():
 
 def test_the_example_of_the_readme_works_as_printed(tmp_path, monkeypatch, capsys):
     """On files as it names them: a first description, the one that is printed, and a run."""
-    monkeypatch.setattr("benchmark.commands.run.report_all", lambda options: 0)
+    monkeypatch.setattr("benchmark.commands.run.report_all", lambda *given: None)
     monkeypatch.delenv("EO_COLEARN_CACHE", raising=False)
     monkeypatch.chdir(tmp_path)
     write(tmp_path)

@@ -62,16 +62,21 @@ def _test_parts(dataset: EODataset, values: Mapping[str, Any]) -> list[np.ndarra
             raise UserError(f"{dataset.name}: {len(order)} samples for {n} folds")
         return np.array_split(order, n)
     groups = _groups(dataset, values)
-    if groups is not None and len(np.unique(groups)) <= n:
-        parts = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-        if len(parts) < 2:
-            raise UserError(f"{dataset.name}: one group cannot be trained and tested on")
-        return parts
+    names = [] if groups is None else np.unique(groups)
+    if len(names) == 1:
+        raise UserError(f"{dataset.name}: one group cannot be trained and tested on")
+    one_each = [np.flatnonzero(groups == name) for name in names]
+    if one_each and len(one_each) < n:
+        return one_each
     seed = stream("folds", values["split_seed"]) % 2**32
     parts = _cut(dataset, np.arange(len(dataset)), n, values, seed)
-    if not all(len(part) for part in parts):
-        raise UserError(f"{dataset.name}: a test part of {n} folds is empty; use fewer folds")
-    return parts
+    if all(len(part) for part in parts):
+        return parts
+    if len(one_each) == n:
+        return one_each
+    raise UserError(
+        f"{dataset.name}: its classes cannot be spread over {n} folds of whole groups; use fewer"
+    )
 
 
 def _groups(dataset: EODataset, values: Mapping[str, Any]) -> np.ndarray | None:
@@ -123,7 +128,7 @@ def _cut(
         what = "samples" if groups is None else "groups"
         raise UserError(
             f"{dataset.name}: {units} {what} cannot be split into {max(pieces, 2)} parts; "
-            "give more data or fewer folds"
+            "give more data or another number of folds"
         )
     if groups is None:
         splitter = KFold if strata is None else StratifiedKFold
