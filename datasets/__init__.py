@@ -8,17 +8,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark import plugins as outside
+
 if TYPE_CHECKING:
     from datasets.common.contract import Adapter
 
 
 def load() -> dict[str, Adapter]:
-    """Import every adapter file and return the adapters by name."""
+    """Import every adapter file and what packages offer, and return the adapters by name.
+
+    Raises `UserError` if a package cannot be loaded.
+    """
     from datasets.common.contract import ADAPTERS
 
     for module in pkgutil.iter_modules(__path__):
         if not module.ispkg:
             importlib.import_module(f"datasets.{module.name}")
+    outside.load_installed("datasets")
     return ADAPTERS
 
 

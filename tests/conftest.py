@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import sys
 import time
 from pathlib import Path
 
@@ -76,10 +75,11 @@ def place(tmp_path_factory):
 @pytest.fixture
 def run(place, monkeypatch):
     """`run` in this process, without its report, on results folders below the workplace."""
-    import methods
+    from benchmark import plugins
     from benchmark.commands import main as cli
+    from methods.common.registry import REGISTRY
+    from tests.survival import PLUGIN
 
-    before = set(methods.load())
     monkeypatch.setattr("benchmark.commands.run.report_all", lambda *_: None)
     monkeypatch.setenv("EO_TEST_LOG", str(place.log))
 
@@ -89,7 +89,4 @@ def run(place, monkeypatch):
         return cli.main(arguments)
 
     yield call
-    for key in methods.load().keys() - before:
-        del methods.load()[key]
-    for name in [name for name in sys.modules if name.startswith("methods.plugins.")]:
-        del sys.modules[name]
+    plugins.unload([PLUGIN], REGISTRY)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import methods
+from benchmark import plugins
 from benchmark.conformance.checks import check
 from benchmark.conformance.problem import Combination
 from methods.common.registry import REGISTRY
@@ -21,11 +22,9 @@ PLUGIN = Path(__file__).parent / "mean_teacher.py"
 
 @pytest.fixture
 def entry():
-    import sys
-
     methods.load([PLUGIN])
     yield REGISTRY["mean_teacher"]
-    del REGISTRY["mean_teacher"], sys.modules[f"methods.plugins.{PLUGIN}"]
+    plugins.unload([PLUGIN], REGISTRY)
 
 
 def test_it_passes_all_checks(entry):

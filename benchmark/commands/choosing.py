@@ -24,6 +24,16 @@ MOST_REPLICAS = 32
 """With ``--replicas auto``; fewer where the memory does not hold them."""
 
 
+def load_plugins(files: Sequence[Path]) -> None:
+    """Load the user's files, which may build on any method, dataset or encoder that there is."""
+    if files:
+        import datasets
+        import methods
+
+        datasets.load()
+        methods.load(files)
+
+
 def prepare_datasets(
     options: argparse.Namespace, protocol: Protocol
 ) -> list[tuple[EODataset, Path]]:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmark.commands.choosing import load_plugins
 from benchmark.commands.parser import parser
 from benchmark.errors import UserError
 from benchmark.stopping import Interrupted, interruptible
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         check_packages()
         with interruptible():
+            load_plugins(getattr(options, "plugin", ()))
             return _command(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

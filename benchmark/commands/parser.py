@@ -119,7 +119,8 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="FILE",
-        help="a Python file with methods of your own; may be given several times",
+        help="a Python file with methods, datasets or encoders of your own; may be given several "
+        "times",
     )
     verbose = argparse.ArgumentParser(add_help=False)
     verbose.add_argument("-v", "--verbose", action="store_true", help="say more")
@@ -225,7 +226,9 @@ def parser() -> argparse.ArgumentParser:
     )
 
     report = commands.add_parser(
-        "report", parents=[folders, verbose], help="tables, figures and leaderboard from records"
+        "report",
+        parents=[folders, plugins, verbose],
+        help="tables, figures and leaderboard from records",
     )
     report.add_argument("--out", type=Path, metavar="DIR", help="default: the results folder")
     report.add_argument("--datasets", type=names, metavar="A,B", help="these datasets only")
@@ -247,7 +250,7 @@ def parser() -> argparse.ArgumentParser:
 
     data = commands.add_parser("data", help="fetch, prepare, describe or clear data")
     tasks = data.add_subparsers(dest="task", required=True, metavar="TASK")
-    fetch = tasks.add_parser("fetch", parents=[verbose], help="download what publishers offer")
+    fetch = tasks.add_parser("fetch", parents=[plugins, verbose], help="download what publishers offer")
     fetch.add_argument("datasets", type=names, metavar="A,B", help="these datasets")
     fetch.add_argument(
         "--data-root",
@@ -261,13 +264,13 @@ def parser() -> argparse.ArgumentParser:
     )
     ahead = tasks.add_parser(
         "prepare",
-        parents=[inputs, quick, cache, verbose],
+        parents=[inputs, quick, cache, plugins, verbose],
         help="what `run` would do first, on a login node for example",
     )
     ahead.add_argument("--datasets", type=names, metavar="A,B", help="these (default: all)")
     about = tasks.add_parser(
         "describe",
-        parents=[inputs, standard, cache, verbose],
+        parents=[inputs, standard, cache, plugins, verbose],
         help="what is understood of a dataset, and a picture of it",
     )
     about.add_argument("dataset", metavar="NAME|FILE", help="its name, or its description (YAML)")
@@ -284,7 +287,7 @@ def parser() -> argparse.ArgumentParser:
         help="files, or folders of one GeoTIFF a sample",
     )
     clear = tasks.add_parser(
-        "clear", parents=[cache, verbose], help="remove prepared and generated data"
+        "clear", parents=[cache, plugins, verbose], help="remove prepared and generated data"
     )
     clear.add_argument("--datasets", type=names, metavar="A,B", help="of these (default: all)")
 

@@ -270,6 +270,8 @@ def prepare_process(job: Job) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # a net for bugs that costs 3 %
     for backend in (torch.backends.cuda.matmul, torch.backends.cudnn):
         backend.allow_tf32 = False  # but in the steps of runs that ask for it
+    if job.plugins:  # one may build on the datasets that there are
+        datasets.load()
     methods.load(job.plugins)
 
 

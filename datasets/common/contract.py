@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from benchmark.errors import UserError
+from benchmark.plugins import Registry
 from benchmark.problem import ModalitySpec, TaskSpec
 
 Source = Literal["real", "generated"]
@@ -210,7 +211,7 @@ class Adapter:
         return type(self).generate is not Adapter.generate
 
 
-ADAPTERS: dict[str, Adapter] = {}
+ADAPTERS: Registry[Adapter] = Registry("dataset")
 
 NAME = re.compile(r"\w[\w-]*")
 """Of a dataset, its folder and a modality: files of the cache and of the records bear it."""
@@ -238,7 +239,4 @@ def register(adapter: Adapter) -> Adapter:
     for m in (*adapter.default_modalities, *adapter.notes):
         if m not in adapter.modalities:
             raise UserError(f"dataset '{adapter.name}': '{m}' is not among its modalities")
-    if adapter.name in ADAPTERS:
-        raise UserError(f"a dataset named '{adapter.name}' is registered already")
-    ADAPTERS[adapter.name] = adapter
-    return adapter
+    return ADAPTERS.add(adapter.name, adapter)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmark import plugins
 from benchmark.errors import UnfinishedError, UserError, not_writable
 from benchmark.machine import cores, no_processes
 from benchmark.problem import ModalitySpec
@@ -197,7 +198,10 @@ def _in_parallel(filling: Filling, starts: list[int]) -> Iterator[int]:
     from concurrent.futures.process import BrokenProcessPool
 
     import joblib
+    from joblib.externals.cloudpickle import register_pickle_by_value
 
+    for module in plugins.modules():
+        register_pickle_by_value(module)
     ending = {"initializer": end_with, "initargs": (os.getpid(),)}
     with joblib.parallel_config("loky", inner_max_num_threads=1, **ending):
         parallel = joblib.Parallel(cores(), return_as="generator_unordered", batch_size=1)

@@ -1,17 +1,21 @@
-"""Encoders E_m: x_m → z_m, one for each kind of modality, and the factory that builds them."""
+"""Encoders E_m: x_m → z_m, registered by name for kinds of modalities, and their factory."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
-from typing import Any
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache, wraps
+from pathlib import Path
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.errors import UserError, unknown
-from benchmark.problem import ModalitySpec
+from benchmark.plugins import Registry, file_at_hand
+from benchmark.problem import ModalityKind, ModalitySpec
 
 
 class Dropout(nn.Dropout):
@@ -262,7 +266,110 @@ def _cached_weights(repository: str | None) -> str | None:
     return found if isinstance(found, str) else None
 
 
-BACKBONES: dict[str, type[nn.Module]] = {"series": TempCNN, "image": TimmImage, "vector": VectorMLP}
+@dataclass(frozen=True)
+class Backbone:
+    """What encodes a kind of modality before the projection to D: an entry of `BACKBONES`.
+
+    name: what a protocol calls it: ``series: {model: NAME, ...}``. kinds: of modalities that it
+    takes. build: spec and keyword-only options with defaults → module (B, *spec.shape) → (B,
+    ``out_features``), which has this attribute. summary: one sentence for ``list encoders``.
+    plugin: the plug-in file that registered it; `register` says so, not the entry.
+    """
+
+    name: str
+    kinds: tuple[ModalityKind, ...]
+    build: Callable[..., nn.Module]
+    summary: str
+    plugin: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.name, str) and self.name):
+            raise UserError(f"an encoder cannot have the name {self.name!r:.120}")
+        if isinstance(self.kinds, str) or not (self.kinds and {*self.kinds} <= {*KINDS}):
+            raise UserError(
+                f"encoder '{self.name}': kinds cannot be {self.kinds!r:.80}; give one or more of "
+                f"{', '.join(KINDS)}"
+            )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Its options with their defaults; `inspect.Parameter.empty` where there is none."""
+        parameters = inspect.signature(self.build).parameters.values()
+        return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+    def check(self, options: Mapping[str, Any]) -> None:
+        """Raise `UserError` for an option that it does not have, or lacks."""
+        parameters = inspect.signature(self.build).parameters.values()
+        for name in options:
+            if name not in self.options and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                raise unknown(f"option of the encoder '{self.name}'", name, self.options)
+        lacking = [
+            name
+            for name, default in self.options.items()
+            if default is inspect.Parameter.empty and name not in options
+        ]
+        if lacking:
+            raise UserError(f"the encoder '{self.name}' needs the option {', '.join(lacking)}")
+
+
+KINDS: tuple[str, ...] = get_args(ModalityKind)
+
+BACKBONES: Registry[Backbone] = Registry("encoder")
+
+
+def register(backbone: Backbone) -> Backbone:
+    """Make a backbone known by its name. Raises `UserError` for a name that is taken."""
+    return BACKBONES.add(backbone.name, replace(backbone, plugin=file_at_hand()))
+
+
+def _of_shape(backbone: type[nn.Module]) -> Callable[..., nn.Module]:
+    """What builds a backbone that needs to know of a modality its shape alone."""
+
+    @wraps(backbone, updated=())
+    def build(spec: ModalitySpec, **options: Any) -> nn.Module:
+        return backbone(spec.shape, **options)
+
+    return build
+
+
+register(
+    Backbone("tempcnn", ("series",), _of_shape(TempCNN), "Temporal convolutions without pooling.")
+)
+register(Backbone("mlp", ("vector",), _of_shape(VectorMLP), "Multi-layer perceptron."))
+register(
+    Backbone("timm", ("image",), _of_shape(TimmImage), "Any model of timm, by its name there.")
+)
+UNNAMED = {"series": "tempcnn", "vector": "mlp", "image": "timm"}
+"""The backbone of a kind for which a protocol names none of `BACKBONES`."""
+
+MODEL, PLUGIN = "model", "plugin"
+"""Options of a kind that are not the backbone's: its name, and the hash of the code behind it."""
+
+
+def backbone_of(
+    kind: str, options: Mapping[str, Any]
+) -> tuple[Backbone, dict[str, Any]]:
+    """The backbone that the options of a kind name, and those options that are its own.
+
+    Raises `UserError` for a name that nothing has, and for a backbone of other kinds.
+    """
+    own = {name: value for name, value in options.items() if name != PLUGIN}
+    backbone = BACKBONES[UNNAMED[kind]]
+    named = own.get(MODEL)
+    if named in BACKBONES:
+        backbone = BACKBONES[own.pop(MODEL)]
+    elif named is not None and MODEL not in backbone.options:
+        raise unknown(f"encoder of {kind}", str(named), _of_kind(kind))
+    if kind not in backbone.kinds:
+        raise UserError(
+            f"'{backbone.name}' encodes {' and '.join(backbone.kinds)}, not {kind}; encoders of "
+            f"{kind}: {', '.join(_of_kind(kind))}"
+        )
+    return backbone, own
+
+
+def _of_kind(kind: str) -> list[str]:
+    return sorted(name for name, backbone in BACKBONES.items() if kind in backbone.kinds)
 
 
 class Encoder(nn.Sequential):
@@ -276,7 +383,7 @@ class Encoder(nn.Sequential):
 class Encoders:
     """Encoder factory of a protocol (`methods.common.contract.EncoderFactory`).
 
-    options: kind of modality → keyword arguments of its backbone in `BACKBONES`.
+    options: kind of modality → name ("model") and keyword arguments of its backbone (`backbone_of`).
     dim: D, the size of z_m. layer_norm: whether z_m is normalised unless a method decides.
     """
 
@@ -289,5 +396,6 @@ class Encoders:
 
     def __call__(self, spec: ModalitySpec, *, layer_norm: bool | None = None) -> Encoder:
         """A freshly initialised encoder for ``spec``."""
-        backbone = BACKBONES[spec.kind](spec.shape, **self.options.get(spec.kind, {}))
-        return Encoder(backbone, self.dim, self.layer_norm if layer_norm is None else layer_norm)
+        backbone, options = backbone_of(spec.kind, self.options.get(spec.kind, {}))
+        norm = self.layer_norm if layer_norm is None else layer_norm
+        return Encoder(backbone.build(spec, **options), self.dim, norm)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
 from benchmark.errors import UserError
+from benchmark.plugins import Registry, file_at_hand
 from benchmark.problem import ModalitySpec, TaskSpec
 from benchmark.terms import DefaultsFrom, Family, Role
 from methods.common.contract import Method
@@ -60,7 +61,7 @@ class Entry:
     never_trained: parameters that knowingly get no gradient, as names or "name[rows]".
     per_modality: one student per deployed modality is trained (cost class b), not one for all.
     deterministic: another seed gives the same numbers.
-    plugin: the user's file that registered it; `methods.load` says so, not the entry.
+    plugin: the plug-in file that registered it; `register` says so, not the entry.
     """
 
     key: str
@@ -115,12 +116,9 @@ class Entry:
         return {**self._signature(), **self.overrides}
 
 
-REGISTRY: dict[str, Entry] = {}
+REGISTRY: Registry[Entry] = Registry("method")
 
 
 def register(entry: Entry) -> Entry:
     """Put ``entry`` into the registry. Raises `UserError` for a key that is taken."""
-    if entry.key in REGISTRY:
-        raise UserError(f"a method named '{entry.key}' is registered already: choose another key")
-    REGISTRY[entry.key] = entry
-    return entry
+    return REGISTRY.add(entry.key, replace(entry, plugin=file_at_hand()))
