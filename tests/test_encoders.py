@@ -16,7 +16,6 @@ import methods.common.encoders as encoders_module
 from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec
 from methods.common.encoders import (
-    BACKBONES,
     Dropout,
     Encoder,
     Encoders,
@@ -24,6 +23,7 @@ from methods.common.encoders import (
     TimmImage,
     VectorMLP,
     _fitting,
+    backbone_of,
     pretrained_problem,
 )
 from tests.problems import encoders, modalities
@@ -225,9 +225,12 @@ def test_published_image_encoder_is_resnet50():
 def test_default_options_of_every_backbone_are_those_of_the_published_encoders():
     with torch.device("meta"):
         widths = {
-            "series": BACKBONES["series"]((12, 2)).out_features,
-            "image": BACKBONES["image"]((64, 64, 4), model="resnet50").out_features,
-            "vector": BACKBONES["vector"]((5,)).out_features,
+            kind: backbone_of(kind, options)[0].build(spec(kind, *shape), **options).out_features
+            for kind, shape, options in (
+                ("series", (12, 2), {}),
+                ("image", (64, 64, 4), {"model": "resnet50"}),
+                ("vector", (5,), {}),
+            )
         }
     assert widths == {"series": 512, "image": 2048, "vector": 128}
 

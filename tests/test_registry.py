@@ -28,7 +28,7 @@ BAD = {
     "key='what*'": "a method cannot have the key 'what*'",
     "key='x' * 101": "a method cannot have the key 'xxx",
     "key=7": "a method cannot have the key 7",
-    "key='mdico'": "a method named 'mdico' is registered already: choose another key",
+    "key='mdico'": "a method named 'mdico' is registered already: choose another name",
     "key='mine', family='mine'": "method 'mine': family cannot be 'mine'; choose one of 'control',",
     "key='mine', role='winner'": "role cannot be 'winner'; choose one of 'method', 'bound',",
     "key='mine', defaults_from='me'": "defaults_from cannot be 'me'; choose one of 'these data",

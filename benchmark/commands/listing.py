@@ -6,25 +6,37 @@ import argparse
 import inspect
 import sys
 import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
+from benchmark.commands.browsing import browse
 from benchmark.errors import UserError, unknown
 from benchmark.planning import protocol
+from benchmark.terms import FAMILIES
 
 if TYPE_CHECKING:
+    from datasets.common.contract import Adapter
+    from methods.common.encoders import Backbone
     from methods.common.registry import Entry
 
 
 def show(options: argparse.Namespace) -> int:
-    """Print a table of the methods, datasets or protocols."""
-    for name, given in (("--family", options.family), ("--plugin", options.plugin)):
-        if given and options.what != "methods":
-            raise UserError(f"{name} is for `list methods`")
-    tables = {"methods": _methods, "datasets": _datasets, "protocols": _protocols}
-    rows = tables[options.what](options)
+    """Print a table of the methods, datasets, protocols or encoders."""
+    if options.family and options.what != "methods":
+        raise UserError("--family is for `list methods`")
+    if options.family and options.family not in FAMILIES:
+        raise unknown("family", options.family, FAMILIES)
+    tables: dict[str, Callable[[], list[dict[str, str]]]] = {
+        "methods": lambda: browse(lambda: _methods(options.family)),
+        "datasets": _datasets,
+        "protocols": _protocols,
+        "encoders": lambda: browse(_encoders),
+    }
+    rows = tables[options.what]()
     print(
         tabulate(
             rows, headers="keys", tablefmt="simple", maxcolwidths=[*[None] * (len(rows[0]) - 1), 70]
@@ -33,15 +45,9 @@ def show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _methods(options: argparse.Namespace) -> list[dict[str, str]]:
-    import methods
-    from benchmark.terms import FAMILIES
+def _methods(family: str | None) -> list[dict[str, str]]:
+    from methods.common.registry import REGISTRY
 
-    if options.family and options.family not in FAMILIES:
-        raise unknown("family", options.family, FAMILIES)
-    entries = sorted(
-        methods.load(options.plugin).values(), key=lambda e: (FAMILIES.index(e.family), e.key)
-    )
     return [
         {
             "method": entry.key,
@@ -49,20 +55,18 @@ def _methods(options: argparse.Namespace) -> list[dict[str, str]]:
             "defaults from": entry.defaults_from,
             "what it is": entry.summary,
         }
-        for entry in entries
-        if options.family in (None, entry.family)
+        for entry in sorted(REGISTRY.values(), key=lambda e: (FAMILIES.index(e.family), e.key))
+        if family in (None, entry.family)
     ]
 
 
-def _datasets(options: argparse.Namespace) -> list[dict[str, str]]:
+def _datasets() -> list[dict[str, str]]:
     import datasets
 
     return [
         {
             "dataset": adapter.name,
-            "modalities (published pair first)": ", ".join(
-                sorted(adapter.modalities, key=lambda m: m not in adapter.default_modalities)
-            ),
+            "modalities (published pair first)": ", ".join(_published_first(adapter)),
             "what it is": " ".join(
                 [
                     adapter.title,
@@ -77,19 +81,106 @@ def _datasets(options: argparse.Namespace) -> list[dict[str, str]]:
     ]
 
 
-def _protocols(options: argparse.Namespace) -> list[dict[str, str]]:
+def _published_first(adapter: Adapter) -> list[str]:
+    return sorted(adapter.modalities, key=lambda m: m not in adapter.default_modalities)
+
+
+def _protocols() -> list[dict[str, str]]:
     loaded = [protocol.load(name) for name in protocol.names()]
     return [{"protocol": p.name, "title": p.title, "what it is for": p.purpose} for p in loaded]
 
 
-def describe(options: argparse.Namespace) -> int:
-    """Print one method's entry with its losses, hyper-parameters and what its file says of it."""
-    import methods
+def _encoders() -> list[dict[str, str]]:
+    from methods.common.encoders import BACKBONES, UNNAMED
 
-    registry = methods.load(options.plugin)
-    if options.method not in registry:
-        raise unknown("method", options.method, registry)
-    entry = registry[options.method]
+    rows = []
+    for backbone in BACKBONES.values():
+        unnamed = [kind for kind, name in UNNAMED.items() if name == backbone.name]
+        rows.append(
+            {
+                "encoder": backbone.name,
+                "encodes": ", ".join(backbone.kinds),
+                "where none is named": ", ".join(unnamed),
+                "settings": _settings(backbone),
+                "what it is": backbone.summary,
+            }
+        )
+    return rows
+
+
+def _settings(backbone: Backbone) -> str:
+    return ", ".join(
+        name if value is inspect.Parameter.empty else f"{name}={value!r}"
+        for name, value in backbone.options.items()
+    )
+
+
+def describe(options: argparse.Namespace) -> int:
+    """Print all that is known of one method, dataset, protocol or encoder."""
+    *kind, name = options.name
+    if len(kind) > 1 or not set(kind) <= {*KINDS}:
+        raise UserError(
+            f"describe takes one name, or what it is of ({', '.join(KINDS)}) and a name; got "
+            f"'{' '.join(options.name)}'"
+        )
+    texts, known = browse(lambda: _find(name, kind or KINDS))
+    if not texts:
+        raise unknown(kind[0] if kind else "name", name, known)
+    if len(texts) > 1:
+        raise UserError(
+            f"'{name}' is a {' and a '.join(texts)}: say "
+            + " or ".join(f"describe {kind} {name}" for kind in texts)
+        )
+    print(*texts.values())
+    return 0
+
+
+def _find(name: str, kinds: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """Kind → the text about what has the name there; and all names."""
+    texts, known = {}, []
+    for kind in kinds:
+        things, text = KINDS[kind]()
+        known += things
+        if name in things:
+            texts[kind] = text(things[name])
+    return texts, known
+
+
+Kind = tuple[Mapping[str, Any], Callable[[Any], str]]
+
+
+def _kind_methods() -> Kind:
+    from methods.common.registry import REGISTRY
+
+    return REGISTRY, _of_method
+
+
+def _kind_datasets() -> Kind:
+    import datasets
+
+    return datasets.load(), _of_dataset
+
+
+def _kind_protocols() -> Kind:
+    return {name: name for name in protocol.names()}, _of_protocol
+
+
+def _kind_encoders() -> Kind:
+    from methods.common.encoders import BACKBONES
+
+    return BACKBONES, _of_encoder
+
+
+KINDS: Mapping[str, Callable[[], Kind]] = {
+    "method": _kind_methods,
+    "dataset": _kind_datasets,
+    "protocol": _kind_protocols,
+    "encoder": _kind_encoders,
+}
+"""What can be described: its names, and the text about one."""
+
+
+def _of_method(entry: Entry) -> str:
     facts = {
         "family": entry.family,
         "role": entry.role,
@@ -102,13 +193,8 @@ def describe(options: argparse.Namespace) -> int:
         "version": entry.version,
         "file": _source(entry.method),
     }
-    print(f"{entry.key}: {entry.summary}\n")
-    for name, value in facts.items():
-        print(textwrap.fill(f"{name}: {value or 'none'}", 100, subsequent_indent="    "))
-    for text in (entry.method.__doc__, sys.modules[entry.method.__module__].__doc__):
-        if text:
-            print("\n" + inspect.cleandoc(text))
-    return 0
+    docs = entry.method.__doc__, sys.modules[entry.method.__module__].__doc__
+    return _text(f"{entry.key}: {entry.summary}", facts, docs)
 
 
 def _origin(entry: Entry) -> str:
@@ -116,7 +202,76 @@ def _origin(entry: Entry) -> str:
     return entry.defaults_from + named
 
 
-def _source(method: type) -> str:
-    """Path of a method's file, from the project's root where it lies in there."""
-    path, root = Path(inspect.getfile(method)), Path(__file__).parents[2]
+def _of_dataset(adapter: Adapter) -> str:
+    generated = f"{adapter.generated_samples:,} samples" if adapter.can_generate else ""
+    facts = {
+        "modalities": ", ".join(_published_first(adapter)),
+        "published choice": ", ".join(adapter.default_modalities),
+        **{f"{m} is": note for m, note in adapter.notes.items()},
+        "groups": adapter.group_kind,
+        "split": "its publishers'" if adapter.official_split else "the protocol's",
+        "citation": adapter.citation,
+        "licence": adapter.licence,
+        "address": adapter.url,
+        "data fetch": ", ".join(file.name for file in adapter.downloads),
+        "generated stand-in": generated,
+        "file": _source(type(adapter)),
+    }
+    layout = "below the data root:\n" + textwrap.indent(adapter.layout, "    ")
+    docs = layout, type(adapter).__doc__, sys.modules[type(adapter).__module__].__doc__
+    return _text(f"{adapter.name}: {adapter.title}", facts, docs)
+
+
+def _of_protocol(name: str) -> str:
+    loaded = protocol.load(name)
+    said = {"name", "title", "purpose"}
+    facts = {f.name: _plain(getattr(loaded, f.name)) for f in fields(loaded) if f.name not in said}
+    path = protocol.FOLDER / f"{name}.yaml"
+    facts["file"] = _from_root(path)
+    return _text(f"{name}: {loaded.title}: {loaded.purpose}", facts, ())
+
+
+def _plain(value: Any) -> str:
+    """A value as a protocol file has it, without quotes."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_plain(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _of_encoder(backbone: Backbone) -> str:
+    from methods.common.encoders import UNNAMED
+
+    kind = backbone.kinds[0]
+    unnamed = UNNAMED[kind] == backbone.name
+    facts = {
+        "encodes": ", ".join(backbone.kinds),
+        "settings": _settings(backbone),
+        "in a protocol": f"what encodes {kind} where no other encoder is named"
+        if unnamed
+        else f"encoders: {{{kind}: {{model: {backbone.name}, ...}}, ...}}",
+        "file": _source(inspect.unwrap(backbone.build)),
+    }
+    return _text(f"{backbone.name}: {backbone.summary}", facts, (backbone.build.__doc__,))
+
+
+def _text(title: str, facts: Mapping[str, Any], docs: Iterable[str | None]) -> str:
+    lines = [title, ""]
+    for name, value in facts.items():
+        lines.append(textwrap.fill(f"{name}: {value or 'none'}", 100, subsequent_indent="    "))
+    for doc in docs:
+        if doc:
+            lines += ["", inspect.cleandoc(doc)]
+    return "\n".join(lines)
+
+
+def _source(what: Any) -> str:
+    """Path of the file of a class or function."""
+    return _from_root(Path(inspect.getfile(what)))
+
+
+def _from_root(path: Path) -> str:
+    """A path from the project's root where it lies in there."""
+    root = Path(__file__).parents[2]
     return str(path.relative_to(root) if path.is_relative_to(root) else path)

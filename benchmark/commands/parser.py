@@ -19,6 +19,7 @@ EXAMPLES = """examples:
   python -m benchmark verify --results results/reference
   python -m benchmark list methods
   python -m benchmark describe mdico
+  python -m benchmark describe lfmc
   python -m benchmark check mdico
   python -m benchmark data fetch cropharvest_binary --data-root DIR
 """
@@ -250,7 +251,9 @@ def parser() -> argparse.ArgumentParser:
 
     data = commands.add_parser("data", help="fetch, prepare, describe or clear data")
     tasks = data.add_subparsers(dest="task", required=True, metavar="TASK")
-    fetch = tasks.add_parser("fetch", parents=[plugins, verbose], help="download what publishers offer")
+    fetch = tasks.add_parser(
+        "fetch", parents=[plugins, verbose], help="download what publishers offer"
+    )
     fetch.add_argument("datasets", type=names, metavar="A,B", help="these datasets")
     fetch.add_argument(
         "--data-root",
@@ -292,11 +295,20 @@ def parser() -> argparse.ArgumentParser:
     clear.add_argument("--datasets", type=names, metavar="A,B", help="of these (default: all)")
 
     listing = commands.add_parser("list", parents=[plugins], help="what there is")
-    listing.add_argument("what", choices=("methods", "datasets", "protocols"))
+    listing.add_argument("what", choices=("methods", "datasets", "protocols", "encoders"))
     listing.add_argument("--family", help="methods of this family only")
 
-    describe = commands.add_parser("describe", parents=[plugins], help="all about one method")
-    describe.add_argument("method")
+    describe = commands.add_parser(
+        "describe",
+        parents=[plugins],
+        help="all about one method, dataset, protocol or encoder",
+    )
+    describe.add_argument(
+        "name",
+        nargs="+",
+        metavar="[KIND] NAME",
+        help="as in lfmc; KIND (method, dataset, protocol or encoder) where a name is of two",
+    )
 
     check = commands.add_parser(
         "check", parents=[plugins, verbose], help="whether methods keep what every number rests on"

@@ -19,7 +19,10 @@ from typing import TYPE_CHECKING, Any
 from benchmark.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from benchmark.spec import RunSpec
+    from methods.common.encoders import Backbone
     from methods.common.registry import Entry
 
 ROOT = Path(__file__).parents[2]
@@ -28,26 +31,27 @@ PACKAGES = ("benchmark", "methods", "datasets")
 ALWAYS = ROOT / "methods" / "common" / "encoders.py"
 """The encoders, which a method is given and need not import."""
 
-WORDS = {"benchmark.errors", "benchmark.terms", "methods.common.registry"}
+WORDS = {"benchmark.errors", "benchmark.plugins", "benchmark.terms", "methods.common.registry"}
 """Modules that name things and decide no number."""
 
 Code = Mapping[str, str]
 """Module of a method, or the name of its plug-in file → sha256 of it and of what it imports."""
 
 
-def code_of(entry: Entry) -> dict[str, str]:
-    """The code of a method: the module of its class and, for a plug-in, the file that named it.
+def code_of(entry: Entry | Backbone) -> dict[str, str]:
+    """The code of a method or an encoder: the module of its class and the file of a plug-in.
 
     As it was when this process first asked: what it has loaded does not change when a file does.
     A class that has no file has no code that can be told.
     """
-    return dict(_loaded(entry.method, entry.plugin))
+    made_by = getattr(entry, "method", None) or entry.build
+    return dict(_loaded(made_by, entry.plugin))
 
 
 @cache
-def _loaded(method: type, plugin: Path | None) -> Code:
+def _loaded(made_by: Callable[..., Any], plugin: Path | None) -> Code:
     found = {}
-    path = Path(getattr(sys.modules.get(method.__module__), "__file__", None) or "")
+    path = Path(getattr(sys.modules.get(made_by.__module__), "__file__", None) or "")
     if path.is_file():
         found[_project_name(path) or path.name] = file_code(path)
     if plugin is not None:
@@ -55,8 +59,8 @@ def _loaded(method: type, plugin: Path | None) -> Code:
     return found
 
 
-def plugin_code(entry: Entry) -> str:
-    """The code of a plug-in as a part of its runs' ids; "" for a method of the registry."""
+def plugin_code(entry: Entry | Backbone) -> str:
+    """The code of a plug-in as a part of its runs' ids; "" for what is the project's own."""
     if entry.plugin is None:
         return ""
     parts = sorted(set(code_of(entry).values()))
@@ -64,8 +68,22 @@ def plugin_code(entry: Entry) -> str:
 
 
 def codes(spec: RunSpec) -> dict[str, str]:
-    """The code of a run's method and of all that its artefacts are made by."""
-    return dict(sorted(_codes(spec.method, spec.artefacts).items()))
+    """The code of a run's method, of all that its artefacts are made by, and of encoders."""
+    found = _codes(spec.method, spec.artefacts)
+    for encoder, _ in encoder_plugins(spec):
+        found |= code_of(encoder)
+    return dict(sorted(found.items()))
+
+
+def encoder_plugins(spec: RunSpec) -> list[tuple[Backbone, str]]:
+    """The encoders of a run that are plug-ins, with the hash of their code when it was planned."""
+    from methods.common.encoders import PLUGIN, backbone_of
+
+    return [
+        (backbone_of(kind, options)[0], options[PLUGIN])
+        for kind, options in spec.encoders["options"].items()
+        if PLUGIN in options
+    ]
 
 
 def _codes(method: str, artefacts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,16 @@ from benchmark.planning.protocol import Protocol
 from benchmark.planning.split import folds
 from benchmark.spec import FULL, RunSpec
 from datasets.common.contract import EODataset
-from methods.common.encoders import BACKBONES, Encoders, pretrained_problem
+from methods.common.encoders import (
+    KINDS,
+    MODEL,
+    PLUGIN,
+    UNNAMED,
+    Backbone,
+    Encoders,
+    backbone_of,
+    pretrained_problem,
+)
 from methods.common.registry import REGISTRY, Entry
 
 log = logging.getLogger(__name__)
@@ -99,12 +107,18 @@ def _check_names(protocol: Protocol) -> None:
         if not any(fnmatchcase(key, pattern) for key in REGISTRY):
             error = unknown("method", pattern, REGISTRY)
             raise UserError(f"protocol '{protocol.name}', methods: {error} (--plugin names a file)")
-    for kind, backbone in BACKBONES.items():
-        known = list(inspect.signature(backbone).parameters)[1:]
-        for name in protocol.encoders[kind]:
-            if name not in known:
-                error = unknown("setting", name, known)
-                raise UserError(f"protocol '{protocol.name}', encoders.{kind}: {error}")
+    for kind in KINDS:
+        _backbone(protocol, kind)
+
+
+def _backbone(protocol: Protocol, kind: str) -> tuple[Backbone, dict[str, Any]]:
+    """What encodes a kind under a protocol, and its options; `UserError` if there is none."""
+    try:
+        backbone, options = backbone_of(kind, protocol.encoders[kind])
+        backbone.check(options)
+    except UserError as error:
+        raise UserError(f"protocol '{protocol.name}', encoders.{kind}: {error}") from error
+    return backbone, options
 
 
 def no_placebo(entry: Entry) -> str | None:
@@ -152,18 +166,36 @@ def _encoders(dataset: EODataset, protocol: Protocol) -> dict[str, Any]:
     """
     kinds = {spec.kind for spec in dataset.modalities.values()}
     encoders = protocol.encoders_for(dataset.name, kinds)
+    encoders["options"] = {kind: _options(protocol, kind) for kind in sorted(kinds)}
     _try_encoders(dataset, protocol, encoders)
     image = encoders["options"].get("image", {})
-    if image.get("pretrained") and (problem := pretrained_problem(image["model"])):
+    wanted = image.get("pretrained") and _is_of_timm(image)
+    if wanted and (problem := pretrained_problem(image["model"])):
         log.warning("%s: images are encoded from random weights: %s", dataset.name, problem)
         image["pretrained"] = False
     return encoders
 
 
+def _options(protocol: Protocol, kind: str) -> dict[str, Any]:
+    """The options of a kind as they enter an id: with the code of a plug-in, if it is one.
+
+    The built-in encoder is the same whether it is named or not.
+    """
+    backbone, options = _backbone(protocol, kind)
+    if backbone.name == UNNAMED[kind]:
+        return options
+    code = plugin_code(backbone)
+    return {MODEL: backbone.name, **options, **({PLUGIN: code} if code else {})}
+
+
+def _is_of_timm(image: Mapping[str, Any]) -> bool:
+    return backbone_of("image", image)[0].name == UNNAMED["image"]
+
+
 def _try_encoders(dataset: EODataset, protocol: Protocol, encoders: dict[str, Any]) -> None:
     """Encode two samples of each modality: what cannot be done is told before any run begins."""
     options = {
-        kind: {**given, "pretrained": False} if "pretrained" in given else given
+        kind: {**given, "pretrained": False} if kind == "image" and _is_of_timm(given) else given
         for kind, given in encoders["options"].items()
     }
     encoder = Encoders(**{**encoders, "options": options})

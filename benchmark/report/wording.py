@@ -82,6 +82,8 @@ def _encoders(values: Mapping[str, Any]) -> str:
         options = dict(options)
         if "pretrained" in options:
             options["weights"] = "pretrained" if options.pop("pretrained") else "random"
+        if "plugin" in options:  # sha256 of its code
+            options["plugin"] = str(options["plugin"])[:12]
         parts.append(f"{kind}: " + ", ".join(f"{k} {v}" for k, v in options.items()))
     return "; ".join(parts)
 

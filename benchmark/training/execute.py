@@ -23,7 +23,7 @@ from torch import nn
 
 from benchmark import metrics
 from benchmark.errors import NotWritableError, UserError
-from benchmark.planning.code import codes, file_code, plugin_code
+from benchmark.planning.code import codes, encoder_plugins, file_code, plugin_code
 from benchmark.planning.jobs import Job
 from benchmark.planning.split import Fold, folds
 from benchmark.records import Record, find, write
@@ -206,6 +206,7 @@ def _edited(job: Job) -> str | None:
     spec = job.spec
     wanted = {spec.method: spec.plugin, **_plugins(spec.artefacts)}
     other = [m for m, code in wanted.items() if plugin_code(REGISTRY[m]) != code]
+    other += [e.name for e, code in encoder_plugins(spec) if plugin_code(e) != code]
     if not other:
         return None
     return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, wraps
@@ -253,7 +254,8 @@ def _repository(model: str) -> str | None:
     # The lists are long, and every encoder that is built comes here.
     tagged = "." in model
     if not (timm.models.is_model_pretrained(model) if tagged else timm.is_model(model)):
-        raise unknown("timm model", model, {*timm.list_models(), *timm.list_pretrained()})
+        known = {*timm.list_models(), *timm.list_pretrained(), *BACKBONES}
+        raise unknown("timm model", model, known)
     published = timm.get_pretrained_cfg(model)
     return (published and published.hf_hub_id) or None
 
@@ -264,6 +266,14 @@ def _cached_weights(repository: str | None) -> str | None:
 
     found = repository and try_to_load_from_cache(repository, WEIGHTS)
     return found if isinstance(found, str) else None
+
+
+KINDS: tuple[str, ...] = get_args(ModalityKind)
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+/-]{0,99}")
+
+MODEL, PLUGIN = "model", "plugin"
+"""Options of a kind that are not the backbone's: its name, and the hash of a plug-in's code."""
 
 
 @dataclass(frozen=True)
@@ -283,12 +293,14 @@ class Backbone:
     plugin: Path | None = None
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.name, str) and self.name):
-            raise UserError(f"an encoder cannot have the name {self.name!r:.120}")
-        if isinstance(self.kinds, str) or not (self.kinds and {*self.kinds} <= {*KINDS}):
+        if not (isinstance(self.name, str) and NAME.fullmatch(self.name)):
             raise UserError(
-                f"encoder '{self.name}': kinds cannot be {self.kinds!r:.80}; give one or more of "
-                f"{', '.join(KINDS)}"
+                f"an encoder cannot have the name {self.name!r:.120}: use letters, digits and _.+-/"
+            )
+        if not (isinstance(self.kinds, tuple) and self.kinds and {*self.kinds} <= {*KINDS}):
+            raise UserError(
+                f"encoder '{self.name}': kinds cannot be {self.kinds!r:.80}; give a tuple of one "
+                f"or more of {', '.join(KINDS)}"
             )
 
     @property
@@ -298,21 +310,14 @@ class Backbone:
         return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
     def check(self, options: Mapping[str, Any]) -> None:
-        """Raise `UserError` for an option that it does not have, or lacks."""
+        """Raise `UserError` for an option that it does not have."""
         parameters = inspect.signature(self.build).parameters.values()
+        if any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return
         for name in options:
-            if name not in self.options and not any(p.kind is p.VAR_KEYWORD for p in parameters):
-                raise unknown(f"option of the encoder '{self.name}'", name, self.options)
-        lacking = [
-            name
-            for name, default in self.options.items()
-            if default is inspect.Parameter.empty and name not in options
-        ]
-        if lacking:
-            raise UserError(f"the encoder '{self.name}' needs the option {', '.join(lacking)}")
+            if name not in self.options:
+                raise unknown("setting", name, {*self.options, MODEL})
 
-
-KINDS: tuple[str, ...] = get_args(ModalityKind)
 
 BACKBONES: Registry[Backbone] = Registry("encoder")
 
@@ -342,13 +347,8 @@ register(
 UNNAMED = {"series": "tempcnn", "vector": "mlp", "image": "timm"}
 """The backbone of a kind for which a protocol names none of `BACKBONES`."""
 
-MODEL, PLUGIN = "model", "plugin"
-"""Options of a kind that are not the backbone's: its name, and the hash of the code behind it."""
 
-
-def backbone_of(
-    kind: str, options: Mapping[str, Any]
-) -> tuple[Backbone, dict[str, Any]]:
+def backbone_of(kind: str, options: Mapping[str, Any]) -> tuple[Backbone, dict[str, Any]]:
     """The backbone that the options of a kind name, and those options that are its own.
 
     Raises `UserError` for a name that nothing has, and for a backbone of other kinds.
@@ -356,7 +356,7 @@ def backbone_of(
     own = {name: value for name, value in options.items() if name != PLUGIN}
     backbone = BACKBONES[UNNAMED[kind]]
     named = own.get(MODEL)
-    if named in BACKBONES:
+    if isinstance(named, str) and named in BACKBONES:
         backbone = BACKBONES[own.pop(MODEL)]
     elif named is not None and MODEL not in backbone.options:
         raise unknown(f"encoder of {kind}", str(named), _of_kind(kind))
@@ -383,7 +383,8 @@ class Encoder(nn.Sequential):
 class Encoders:
     """Encoder factory of a protocol (`methods.common.contract.EncoderFactory`).
 
-    options: kind of modality → name ("model") and keyword arguments of its backbone (`backbone_of`).
+    options: kind of modality → name ("model") and keyword arguments of its backbone, as
+        `backbone_of` takes them.
     dim: D, the size of z_m. layer_norm: whether z_m is normalised unless a method decides.
     """
 
