@@ -91,6 +91,10 @@ def _command(options: argparse.Namespace) -> int:
         from benchmark.commands.verify import verify
 
         return verify(options)
+    if options.command == "check" and (options.dataset or options.encoder):
+        from benchmark.commands.check_inputs import check_inputs
+
+        return check_inputs(options)
     if options.command == "check":
         from benchmark.commands.check import check
 

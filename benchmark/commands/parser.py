@@ -311,10 +311,24 @@ def parser() -> argparse.ArgumentParser:
     )
 
     check = commands.add_parser(
-        "check", parents=[plugins, verbose], help="whether methods keep what every number rests on"
+        "check",
+        parents=[cache, plugins, verbose],
+        help="whether methods, datasets and encoders keep what every number rests on",
     )
     check.add_argument("methods", nargs="*", metavar="METHOD", help="a name, or a pattern: mdico*")
     check.add_argument("--all", action="store_true", help="every method")
+    check.add_argument("--dataset", type=names, metavar="A,B", help="these datasets instead")
+    check.add_argument(
+        "--encoder", type=names, metavar="A,B", help="these encoders instead, also models of timm"
+    )
+    check.add_argument("--protocol", default="quick", metavar="NAME|FILE", help="for --dataset")
+    check.add_argument(
+        "--data-root",
+        type=Path,
+        default=os.environ.get("EO_COLEARN_DATA") or None,
+        metavar="DIR",
+        help="for --dataset: real data; else it is generated",
+    )
     check.add_argument(
         "--workers", type=int, metavar="N", help="parallel processes (default: cores)"
     )
