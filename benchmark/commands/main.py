@@ -99,6 +99,10 @@ def _command(options: argparse.Namespace) -> int:
         from benchmark.commands.check import check
 
         return check(options)
+    if options.command == "new":
+        from benchmark.commands.new import new
+
+        return new(options)
     if options.command == "data":
         from benchmark.commands import data
 

@@ -21,6 +21,7 @@ EXAMPLES = """examples:
   python -m benchmark describe mdico
   python -m benchmark describe lfmc
   python -m benchmark check mdico
+  python -m benchmark new method my_method
   python -m benchmark data fetch cropharvest_binary --data-root DIR
 """
 
@@ -308,6 +309,22 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="[KIND] NAME",
         help="as in lfmc; KIND (method, dataset, protocol or encoder) where a name is of two",
+    )
+
+    new = commands.add_parser(
+        "new", help="a small commented file of a method, dataset or encoder to begin with"
+    )
+    new.add_argument("kind", choices=("method", "dataset", "encoder"))
+    new.add_argument("name")
+    new.add_argument(
+        "--out",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where its file and its test go (default: this folder)",
+    )
+    new.add_argument(
+        "--like", metavar="EXAMPLE", help="of methods: align (default), or ema, an averaged teacher"
     )
 
     check = commands.add_parser(
