@@ -59,8 +59,9 @@ class Registry(dict[str, T]):
         if name in self:
             # A plug-in that came before the project's own file is at fault, not that file.
             whose = "" if _at_hand or name not in self.plugins else f"{self.plugins[name]}: "
+            a = "an" if self.kind[0] in "aeiou" else "a"
             raise UserError(
-                f"{whose}a {self.kind} named '{name}' is registered already: choose another name"
+                f"{whose}{a} {self.kind} named '{name}' is registered already: choose another name"
             )
         self[name] = value
         self.plugins.pop(name, None)

@@ -1,4 +1,4 @@
-"""A teacher that is a moving average of its student: the documented way conforms and averages."""
+"""`new method --like ema`: a teacher that is a moving average of its student conforms, averages."""
 
 from __future__ import annotations
 
@@ -11,27 +11,33 @@ import torch
 
 import methods
 from benchmark import plugins
+from benchmark.commands import main as cli
 from benchmark.conformance.checks import check
 from benchmark.conformance.problem import Combination
 from methods.common.registry import REGISTRY
 from tests import problems
 from tests.by_hand import build
 
-PLUGIN = Path(__file__).parent / "mean_teacher.py"
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("new")
+    assert cli.main(["new", "method", "mean_teacher", "--like", "ema", "--out", str(folder)]) == 0
+    return folder / "mean_teacher.py"
 
 
 @pytest.fixture
-def entry():
-    methods.load([PLUGIN])
+def entry(plugin):
+    methods.load([plugin])
     yield REGISTRY["mean_teacher"]
-    plugins.unload([PLUGIN], REGISTRY)
+    plugins.unload([plugin], REGISTRY)
 
 
-def test_it_passes_all_checks(entry):
+def test_it_passes_all_checks(entry, plugin):
     """`check mean_teacher` takes all combinations; here one."""
     with ProcessPoolExecutor(1) as fresh:
         combinations = [Combination("binary", ("series", "vector", "series"))]
-        verdicts = check(entry, combinations, fresh, plugins=(PLUGIN,))
+        verdicts = check(entry, combinations, fresh, plugins=(plugin,))
     assert len(verdicts) > 10
     assert [v.faults for v in verdicts if v.faults] == []
 

@@ -198,7 +198,7 @@ def _in_parallel(filling: Filling, starts: list[int]) -> Iterator[int]:
     from concurrent.futures.process import BrokenProcessPool
 
     import joblib
-    from joblib.externals.cloudpickle import register_pickle_by_value
+    from cloudpickle import register_pickle_by_value
 
     for module in plugins.modules():
         register_pickle_by_value(module)
