@@ -1,7 +1,9 @@
-"""`list methods` and `describe`: the registry as a table, and one entry with its losses."""
+"""`list` and `describe`: tables of what there is, and all about one method, dataset, …"""
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,8 @@ import methods
 from benchmark.commands import main as cli
 from benchmark.terms import FAMILIES
 from methods.common.registry import REGISTRY
+
+ROOT = Path(__file__).parents[1]
 
 methods.load()
 KEYS = tuple(REGISTRY)
@@ -76,6 +80,107 @@ def test_an_entry_is_described_with_its_losses(capsys, key):
     assert (Path(methods.__file__).parents[1] / path).is_file()
 
 
+def test_a_dataset_is_described_with_its_files_and_its_licence(capsys):
+    text = shown(capsys, "describe", "lfmc")
+    assert text.startswith("lfmc: Live fuel moisture content of 150 sites")
+    for line in (
+        "modalities: S1, S2, static, land_cover",
+        "published choice: S1, S2",
+        "groups: site",
+        "licence: CC BY-NC-ND 4.0",
+        "generated stand-in: 2,600 samples",
+        "file: datasets/lfmc.py",
+        "      training_features.csv",
+    ):
+        assert f"\n{line}\n" in text
+    assert shown(capsys, "describe", "dataset", "lfmc") == text
+
+
+def test_a_protocol_is_described_with_its_values(capsys):
+    text = shown(capsys, "describe", "standard")
+    assert text.startswith("standard: Standard: the tables;")
+    for line in ("folds: 10", "evidence: true", "min_delta: 0.0", "split: grouped"):
+        assert f"\n{line}\n" in text
+
+
+def test_encoders_are_listed_with_their_settings_and_described(capsys):
+    rows = shown(capsys, "list", "encoders").splitlines()[2:]
+    assert [row.split()[:2] for row in rows] == [
+        ["tempcnn", "series"],
+        ["mlp", "vector"],
+        ["timm", "image"],
+    ]
+    assert "width=128, blocks=3, kernel=5, dense=512, dropout=0.2" in rows[0]
+    text = shown(capsys, "describe", "tempcnn")
+    assert "settings: width=128, blocks=3" in text and "Pelletier, Webb, Petitjean 2019" in text
+
+
+def test_a_name_of_two_things_asks_which(capsys, monkeypatch):
+    monkeypatch.setitem(REGISTRY, "lfmc", REGISTRY["kd"])
+    assert cli.main(["describe", "lfmc"]) == 2
+    said = capsys.readouterr().err
+    assert "'lfmc' is a method and a dataset: say describe method lfmc or describe dataset" in said
+    assert shown(capsys, "describe", "method", "lfmc").startswith("kd: ")
+
+
+# --- Without torch ------------------------------------------------------------------------------
+
+FRESH = """
+import sys
+from benchmark.commands.main import main
+code = main(sys.argv[1:])
+print("torch" in sys.modules, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def fresh(*arguments: str, root: Path = ROOT) -> tuple[str, bool]:
+    """What a command prints in a process of its own, and whether that has imported torch."""
+    done = subprocess.run(
+        [sys.executable, "-c", FRESH, *arguments],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr.split()[-1] == "True"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["list methods", "list encoders", "list datasets", "describe mdico", "describe lfmc"],
+)
+def test_no_torch_is_imported_and_nothing_differs(arguments, capsys):
+    """Here, in this process, torch is loaded, so that the same command reads the real thing."""
+    text, torch = fresh(*arguments.split())
+    assert not torch
+    assert text == shown(capsys, *arguments.split())
+
+
+def test_what_is_listed_is_never_out_of_date(tmp_path):
+    """Files that are added, edited or removed; one that looks at torch; and one that is wrong."""
+    for package in ("benchmark", "datasets", "methods"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=ignored)
+    own = tmp_path / "methods" / "own.py"
+    entry = "from dataclasses import replace\nfrom methods.kd import KD_ENTRY\n"
+    entry += "from methods.common.registry import register\n"
+    own.write_text(entry + "register(replace(KD_ENTRY, key='own', summary='First words.'))")
+    text, torch = fresh("list", "methods", root=tmp_path)
+    assert "First words." in text and not torch
+    own.write_text(
+        entry
+        + "import torch\nwords = 'odd' if torch.cuda.device_count() > 99 else 'Second words.'\n"
+        "register(replace(KD_ENTRY, key='own', summary=words))"
+    )
+    text, torch = fresh("list", "methods", root=tmp_path)
+    assert "Second words." in text and torch
+    own.unlink()
+    text, torch = fresh("list", "methods", root=tmp_path)
+    assert "words." not in text and not torch
+
+
 def test_datasets_say_what_the_names_of_their_modalities_do_not(capsys):
     flat = " ".join(shown(capsys, "list", "datasets").split())
     assert "S2: Landsat-8 in fact; S2 is what the release of MDiCo calls it." in flat
@@ -94,7 +199,11 @@ def test_datasets_that_run_only_where_they_are_named_say_so(capsys):
         (("list", "methods", "--family", "distilation"), "did you mean distillation"),
         (("describe", "mdicko"), "did you mean mdico"),
         (("list", "datasets", "--family", "bounds"), "--family is for `list methods`"),
-        (("list", "protocols", "--plugin", "mine.py"), "--plugin is for `list methods`"),
+        (("describe", "lfmcc"), "unknown name 'lfmcc': did you mean lfmc"),
+        (("describe", "dataset", "mdico"), "unknown dataset 'mdico': known: "),
+        (("describe", "encoder", "tempcn"), "unknown encoder 'tempcn': did you mean tempcnn"),
+        (("describe", "thing", "lfmc"), "describe takes one name, or what it is of (method, data"),
+        (("describe", "mine.yaml"), "describe takes names; of data of your own: data describe mi"),
     ],
 )
 def test_what_does_not_exist_or_fit_is_told_in_one_sentence(capsys, arguments, phrase):

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from benchmark.errors import UserError, unknown
+from benchmark.errors import UserError
 
 if TYPE_CHECKING:
     from benchmark.conformance.datasets import Finding
@@ -55,15 +55,13 @@ def _datasets(options: argparse.Namespace) -> Named:
     from datasets.common import prepared
 
     protocol = protocols.load(options.protocol)
-    adapters = datasets.load()
-    for name in options.dataset:
-        if name not in adapters:
-            raise unknown("dataset", name, adapters)
-    prepared.check_data_root(options.data_root, adapters.values())
+    chosen = datasets.choose(options.dataset)
+    if any(adapter.root is None for adapter in chosen):
+        prepared.check_data_root(options.data_root, datasets.load().values())
     from benchmark.conformance import datasets as checks
 
-    for name in options.dataset:
-        adapter = adapters[name]
+    for adapter in chosen:
+        name = adapter.name
         native, source, notice = prepared.resolve(
             adapter, options.data_root, options.cache, named=True
         )

@@ -123,6 +123,8 @@ def describe(options: argparse.Namespace) -> int:
             f"describe takes one name, or what it is of ({', '.join(KINDS)}) and a name; got "
             f"'{' '.join(options.name)}'"
         )
+    if name.endswith((".yaml", ".yml")):
+        raise UserError(f"{name}: describe takes names; of data of your own: data describe {name}")
     texts, known = browse(lambda: _find(name, kind or KINDS))
     if not texts:
         raise unknown(kind[0] if kind else "name", name, known)
@@ -193,7 +195,7 @@ def _of_method(entry: Entry) -> str:
         "version": entry.version,
         "file": _source(entry.method),
     }
-    docs = entry.method.__doc__, sys.modules[entry.method.__module__].__doc__
+    docs = inspect.getdoc(entry.method), inspect.getdoc(sys.modules[entry.method.__module__])
     return _text(f"{entry.key}: {entry.summary}", facts, docs)
 
 
@@ -218,7 +220,8 @@ def _of_dataset(adapter: Adapter) -> str:
         "file": _source(type(adapter)),
     }
     layout = "below the data root:\n" + textwrap.indent(adapter.layout, "    ")
-    docs = layout, type(adapter).__doc__, sys.modules[type(adapter).__module__].__doc__
+    module = sys.modules[type(adapter).__module__]
+    docs = layout, inspect.getdoc(type(adapter)), inspect.getdoc(module)
     return _text(f"{adapter.name}: {adapter.title}", facts, docs)
 
 
@@ -253,7 +256,7 @@ def _of_encoder(backbone: Backbone) -> str:
         else f"encoders: {{{kind}: {{model: {backbone.name}, ...}}, ...}}",
         "file": _source(inspect.unwrap(backbone.build)),
     }
-    return _text(f"{backbone.name}: {backbone.summary}", facts, (backbone.build.__doc__,))
+    return _text(f"{backbone.name}: {backbone.summary}", facts, (inspect.getdoc(backbone.build),))
 
 
 def _text(title: str, facts: Mapping[str, Any], docs: Iterable[str | None]) -> str:
@@ -262,7 +265,7 @@ def _text(title: str, facts: Mapping[str, Any], docs: Iterable[str | None]) -> s
         lines.append(textwrap.fill(f"{name}: {value or 'none'}", 100, subsequent_indent="    "))
     for doc in docs:
         if doc:
-            lines += ["", inspect.cleandoc(doc)]
+            lines += ["", doc]
     return "\n".join(lines)
 
 

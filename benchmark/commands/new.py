@@ -27,11 +27,12 @@ def new(options: argparse.Namespace) -> int:
         raise unknown("example", options.like, LIKES)
     if not NAME.fullmatch(name):
         raise UserError(
-            f"a {kind} file cannot be named '{name}': use lower-case letters, digits and '_', the "
-            "first of them a letter"
+            f"the file of a plug-in cannot be named '{name}': use lower-case letters, digits and "
+            "'_', the first of them a letter"
         )
     if name in browse(lambda: set(_taken(kind))):
-        raise UserError(f"a {kind} named '{name}' is there already: choose another name")
+        a = "an" if kind == "encoder" else "a"
+        raise UserError(f"{a} {kind} named '{name}' is there already: choose another name")
     template = LIKES[options.like or "align"] if kind == "method" else kind
     test = f"test_{kind}"
     files = {

@@ -334,7 +334,12 @@ def parser() -> argparse.ArgumentParser:
     )
     check.add_argument("methods", nargs="*", metavar="METHOD", help="a name, or a pattern: mdico*")
     check.add_argument("--all", action="store_true", help="every method")
-    check.add_argument("--dataset", type=names, metavar="A,B", help="these datasets instead")
+    check.add_argument(
+        "--dataset",
+        type=names,
+        metavar="A,B",
+        help="these datasets instead; mine.yaml is the description of one of your own",
+    )
     check.add_argument(
         "--encoder", type=names, metavar="A,B", help="these encoders instead, also models of timm"
     )

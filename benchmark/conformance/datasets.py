@@ -98,18 +98,23 @@ class Subject:
 
 
 def check(adapter: Adapter, native: Path, source: Source, protocol: Protocol) -> Iterator[Finding]:
-    """Put a dataset through all checks, one after the other."""
+    """Put a dataset through all checks, one after the other; what cannot be prepared ends it."""
     with tempfile.TemporaryDirectory() as scratch:
         subject = Subject(adapter, native, source, protocol, Path(scratch))
         for name, one in CHECKS.items():
             try:
                 yield Finding(name, tuple(one(subject)))
+                continue
             except NotCheckedError as reason:
                 yield Finding(name, not_checked=str(reason))
+                continue
             except UserError as error:
-                yield Finding(name, (str(error),))
+                said = str(error)
             except Exception as error:  # any error of an adapter is a fault of it
-                yield Finding(name, (f"{_said(error)}: that is no sentence (UserError)",))
+                said = f"{_said(error)}: raise benchmark.errors.UserError, one clear sentence"
+            yield Finding(name, (said,))
+            if one is samples:
+                return
 
 
 def _said(error: BaseException) -> str:
@@ -122,7 +127,8 @@ def _said(error: BaseException) -> str:
 def declares(subject: Subject) -> Iterator[str]:
     """Facts about the dataset, and the names of its native files."""
     adapter = subject.adapter
-    for fact in ("title", "citation", "licence", "url", "layout"):
+    published = ("citation", "licence", "url") * (adapter.root is None)
+    for fact in ("title", "layout", *published):
         if not (isinstance(value := getattr(adapter, fact), str) and value.strip()):
             yield f"its {fact} is {value!r}: say what it is"
     if len(set(adapter.modalities)) < max(2, len(adapter.modalities)):
@@ -133,7 +139,7 @@ def declares(subject: Subject) -> Iterator[str]:
     if files != adapter.source_files(subject.native) or len(set(files)) < len(files):
         yield "source_files() must give every name once, and the same list each time"
     for name in files:
-        if not (subject.native / name).is_file() or PurePosixPath(name).is_absolute():
+        if not (subject.native / name).is_file():
             yield f"source_files() names {name}, which is no file in {subject.native}"
 
 
@@ -149,14 +155,9 @@ def samples(subject: Subject) -> Iterator[str]:
     if not data.task.is_classification and data.y.dtype != np.float64 and data.y.ndim == 1:
         yield f"targets of a regression are {data.y.dtype}; give float64"
     for m, values in data.x.items():
-        found = _all(values)
-        missing = np.isnan(found).reshape(-1, found.shape[-1]).all(axis=0)
-        for channel in np.flatnonzero(missing):
-            yield f"{m}: channel '{data.modalities[m].channels[channel]}' is missing in all samples"
-        with np.errstate(all="ignore"):
-            flat = found.reshape(-1, found.shape[-1])[:, ~missing].astype(np.float64)
-            mean, std = np.nanmean(flat, axis=0), np.nanstd(flat, axis=0)
-        if len(mean) and (abs(mean) < 1e-3).all() and (abs(std - 1) < 1e-3).all():
+        flat = _all(values).reshape(-1, values.shape[-1]).astype(np.float64)
+        mean, std = np.nanmean(flat, axis=0), np.nanstd(flat, axis=0)
+        if (abs(mean) < 1e-3).all() and (abs(std - 1) < 1e-3).all():
             yield (
                 f"{m}: every channel has mean 0 and deviation 1 over all samples: give values as "
                 "they were measured; standardising is the harness's, with training rows alone"
@@ -356,8 +357,11 @@ def _told(
 
 def _linked(subject: Subject) -> Path:
     """A folder of links to the native files that are named, and of nothing else."""
+    files = subject.adapter.source_files(subject.native)
+    if any(PurePosixPath(name).is_absolute() or ".." in Path(name).parts for name in files):
+        raise NotCheckedError("some of its files lie outside its folder")
     folder = Path(tempfile.mkdtemp(dir=subject.scratch))
-    for name in subject.adapter.source_files(subject.native):
+    for name in files:
         _link(subject, name, folder)
     return folder
 

@@ -259,6 +259,7 @@ def features_of(trained: Trained, test: Part) -> dict[str, np.ndarray]:
 
 def prepare_process(job: Job) -> None:
     """Make the process reproducible: one thread, deterministic kernels, the user's plug-ins."""
+    import datasets
     import methods
 
     torch.set_num_threads(1)
