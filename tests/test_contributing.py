@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from benchmark import plugins
+from benchmark.commands import main as cli
 
 ROOT = Path(__file__).parents[1]
 METHOD_FILE = "methods/align.py"
@@ -62,3 +66,29 @@ def test_the_example_works_as_printed(tmp_path):
     assert "constant and forest run too: what a gain is measured against" in run
     assert "12 runs: 12 done" in run
     assert leaderboard.startswith("| align")
+
+
+def test_the_plug_ins_work_as_printed(tmp_path, monkeypatch, capsys):
+    """Written, checked and run; only the number of workers is not the document's."""
+    from datasets.common.contract import ADAPTERS
+    from methods.common.encoders import BACKBONES
+
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```sh\n(python -m benchmark new .*?)```", text, re.DOTALL)
+    (tmp_path / "benchmark").symlink_to(ROOT / "benchmark")
+    monkeypatch.chdir(tmp_path)
+    outputs = []
+    for command in block.splitlines():
+        python, *arguments = shlex.split(command)
+        if python == "sed":
+            subprocess.run(command, shell=True, check=True)
+            continue
+        one = ["--workers", "1", "--device", "cpu"] if "run" in arguments else []
+        assert cli.main([*arguments[2:], *one]) == 0, command
+        outputs.append(capsys.readouterr().out)
+    plugins.unload([Path("own/meadow.py"), Path("own/dilated.py")], ADAPTERS, BACKBONES)
+    *_, check, run = outputs
+    assert "2 of 2 conform" in check
+    assert "9 runs: 9 done" in run
+    table = Path("results/runs/leaderboard.md").read_text()
+    assert re.search("series: model dilated, width 32, plugin [0-9a-f]{12}", table)

@@ -17,7 +17,9 @@ from benchmark import plugins
 from benchmark.commands import main as cli
 from benchmark.errors import UserError
 from benchmark.planning import code, protocol
+from benchmark.planning.jobs import Job
 from benchmark.planning.plan import plan
+from benchmark.training import execute
 from datasets.common.contract import ADAPTERS
 from methods.common.encoders import BACKBONES
 from methods.common.registry import REGISTRY
@@ -294,3 +296,16 @@ def test_a_misspelt_encoder_of_images_is_told_with_the_nearest_name(file):
     data = [(problems.dataset(kinds=("series", "image")), Path("prepared"))]
     with pytest.raises(UserError, match="unknown timm model 'tiny_maen': did you mean tiny_mean"):
         plan(data, [REGISTRY["single"]], changed, chosen_folds=[0], seeds=None, **where)
+
+
+def test_an_encoder_that_was_edited_since_a_run_was_planned_is_not_run(file, tmp_path):
+    """In a queue, perhaps, or by a worker that had loaded it before."""
+    plugins.load([file(TINY_ENCODER)])
+    data = problems.dataset(kinds=("series", "series"))
+    options = {"series": {"model": "tiny_mean", "plugin": "0" * 64}}
+    encoders = {"dim": 4, "layer_norm": False, "options": options}
+    spec = problems.run_spec("single", data, encoders=encoders)
+    job = Job(spec, tmp_path, tmp_path)
+    assert "the code of tiny_mean is not what this run was planned with" in execute._edited(job)
+    options["series"]["plugin"] = code.plugin_code(BACKBONES["tiny_mean"])
+    assert execute._edited(job) is None
