@@ -51,7 +51,7 @@ def error_of(capsys, *arguments: str) -> str:
         (["run", "--all", "--modalities", "S1"], "at least two modalities"),
         (["run", "--all", "--workers", "0"], "--workers must be at least 1"),
         (["run", "--all", "--device", "cuda:99"], "--device cuda:99: cannot be used here"),
-        (["run", "--all", "--plugin", "no/such.py"], "no Python file"),
+        (["run", "--all", "--plugin", "no/such.py"], "there is no such file"),
         (["run", "--all", "--device", "cpu", "--precision", "tf32"], "tf32: 'cpu' has none"),
         (["list", "methods", "--family", "distilation"], "did you mean distillation?"),
         (["describe", "singel"], "did you mean single"),

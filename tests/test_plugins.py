@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -221,6 +222,8 @@ def test_a_dataset_and_an_encoder_of_ones_own_run_in_every_executor(executor, ne
     for record in found:
         assert record["status"] == "done", record["reason"]
         assert record["data"]["group_kind"] == "place"
+        sha256 = hashlib.sha256(dataset.read_bytes()).hexdigest()
+        assert record["data"]["plugin"] == {"file": "meadow.py", "sha256": sha256}
         (options,) = record["spec"]["encoders"]["options"].values()
         assert (options["model"], options["width"]) == ("dilated", 8)
         assert record["code"]["dilated.py"] == options["plugin"]
@@ -238,6 +241,23 @@ def test_many_samples_of_an_adapter_of_ones_own_are_read_in_parallel(new, tmp_pa
     adapter.generate(tmp_path, seed=0, samples=300)
     data, _ = prepare_with(adapter, tmp_path, tmp_path / "cache")
     assert np.array_equal(data.x["radar"], np.load(tmp_path / "radar.npy"))
+
+
+def test_an_edited_adapter_is_read_anew(new, tmp_path, capsys):
+    """Nobody raises a version while writing one; and `data clear` knows what it has left."""
+    path = new("dataset", "meadow")
+    cache = ["--cache", str(tmp_path / "cache"), "--plugin", str(path)]
+    first = path.read_text()
+    other = first.replace("+= latents.shared", "-= latents.shared")
+    prints = []
+    for text in (first, other, f"{other}\n# a comment\n"):
+        path.write_text(text)
+        assert cli.main(["data", "prepare", "--datasets", "meadow", *cache]) == 0
+        prints += re.findall(r"fingerprint (\w{12})", capsys.readouterr().out)
+        plugins.unload([path], ADAPTERS)
+    assert prints[0] != prints[1] == prints[2]
+    assert cli.main(["data", "clear", "--datasets", "meadow", *cache]) == 0
+    assert "6 folders" in capsys.readouterr().out
 
 
 # --- Encoders -----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from benchmark.errors import UserError
 
 if TYPE_CHECKING:
-    from benchmark.conformance.datasets import Finding
+    from benchmark.conformance.finding import Finding
 
 Named = Iterator[tuple[str, "Iterable[Finding]"]]
 

@@ -195,7 +195,7 @@ def _of_method(entry: Entry) -> str:
         "version": entry.version,
         "file": _source(entry.method),
     }
-    docs = inspect.getdoc(entry.method), inspect.getdoc(sys.modules[entry.method.__module__])
+    docs = _doc(entry.method), _doc(sys.modules[entry.method.__module__])
     return _text(f"{entry.key}: {entry.summary}", facts, docs)
 
 
@@ -221,7 +221,7 @@ def _of_dataset(adapter: Adapter) -> str:
     }
     layout = "below the data root:\n" + textwrap.indent(adapter.layout, "    ")
     module = sys.modules[type(adapter).__module__]
-    docs = layout, inspect.getdoc(type(adapter)), inspect.getdoc(module)
+    docs = layout, _doc(type(adapter)), _doc(module)
     return _text(f"{adapter.name}: {adapter.title}", facts, docs)
 
 
@@ -256,7 +256,7 @@ def _of_encoder(backbone: Backbone) -> str:
         else f"encoders: {{{kind}: {{model: {backbone.name}, ...}}, ...}}",
         "file": _source(inspect.unwrap(backbone.build)),
     }
-    return _text(f"{backbone.name}: {backbone.summary}", facts, (inspect.getdoc(backbone.build),))
+    return _text(f"{backbone.name}: {backbone.summary}", facts, (_doc(backbone.build),))
 
 
 def _text(title: str, facts: Mapping[str, Any], docs: Iterable[str | None]) -> str:
@@ -267,6 +267,11 @@ def _text(title: str, facts: Mapping[str, Any], docs: Iterable[str | None]) -> s
         if doc:
             lines += ["", doc]
     return "\n".join(lines)
+
+
+def _doc(what: Any) -> str:
+    """The docstring of a class, a function or a module: its own."""
+    return inspect.cleandoc(what.__doc__ or "")
 
 
 def _source(what: Any) -> str:

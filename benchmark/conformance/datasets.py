@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmark.conformance.finding import Finding, NotCheckedError
 from benchmark.errors import UserError
 from benchmark.planning.protocol import Protocol
 from benchmark.planning.split import Fold, folds
@@ -38,19 +39,6 @@ GENERATED = 100
 
 VICTIMS = 6
 """Files that are damaged: one of each folder and suffix, at most so many."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Of one check: a sentence for each fault, or why it does not apply."""
-
-    check: str
-    faults: tuple[str, ...] = ()
-    not_checked: str = ""
-
-
-class NotCheckedError(Exception):
-    """A check does not apply; the message says why."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.conformance.datasets import Finding
+from benchmark.conformance.finding import Finding
 from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec
 from methods.common.encoders import Backbone

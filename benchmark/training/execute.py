@@ -358,6 +358,7 @@ def _common(
             "samples": len(dataset),
             "groups": None if dataset.groups is None else len(np.unique(dataset.groups)),
             "group_kind": dataset.group_kind,
+            **({"plugin": dict(dataset.plugin)} if dataset.plugin else {}),
             "train": len(fold.train),
             "val": len(fold.val),
             "test": len(fold.test),

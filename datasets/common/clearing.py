@@ -15,7 +15,7 @@ HEX = "[0-9a-f]"
 SUFFIX = rf"(\.part|\.damaged-{HEX}{{8}})?(\.{HEX}{{32}})?(\.\S+-\d+-{HEX}{{8}}\.part)*"
 NAMES = {
     "prepared": re.compile(rf"\.*(?P<of>[\w-]+)-{HEX}{{16}}{SUFFIX}"),
-    "generated": re.compile(rf"\.*(?P<of>[\w-]+)-\d+-v\d+{SUFFIX}"),
+    "generated": re.compile(rf"\.*(?P<of>[\w-]+)-\d+-v\d+(-{HEX}{{16}})?{SUFFIX}"),
 }
 """What the folders of a cache are called (see `datasets.common.prepared`), and of which dataset.
 

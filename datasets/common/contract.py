@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from benchmark.errors import UserError
-from benchmark.plugins import Registry
+from benchmark.plugins import Registry, file_at_hand
 from benchmark.problem import ModalitySpec, TaskSpec
 
 Source = Literal["real", "generated"]
@@ -85,7 +86,7 @@ class EODataset:
     fingerprint: sha256 over x of the chosen modalities, y, ids, groups and split.
     source: whether the native files were the publisher's or generated ones.
     notices: those of the `Catalogue`, and what was found when the inputs were read.
-    group_kind: as in `Adapter`.
+    group_kind, plugin: as in `Adapter`.
     """
 
     name: str
@@ -100,6 +101,7 @@ class EODataset:
     fingerprint: str
     notices: tuple[str, ...] = ()
     group_kind: str | None = None
+    plugin: Mapping[str, str] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -159,6 +161,8 @@ class Adapter:
     generated_samples: size of the generated stand-in; generator_version: raised when it changes.
     control: nobody publishes it, it is generated always and shows that the benchmark finds what is
     there. needed: further facts, of a kind of adapter that has some.
+    plugin: "file" and "sha256" of the plug-in that registered it (`register` says so): an edit of
+    it stands for other versions of reader and generator.
     """
 
     needed: tuple[str, ...] = ()
@@ -182,6 +186,7 @@ class Adapter:
     generated_samples: int = 1_000
     generator_version: int = 1
     control: bool = False
+    plugin: Mapping[str, str] | None = None
 
     def source_files(self, root: Path) -> list[str]:
         """Names of the native files below ``root``, the dataset's own folder, in a fixed order.
@@ -239,4 +244,7 @@ def register(adapter: Adapter) -> Adapter:
     for m in (*adapter.default_modalities, *adapter.notes):
         if m not in adapter.modalities:
             raise UserError(f"dataset '{adapter.name}': '{m}' is not among its modalities")
+    if file := file_at_hand():
+        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+        adapter.plugin = {"file": file.name, "sha256": sha256}
     return ADAPTERS.add(adapter.name, adapter)

@@ -93,6 +93,8 @@ def _generated(adapter: Adapter, cache: Path, lack: str) -> Path:
             f"below the data root:\n{adapter.layout}"
         )
     key = f"{adapter.folder}-{adapter.generated_samples}-v{adapter.generator_version}"
+    if adapter.plugin:
+        key += f"-{adapter.plugin['sha256'][:16]}"
     folder = cache / "generated" / key
     if not folder.is_dir():
         with appearing(folder) as part:
@@ -163,6 +165,8 @@ def _key(
     digest = hashlib.sha256()
     parts = [FORM, adapter.name, adapter.reader_version, source, modalities]
     parts.append(dataclasses.astuple(view))
+    if adapter.plugin:
+        parts.append(adapter.plugin["sha256"])
     if view.samples is not None:
         parts.append(SUBSAMPLE_VERSION)
     digest.update(repr(parts).encode())
@@ -193,6 +197,7 @@ def _describe(
         "fingerprint": _fingerprint([folder / name for name in names]),
         "notices": notices,
         "group_kind": adapter.group_kind,
+        "plugin": adapter.plugin,
     }
     replace_with(folder / "meta.json", json.dumps(meta), folder / NOTES)
 
@@ -263,6 +268,7 @@ def _load(folder: Path) -> EODataset:
             # A report may meet a folder of an earlier form.
             notices=tuple(meta.get("notices", ())),
             group_kind=meta.get("group_kind"),
+            plugin=meta.get("plugin"),
         )
     except Exception as error:  # whatever numpy makes of files that are not ours
         raise UserError(f"{folder}: a damaged prepared dataset ({error})") from error
