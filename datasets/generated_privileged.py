@@ -14,8 +14,8 @@ On labels s² = ν + τ². On the mean of a label and of what a teacher says who
 targets. At d = 0 a teacher of x_j knows the mean of y alone, and nothing is gained.
 
 Where labels are classes, the teacher's logits say besides how far from the border a sample is; and
-a teacher that sees x_m, too, as that of `kd`, may help a little at d = 0: it is what `kd_self`
-gains. Values have no such effect here, and are the control; classes are beside it.
+a teacher that sees x_m, too, as that of `kd`, smooths targets at any d: what little that gains
+needs no x_j, as `kd_self` and a placebo show.
 
 The setting is a simulation of Lopez-Paz et al. 2016, "Unifying distillation and privileged
 information", arXiv 1511.03643, in which clean labels are the privileged information.
