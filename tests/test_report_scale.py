@@ -14,26 +14,23 @@ from tests.multiply import OFFICIAL, multiply
 
 
 def operations(results: Path) -> int:
-    """Lines of `benchmark` that a report without figures runs, one for each turn of a loop.
+    """Calls that `benchmark` makes in a report without figures, of Python and of C.
 
-    Not its bytecode instructions: Python 3.11 can hang when they are traced.
+    Neither its bytecode instructions nor its lines: Python 3.11 can hang when these are traced.
     """
     count = 0
 
-    def trace(frame, event, argument):
+    def profile(frame, event, argument):
         nonlocal count
-        count += event == "line"
-        return trace
+        if event in ("call", "c_call"):
+            count += "/benchmark/" in frame.f_code.co_filename
 
-    def enter(frame, event, argument):
-        return trace(frame, event, argument) if "/benchmark/" in frame.f_code.co_filename else None
-
-    before = sys.gettrace()
-    sys.settrace(enter)
+    before = sys.getprofile()
+    sys.setprofile(profile)
     try:
         write_report(results, results / "out", figures=False)
     finally:
-        sys.settrace(before)
+        sys.setprofile(before)
     return count
 
 
