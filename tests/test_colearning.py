@@ -173,7 +173,7 @@ def test_scores_of_an_official_split_are_its_own_and_the_draws_are_draws_alone(k
     (group,) = collect(tmp_path).groups
     found = over_samples(group, tmp_path, cache)
     name = group.primary.name
-    for (_, deployment), scores in found.scores.items():
+    for (_, deployment, _), scores in found.scores.items():
         runs = sorted(group.runs, key=lambda r: r.spec.seed)
         assert scores == pytest.approx([r.metrics[deployment][name] for r in runs], rel=1e-5)
     for scores, resampled in zip(found.scores.values(), found.resampled.values(), strict=True):

@@ -816,7 +816,7 @@ def test_what_is_being_checked_is_said_within_seconds(plugin):
     [
         ((), "say what to check"),
         (("mdicko",), "did you mean mdico"),
-        (("single", "--plugin", "/nowhere/mine.py"), "no Python file"),
+        (("single", "--plugin", "/nowhere/mine.py"), "there is no such file"),
     ],
 )
 def test_bad_requests_are_told_in_one_sentence(capsys, arguments, phrase):

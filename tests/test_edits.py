@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-import methods
-from benchmark import records
+from benchmark import plugins, records
 from benchmark.commands.main import main
 from benchmark.planning import code
 from benchmark.planning.split import folds
@@ -20,6 +18,7 @@ from benchmark.report import write_report
 from benchmark.training.artefacts import ArtefactStore
 from benchmark.training.data import fold_data
 from benchmark.training.fit import artefact_spec, fit
+from methods.common.registry import REGISTRY
 from tests import made_up, problems
 from tests.survival import ROOT
 
@@ -68,14 +67,6 @@ for key, method in (("own_teacher", Teacher), ("own_student", Student)):
 EDIT = "1.0 * self.task.loss", "0.0 * self.task.loss"
 
 
-def forget() -> None:
-    """Have plug-ins loaded anew, as another command would."""
-    for key in [key for key, entry in methods.load().items() if entry.plugin is not None]:
-        del methods.load()[key]
-    for name in [name for name in sys.modules if name.startswith("methods.plugins.")]:
-        del sys.modules[name]
-
-
 @pytest.fixture
 def own(tmp_path):
     """A plug-in file to edit: a call changes a piece of its text."""
@@ -85,11 +76,11 @@ def own(tmp_path):
     def edit(old: str, new: str) -> None:
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
-        forget()
+        plugins.unload([path], REGISTRY)  # as another command would load it anew
 
     edit.path = path
     yield edit
-    forget()
+    plugins.unload([path], REGISTRY)
 
 
 def found(place, results: str, method: str) -> dict[str, records.Record]:

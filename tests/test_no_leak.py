@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.conformance.leaks import corrupted
+from benchmark.conformance.case import corrupted
 from benchmark.planning.split import Fold, folds
 from benchmark.training.data import FoldData, Part, fold_data
 from benchmark.training.fit import Trained, fit, outputs

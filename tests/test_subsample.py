@@ -52,7 +52,7 @@ def test_first_contact_beats_a_constant_on_every_modality(real_data, tmp_path, m
     """On real data, where the mean is hard to beat: with 36 whole sites it was not."""
     from benchmark.commands import main as cli
 
-    monkeypatch.setattr("benchmark.commands.run.report_all", lambda options: None)
+    monkeypatch.setattr("benchmark.commands.run.report_all", lambda *given: None)
     command = ["run", "--datasets", "lfmc", "--methods", "single,constant", "--workers", "1"]
     places = ["--data-root", real_data, "--results", tmp_path, "--cache", tmp_path / "cache"]
     assert cli.main([*command, *map(str, places)]) == 0
