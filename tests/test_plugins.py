@@ -109,6 +109,7 @@ def test_a_bad_plugin_is_one_sentence_and_leaves_nothing_behind(case, file, caps
         said = capsys.readouterr().err.strip()
         assert message in said and str(path) in said and "\n" not in said
     assert before == [dict(registry) for registry in (REGISTRY, ADAPTERS, BACKBONES)]
+    assert all(adapter.plugin is None for adapter in ADAPTERS.values())
 
 
 def test_what_is_no_python_file_is_told(tmp_path, capsys):

@@ -244,7 +244,8 @@ def register(adapter: Adapter) -> Adapter:
     for m in (*adapter.default_modalities, *adapter.notes):
         if m not in adapter.modalities:
             raise UserError(f"dataset '{adapter.name}': '{m}' is not among its modalities")
-    if file := file_at_hand():
+    ADAPTERS.add(adapter.name, adapter)
+    if file := file_at_hand():  # only of what was taken: it may be another's, given once more
         sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
         adapter.plugin = {"file": file.name, "sha256": sha256}
-    return ADAPTERS.add(adapter.name, adapter)
+    return adapter
