@@ -31,6 +31,7 @@ from typing import (
     Any,
     Literal,
     TypedDict,
+    Union,
     get_args,
     get_origin,
     get_type_hints,
@@ -350,7 +351,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return number and -sys.float_info.max <= value <= sys.float_info.max
     if kind is Literal:
         return value in inner
-    if kind is UnionType:
+    if kind in (UnionType, Union):
         return any(_fits(value, each) for each in inner)
     if kind in (list, tuple):
         return isinstance(value, kind) and all(_fits(item, inner[0]) for item in value)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 HARNESS_VERSION = 2
 """Raised when the harness itself makes the numbers of the same spec change."""
@@ -17,6 +17,32 @@ FULL = "float32"
 
 PRECISIONS = {"fp32": FULL, "tf32": "tf32", "bf16": "bfloat16"}
 """Values of --precision, and what a run's spec calls them."""
+
+
+Split = Literal["grouped", "stratified", "shuffled"]
+ValidationPiece = Literal["first", "nearest"]
+Statistics = Literal["training", "all"]
+StopOn = Literal["predictors", "objective"]
+
+
+class ProtocolValues(TypedDict, total=False):
+    """The values of a protocol that decide numbers on one dataset (`Protocol.values_for`)."""
+
+    name: str
+    split: Split
+    folds: int
+    split_seed: int
+    target_quantiles: int
+    validation: float | Literal["test"]
+    validation_piece: ValidationPiece
+    statistics: Statistics
+    optimiser: str
+    learning_rate: float
+    epochs: int
+    patience: int
+    min_delta: float
+    stop_on: StopOn
+    batch_size: int
 
 
 @dataclass(frozen=True)
@@ -43,7 +69,7 @@ class RunSpec:
     artefacts: Mapping[str, Mapping[str, Any]]
     encoders: Mapping[str, Any]
     precision: str
-    protocol: Mapping[str, Any]
+    protocol: ProtocolValues
     fold: int
     seed: int
     stream: str = ""

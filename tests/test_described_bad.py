@@ -96,6 +96,14 @@ def test_everything_that_is_wrong_with_a_description_is_told_at_once(mine):
     assert len(refused(save(description, folder))) == 3
 
 
+def test_a_name_that_no_disk_can_have(mine):
+    description, folder = mine
+    description["modalities"]["S1"]["file"] = "x" * 300
+    assert re.search(
+        r"xxx: cannot be read \(File name too long\)", refused(save(description, folder))[0]
+    )
+
+
 def test_everything_that_is_wrong_with_its_files_is_told_at_once(mine):
     description, folder = mine
     (folder / "s1.npy").unlink()

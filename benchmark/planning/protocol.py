@@ -16,13 +16,9 @@ from typing import Any, Literal, get_args, get_type_hints
 from benchmark.documents import read_mapping
 from benchmark.errors import UserError, unknown
 from benchmark.records import Standing
+from benchmark.spec import ProtocolValues, Split, Statistics, StopOn, ValidationPiece
 
 FOLDER = Path(__file__).parent / "protocols"
-
-Split = Literal["grouped", "stratified", "shuffled"]
-ValidationPiece = Literal["first", "nearest"]
-Statistics = Literal["training", "all"]
-StopOn = Literal["predictors", "objective"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ class Protocol:
         """Whether the protocol is meant for a method."""
         return any(fnmatch.fnmatchcase(method, pattern) for pattern in self.methods)
 
-    def values_for(self, dataset: str) -> dict[str, Any]:
+    def values_for(self, dataset: str) -> ProtocolValues:
         """The values that decide numbers on a dataset: the protocol's part of a run's id."""
         names = ["name", "split", "folds", "split_seed", "validation", "statistics", "optimiser"]
         names += ["learning_rate", "epochs", "patience", "min_delta", "stop_on"]

@@ -259,7 +259,8 @@ def physical(
     for value in (*stored.missing, *no_data):
         # A float32 is compared with the number as a float32 has it.
         gone |= raw == (raw.dtype.type(value) if raw.dtype.kind == "f" else value)
-    values = raw.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN is among what is gone
+        values = raw.astype(np.float64)
     if stored.is_scaled:
         values = values * np.array(stored.scale) + np.array(stored.offset)
     values[gone] = np.inf

@@ -37,9 +37,13 @@ def find(root: Path, files: tuple[str, ...]) -> list[Found]:
 def _find(root: Path, name: str) -> list[Found]:
     if not WORD.search(name):
         path = root / name
-        if path.is_dir():
+        try:
+            is_folder, is_file = path.is_dir(), path.is_file()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        if is_folder:
             raise UserError(f"{path}: is a folder; say which files, as in '{name}/{{id}}.tif'")
-        if not path.is_file():
+        if not is_file:
             raise UserError(f"{path}: there is no such file{_nearest(path)}")
         return [Found(os.path.normpath(path), {})]
     words, pattern = set(), ""
