@@ -8,6 +8,10 @@ Points lie in clusters, so that folds keep blocks of 1° of latitude and longitu
 The last channel, which the publisher calls NDVI, is (B7 − B3) / (B7 + B3): its package (cropharvest
 0.6.0 and 0.7.0) computes it before it removes B1 and B10, by the positions that B8 and B4 have
 afterwards. It is read as published, and named as what it is.
+
+A label without features may have a raw export from Earth Engine instead, where that package puts
+it: features are made of it as the package makes them (`datasets.common.exports`), so that places
+of one's own are read as the published ones.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import gc
 import json
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +31,7 @@ import numpy as np
 
 from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
-from datasets.common import reading
+from datasets.common import exports, reading
 from datasets.common.contract import (
     Adapter,
     Catalogue,
@@ -52,6 +57,10 @@ from datasets.common.subsample import subsample
 ZENODO = "https://zenodo.org/records/7257688/files"
 LABELS = "labels.geojson"
 ARRAYS = "features/arrays"
+EXPORTS = "eo_data"
+EXPORT = re.compile(rf"{EXPORTS}/(?P<index>\d+)-(?P<dataset>.+?)(_\d{{4}}-\d\d-\d\d){{0,2}}\.tif")
+"""A raw export, by label and, as the package calls it, the first and last day of its months."""
+
 MONTHS = 12
 OPTICAL = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12")
 INDEX = "(B7-B3)/(B7+B3)"
@@ -100,7 +109,10 @@ class CropHarvest(Adapter):
     citation = "Tseng et al. 2021, doi 10.5281/zenodo.5021762"
     licence = "CC BY-SA 4.0"
     url = "https://github.com/nasaharvest/cropharvest"
-    layout = f"cropharvest/\n  {LABELS}\n  {ARRAYS}/{{index}}_{{dataset}}.h5"
+    layout = (
+        f"cropharvest/\n  {LABELS}\n  {ARRAYS}/{{index}}_{{dataset}}.h5, or raw exports:\n"
+        f"  {EXPORTS}/{{index}}-{{dataset}}_{{first day}}_{{last day}}.tif"
+    )
     # Zenodo publishes md5 sums alone, as torchgeo has them, too.
     downloads = (
         Download(
@@ -127,7 +139,9 @@ class CropHarvest(Adapter):
     def source_files(self, root: Path) -> list[str]:
         if not (root / LABELS).is_file():
             raise MissingFilesError(f"{root} lacks {LABELS}")
-        return [LABELS, *listing(root, ARRAYS, ".h5")]
+        raw = sorted(f"{EXPORTS}/{path.name}" for path in (root / EXPORTS).glob("*.tif"))
+        own = raw and not (root / ARRAYS).is_dir()
+        return [LABELS, *([] if own else listing(root, ARRAYS, ".h5")), *raw]
 
     def open(self, root: Path, modalities: tuple[str, ...], view: View) -> Catalogue:
         path, files = root / LABELS, set(self.source_files(root))
@@ -136,12 +150,18 @@ class CropHarvest(Adapter):
         groups = np.array([label.block for label in labels])
         chosen = subsample(task, y, groups, None, view.samples)
         names = np.array([labels[i].name for i in chosen])
+        raw = _exports(root, files)
+        export_of = np.array([raw.get(name, "") for name in names.tolist()])
+        at = [(labels[i].lat, labels[i].lon) for i in chosen]
         specs = {m: _spec(m) for m in modalities}
         folder, columns = os.fspath(root / ARRAYS), {m: _columns(s) for m, s in specs.items()}
 
         def read(i: int) -> dict[str, np.ndarray]:
-            path = f"{folder}/{names[i]}.h5"
-            array = read_numbers(path, "array", SHAPE.__eq__, str(SHAPE))
+            if export_of[i]:
+                array = exports.features(root / export_of[i], *at[i])
+            else:
+                path = f"{folder}/{names[i]}.h5"
+                array = read_numbers(path, "array", SHAPE.__eq__, str(SHAPE))
             return {m: array[months, channels] for m, (months, channels) in columns.items()}
 
         return Catalogue(
@@ -154,7 +174,7 @@ class CropHarvest(Adapter):
             dtypes=dict.fromkeys(specs, np.dtype(np.float32)),
             read=read,
             notices=notices,
-            places=np.array([(labels[i].lat, labels[i].lon) for i in chosen]),
+            places=np.array(at),
         )
 
     def _labels(self, path: Path, files: set[str]) -> tuple[list[Label], tuple[str, ...]]:
@@ -163,7 +183,7 @@ class CropHarvest(Adapter):
         One that does not say whether it is for testing is left out: it must not be trained on.
         """
         labels, left_out = [], Counter()
-        features = _features(path)
+        features, raw = _features(path), _exports(path.parent, files)
         for position, properties in enumerate(features):
             where = f"{path}: feature {position}"
             for key in (*NEEDED, self.target):
@@ -179,7 +199,7 @@ class CropHarvest(Adapter):
             else:
                 index = _needed(where, properties, "index", reading.whole)
                 file = f"{index}_{_needed(where, properties, 'dataset', reading.name)}"
-                if f"{ARRAYS}/{file}.h5" not in files:
+                if f"{ARRAYS}/{file}.h5" not in files and file not in raw:
                     left_out["have no features file"] += 1
                     continue
                 lat, lon = (_degrees(where, properties, key) for key in LIMITS)
@@ -190,7 +210,13 @@ class CropHarvest(Adapter):
             raise UserError(f"{path}: sample id '{twice}' stands twice")
         counts = left_out.items()
         total = f"{len(features):,}"
-        return labels, tuple(f"{n:,} of {total} labels {why}: left out" for why, n in counts)
+        notices = [f"{n:,} of {total} labels {why}: left out" for why, n in counts]
+        if made := sum(label.name in raw for label in labels):
+            notices.append(
+                f"{made:,} of {total} labels have a raw export and no features file: features are "
+                "made of it, as cropharvest 0.7.0 makes them"
+            )
+        return labels, tuple(notices)
 
     def _targets(self, path: Path, values: list[Any]) -> tuple[np.ndarray, TaskSpec]:
         raise NotImplementedError
@@ -244,6 +270,19 @@ def _features(path: Path) -> list[dict[str, Any]]:
     finally:
         if collecting:
             gc.enable()
+
+
+def _exports(root: Path, files: set[str]) -> dict[str, str]:
+    """What the features file that a label lacks would be called → name of its raw export.
+
+    Raises `UserError` if a label has two.
+    """
+    found: dict[str, str] = {}
+    for match in filter(None, map(EXPORT.fullmatch, sorted(files))):
+        label = f"{int(match['index'])}_{match['dataset']}"
+        if (other := found.setdefault(label, match[0])) != match[0]:
+            raise UserError(f"{root / other} and {root / match[0]} are of one label; keep one")
+    return {label: name for label, name in found.items() if f"{ARRAYS}/{label}.h5" not in files}
 
 
 def _parsed(where: str, properties: dict[str, Any], key: str, parse: Callable[[Any], Any]) -> Any:

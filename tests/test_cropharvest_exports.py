@@ -1,0 +1,205 @@
+"""Raw exports of CropHarvest become the features that its package makes of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+import rasterio
+
+from benchmark.commands.main import main
+from benchmark.errors import UserError
+from datasets import cropharvest
+from datasets.common.exports import RAW, features
+from tests.layouts import crop_label, opened, prepare
+
+TOGO = "98-togo_2019-02-06_2020-02-01.tif"
+MONTHLY = (
+    *("VV", "VH", "B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11"),
+    *("B12", "temperature_2m", "total_precipitation"),
+)
+SIDE, PIXEL = 5, 0.0001
+WEST, NORTH = 1.0, 8.0
+
+
+def named(bands: int = 206) -> list[str]:
+    """As Earth Engine calls the bands of a stack of months."""
+    months = [f"{b}_{m}" if m else b for m in range(12) for b in MONTHLY]
+    return [*months, "elevation", "slope"][:bands]
+
+
+def export(path, raster, names=None, crs="EPSG:4326") -> None:
+    """An export of (bands, 5, 5) whose north-western corner is `NORTH`, `WEST`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    place = rasterio.Affine(PIXEL, 0, WEST, 0, -PIXEL, NORTH)
+    size = {"count": len(raster), "height": SIDE, "width": SIDE, "dtype": "float64"}
+    with rasterio.open(path, "w", driver="GTiff", crs=crs, transform=place, **size) as file:
+        file.write(raster)
+        file.descriptions = names or named(len(raster))
+
+
+def drawn(seed: int = 0, holes: float = 0.2) -> np.ndarray:
+    """(206, 5, 5) of which some values lack."""
+    rng = np.random.default_rng(seed)
+    raster = rng.uniform(1, 3000, (206, SIDE, SIDE))
+    raster[rng.random(raster.shape) < holes] = np.nan
+    return raster
+
+
+def place_of(row: int, column: int, shift: float = 0.5) -> tuple[float, float]:
+    """Latitude and longitude in a pixel, from its corner (0) to the opposite one (1)."""
+    return NORTH - (row + shift) * PIXEL, WEST + (column + shift) * PIXEL
+
+
+def by_hand(raster, row, column) -> np.ndarray:
+    """The features, value by value and by the names of the bands."""
+    raw = dict(zip(named(), raster[:, row, column].tolist(), strict=True))
+    result = np.empty((12, 18))
+    for k, band in enumerate(cropharvest.BANDS):
+        values = []
+        for month in range(12):
+            value = lambda name: raw[f"{name}_{month}" if month else name]  # noqa: B023, E731
+            if band in ("elevation", "slope"):
+                values.append(raw[band])
+            elif band == "(B7-B3)/(B7+B3)":
+                high, low = value("B7"), value("B3")
+                values.append((high - low) / (high + low) if high + low > 0 else 0.0)
+            else:
+                values.append(value(band))
+        there = [v for v in values if not math.isnan(v)]
+        if band == "slope" and not there:
+            there = [v for v in raster[-1].ravel().tolist() if not math.isnan(v)]
+        mean = sum(there) / len(there) if there else math.inf
+        result[:, k] = [mean if math.isnan(v) else v for v in values]
+    return result
+
+
+def test_the_bands_are_those_of_the_publisher_in_both_orders():
+    assert (*MONTHLY, "elevation", "slope") == RAW
+    assert cropharvest.BANDS[:-1] == tuple(b for b in RAW if b not in ("B1", "B10"))
+
+
+def test_the_published_export_gives_what_the_publishers_package_makes_of_it(real_data):
+    """The numbers are those of cropharvest 0.7.0 (`Engineer`), bit for bit at 300 places."""
+    array = features(real_data / "cropharvest_pieces" / TOGO, 7.7195, 1.4228)
+    assert array.shape == (12, 18)
+    assert array[0] == pytest.approx([
+        -16.7624925, -22.8337457, 1776, 1690, 1897, 1909, 2130, 2442, 2268, 2744, 482, 3516, 2388,
+        302.900299, 5.21739145e-04, 209, 2.07682991, 0.181994192,
+    ], rel=1e-8)  # fmt: skip
+    sums = array[[5, 11]].sum(axis=1)
+    assert sums == pytest.approx([26402.47143608, 19614.27870122], rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_features_are_those_by_hand_wherever_values_lack(seed, tmp_path):
+    raster = drawn(seed)
+    raster[:, 1, 1] = drawn(seed, 0)[:, 1, 1]
+    raster[-1, 2, :3] = np.nan  # no slope there
+    raster[[*range(2, 204, 17)], 3, 3] = np.nan  # no B1, which is removed, in any month
+    raster[:, 4, 4] = drawn(seed, 0)[:, 4, 4]
+    raster[[*range(9, 204, 17)], 4, 4] = np.nan  # no B8 in any month
+    raster[4 : 204 : 17, 0, 0] = -raster[8 : 204 : 17, 0, 0]  # fmt: skip
+    export(tmp_path / "a.tif", raster)
+    for row in range(SIDE):
+        for column in range(SIDE):
+            found = features(tmp_path / "a.tif", *place_of(row, column))
+            np.testing.assert_allclose(found, by_hand(raster, row, column), rtol=1e-12)
+    assert np.isinf(found[:, cropharvest.BANDS.index("B8")]).all()
+    assert np.isfinite(found).sum() == 12 * 17
+
+
+def test_the_nearest_pixel_is_taken(tmp_path):
+    raster = drawn(holes=0)
+    export(tmp_path / "a.tif", raster)
+    for shift in (0.01, 0.99):
+        found = features(tmp_path / "a.tif", *place_of(3, 1, shift))
+        assert (found[:, 0] == raster[0:204:17, 3, 1]).all()
+
+
+def own_places(root, n=12):
+    """Labels of one's own with a raw export each, at different pixels."""
+    labels = []
+    for i in range(n):
+        lat, lon = place_of(i % SIDE, i // SIDE % SIDE)
+        labels.append(crop_label(i, dataset="own", lat=lat, lon=lon))
+        export(root / "eo_data" / f"{i}-own_2019-02-06_2020-02-01.tif", drawn(i))
+    root.joinpath("labels.geojson").write_text(json.dumps({"features": labels}))
+    return root
+
+
+def test_places_of_ones_own_are_the_dataset_that_their_published_features_would_be(tmp_path):
+    own = own_places(tmp_path / "own" / "cropharvest")
+    published = tmp_path / "published" / "cropharvest"
+    (published / "features" / "arrays").mkdir(parents=True)
+    shutil.copy(own / "labels.geojson", published)
+    for i in range(12):
+        with h5py.File(published / "features" / "arrays" / f"{i}_own.h5", "w") as file:
+            file["array"] = by_hand(drawn(i), i % SIDE, i // SIDE)
+    for name in ("cropharvest_binary", "cropharvest_multi"):
+        channels = ("S1", "S2", "weather", "dem")
+        a, b = (prepare(name, root, tmp_path / "cache", *channels) for root in (own, published))
+        assert a.ids.tolist() == b.ids.tolist() and a.y.tolist() == b.y.tolist()
+        for m in channels:
+            np.testing.assert_allclose(a.x[m], b.x[m], rtol=1e-6)
+
+
+def test_features_of_a_label_are_preferred_and_what_was_made_is_on_the_screen(tmp_path, capsys):
+    root = own_places(tmp_path / "cropharvest", 40)
+    (root / "features" / "arrays").mkdir(parents=True)
+    for i in range(4):
+        with h5py.File(root / "features" / "arrays" / f"{i}_own.h5", "w") as file:
+            file["array"] = np.full((12, 18), 7.0)
+    (root / "eo_data" / "39-own_2019-02-06_2020-02-01.tif").unlink()
+    where = ["--data-root", str(tmp_path), "--cache", str(tmp_path / "cache")]
+    assert main(["data", "prepare", "--datasets", "cropharvest_binary", *where]) == 0
+    said = capsys.readouterr().out
+    assert "cropharvest_binary: REAL data, 39 samples" in said
+    assert "1 of 40 labels have no features file: left out" in said
+    assert (
+        "35 of 40 labels have a raw export and no features file: features are made of it, as "
+        "cropharvest 0.7.0 makes them"
+    ) in said
+    assert (opened("cropharvest_binary", root).read(2)["S1"] == 7).all()
+
+
+def twice(root):
+    shutil.copy(
+        root / "eo_data" / "3-own_2019-02-06_2020-02-01.tif",
+        root / "eo_data" / "3-own_2020-02-06_2021-02-01.tif",
+    )
+
+
+def third(change):
+    return lambda root: change(root / "eo_data" / "3-own_2019-02-06_2020-02-01.tif")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (third(lambda p: p.write_bytes(p.read_bytes()[:2000])), "cannot be read as GeoTIFF"),
+        (third(lambda p: export(p, drawn()[:-19])), "has 187 bands, not 12 × 17 . 2; it is no raw"),
+        (
+            third(lambda p: export(p, drawn(), ["VH", "VV", *named()[2:]])),
+            "its band 1 is called 'VH', expected VV; it is no raw export",
+        ),
+        (third(lambda p: export(p, drawn(), crs="EPSG:32631")), "is not in degrees .EPSG:4326"),
+        (
+            lambda root: root.joinpath("labels.geojson").write_text(
+                root.joinpath("labels.geojson").read_text().replace("7.99965", "17.99965")
+            ),
+            "does not show 17.99.*; is it of another label",
+        ),
+        (twice, "3-own_2019-02-06_2020-02-01.tif and .*2021-02-01.tif are of one label; keep one"),
+    ],
+)
+def test_an_export_that_is_wrong_is_named(change, told, tmp_path):
+    root = own_places(tmp_path / "cropharvest")
+    change(root)
+    with pytest.raises(UserError, match=told) as error:
+        prepare("cropharvest_binary", root, tmp_path / "cache")
+    assert "eo_data" in str(error.value) and "\n" not in str(error.value)
