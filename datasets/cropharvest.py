@@ -37,6 +37,7 @@ from datasets.common.contract import (
     Catalogue,
     Download,
     MissingFilesError,
+    Published,
     View,
     listing,
     register,
@@ -230,6 +231,7 @@ class CropHarvestBinary(CropHarvest):
 
     name = "cropharvest_binary"
     title = "Crop or not, for points in the whole world."
+    published = Published("binary", "70,213", 0.3e9)
     target = "is_crop"
     parse = staticmethod(reading.truth)
 
@@ -243,6 +245,7 @@ class CropHarvestMulti(CropHarvest):
 
     name = "cropharvest_multi"
     title = "Kind of crop, for points in the whole world."
+    published = Published("multiclass", "at most 33,205", 0.3e9)
     target = "classification_label"
     parse = staticmethod(reading.name)
 

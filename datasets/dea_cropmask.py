@@ -28,6 +28,7 @@ from datasets.common.contract import (
     Catalogue,
     Download,
     MissingFilesError,
+    Published,
     View,
     register,
 )
@@ -53,6 +54,12 @@ REGIONS = {
     "western": "7cd01791676f980b604147d21c82e2ce4f0b3f1df74185d231e5067a554339f1",
 }
 """The published regions, and the sha256 of their tables."""
+
+ROWS = {
+    **{"central": 3_509, "eastern": 4_444, "indian_ocean": 1_777, "northern": 3_447},
+    **{"sahel": 6_153, "south_eastern": 4_177, "southern": 4_445, "western": 2_113},
+}
+"""Of the published tables."""
 
 TABLE = re.compile(r"(?P<region>[a-z_]+)[/_]training_data\.txt(\.gz)?")
 """A table below the dataset's folder: as it lies in the repository's ``data``, or by its name."""
@@ -114,6 +121,7 @@ class DEACropMask(Adapter):
     default_modalities = tuple(MODALITIES)
     notes = {"optical": "Sentinel-2; _S1 and _S2 of its columns are half-years, not sensors"}
     group_kind = "region"
+    published = Published("binary", f"{sum(ROWS.values()):,}", 9.4e6)
     by_name_only = True
     generated_samples = 960
 
@@ -122,6 +130,10 @@ class DEACropMask(Adapter):
         if not files:
             raise MissingFilesError(f"{root} has no {{region}}/training_data.txt")
         return list(files.values())
+
+    def to_fetch(self, root: Path) -> list[Download]:
+        here = _tables(root)
+        return [file for file in self.downloads if file.folder not in here]
 
     def generate(self, root: Path, *, seed: int, samples: int, **structure: Any) -> None:
         _generate(root, seed, samples, STRUCTURE.changed(**structure))

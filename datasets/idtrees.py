@@ -31,6 +31,7 @@ from datasets.common.contract import (
     Catalogue,
     Download,
     MissingFilesError,
+    Published,
     View,
     listing,
     register,
@@ -138,6 +139,7 @@ class IDTReeS(Adapter):
     modalities = tuple(SENSORS)
     default_modalities = tuple(SENSORS)
     group_kind = "plot"
+    published = Published("multiclass", "1,034", 43e6)
     by_name_only = True
     generated_samples = 400
 
@@ -154,6 +156,9 @@ class IDTReeS(Adapter):
             for name in listing(root, f"{below}RemoteSensing/{sensor.folder}", ".tif")
         ]
         return [f"{below}{LABELS}", *outlines, *rasters]
+
+    def to_fetch(self, root: Path) -> list[Download]:
+        return super().to_fetch(root) if self.lacks(root) else []
 
     def generate(self, root: Path, *, seed: int, samples: int, **structure: Any) -> None:
         _generate(root / "train", seed, samples, STRUCTURE.changed(**structure))

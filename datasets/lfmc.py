@@ -21,7 +21,14 @@ import numpy as np
 from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
 from datasets.common import reading
-from datasets.common.contract import Adapter, Catalogue, MissingFilesError, View, register
+from datasets.common.contract import (
+    Adapter,
+    Catalogue,
+    MissingFilesError,
+    Published,
+    View,
+    register,
+)
 from datasets.common.simulation import (
     CLOUD,
     Latents,
@@ -88,6 +95,7 @@ class LFMC(Adapter):
     default_modalities = ("S1", "S2")
     notes = {"S2": "Landsat-8 in fact; S2 is what the release of MDiCo calls it"}
     group_kind = "site"
+    published = Published("regression", "2,578", 5.6e6)
     generated_samples = 2_600
 
     def source_files(self, root: Path) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.problem import TaskSpec
-from datasets.common.contract import register
+from datasets.common.contract import Published, register
 from datasets.common.hdf5 import new_file, read_numbers
 from datasets.common.images import write_geotiff
 from datasets.common.simulation import (
@@ -31,6 +31,13 @@ from datasets.common.torchgeo import Sensor, TorchgeoAdapter
 REFLECTANCE = "reflectance × 10⁴, Sentinel-2"
 
 
+def _brought_by(name: str) -> str:
+    """The command by which torchgeo downloads one of its datasets to where it is looked for."""
+    return (
+        f"python -c \"from torchgeo.datasets import {name}; {name}('{{folder}}', download=True)\""
+    )
+
+
 class So2Sat(TorchgeoAdapter):
     """Version 2: 42 cities to train, the halves of ten others to validate and to test."""
 
@@ -42,6 +49,7 @@ class So2Sat(TorchgeoAdapter):
     citation = "Zhu et al. 2020, doi 10.1109/MGRS.2020.2964708"
     licence = "CC BY 4.0"
     url = "https://mediatum.ub.tum.de/1483140"
+    published = Published("multiclass", "400,673", 59e9)
     layout = "so2sat/\n  training.h5\n  validation.h5\n  testing.h5"
     reads = "torchgeo.datasets.So2Sat"
     files = ("training.h5", "validation.h5", "testing.h5")
@@ -108,6 +116,7 @@ class BigEarthNet(TorchgeoAdapter):
     citation = "Clasen et al. 2024, arXiv 2407.03653"
     licence = "CDLA-Permissive-1.0"
     url = "https://bigearth.net"
+    published = Published("multilabel", "480,038", 168e9, _brought_by("BigEarthNetV2"))
     layout = (
         "bigearthnet/\n  metadata.parquet\n  BigEarthNet-S1/{scene}/{patch}/{patch}_{band}.tif\n"
         "  BigEarthNet-S2/{scene}/{patch}/{patch}_{band}.tif\n"
@@ -214,6 +223,7 @@ class TreeSatAI(TorchgeoAdapter):
     citation = "Ahlswede et al. 2023, doi 10.5194/essd-15-681-2023"
     licence = "CC BY 4.0"
     url = "https://zenodo.org/records/6780578"
+    published = Published("multilabel", "50,381", 16e9, _brought_by("TreeSatAI"))
     layout = (
         "treesatai/\n  aerial/60m/{tile}.tif\n  s1/60m/{tile}.tif\n  s2/60m/{tile}.tif\n"
         "  labels/TreeSatBA_v9_60m_multi_labels.json\n  train_filenames.lst\n  test_filenames.lst"

@@ -35,6 +35,7 @@ from datasets.common.contract import (
     Catalogue,
     Download,
     MissingFilesError,
+    Published,
     View,
     listing,
     register,
@@ -123,6 +124,7 @@ class TreeSatAITS(Adapter):
     modalities = (*SERIES, "aerial")
     default_modalities = ("S2", "aerial")
     official_split = True
+    published = Published("multilabel", "50,381", 22e9)
     reader_version = 2
     generated_samples = 260
 

@@ -1,4 +1,4 @@
-"""`data fetch`, `prepare`, `describe`, `new` and `clear`."""
+"""`data fetch`, `status`, `prepare`, `describe`, `new` and `clear`."""
 
 from __future__ import annotations
 
@@ -42,14 +42,29 @@ def _fetch(adapter: Adapter, folder: Path, mirror: str | None) -> None:
     from datasets.common.contract import MissingFilesError
 
     print(f"{adapter.name}: {adapter.citation}; licence {adapter.licence}")
+    lacking = adapter.to_fetch(folder)
     for file in adapter.downloads:
-        new = download.fetch(file, folder, mirror)
+        new = file in lacking and download.fetch(file, folder, mirror)
         where = folder / file.folder / file.gives
-        print(f"{where}: {'fetched' if new else 'is there already'}")
+        as_what = "" if where.exists() else ", in another layout"
+        print(f"{where}: {'fetched' if new else f'is there already{as_what}'}")
     try:
         adapter.source_files(folder)
     except MissingFilesError as error:
         raise UserError(f"{error}\nexpected was:\n{adapter.layout}") from error
+
+
+def status(options: argparse.Namespace) -> int:
+    """Say what is there of each dataset, where it comes from, and how to get what is not."""
+    import datasets
+    from benchmark.commands.status import paragraph
+    from datasets.common.status import status as status_of
+
+    known = datasets.load().values()
+    adapters = known if options.datasets is None else datasets.choose(options.datasets)
+    paragraphs = [paragraph(each, status_of(each, options.data_root)) for each in adapters]
+    print("\n\n".join(paragraphs))
+    return 0
 
 
 def prepare(options: argparse.Namespace) -> int:

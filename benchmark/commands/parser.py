@@ -22,6 +22,7 @@ EXAMPLES = """examples:
   python -m benchmark describe lfmc
   python -m benchmark check mdico
   python -m benchmark new method my_method
+  python -m benchmark data status --data-root DIR
   python -m benchmark data fetch cropharvest_binary --data-root DIR
 """
 
@@ -250,7 +251,7 @@ def parser() -> argparse.ArgumentParser:
         help="compute every score anew from the predictions and the data at hand",
     )
 
-    data = commands.add_parser("data", help="fetch, prepare, describe or clear data")
+    data = commands.add_parser("data", help="fetch, look for, prepare, describe or clear data")
     tasks = data.add_subparsers(dest="task", required=True, metavar="TASK")
     fetch = tasks.add_parser(
         "fetch", parents=[plugins, verbose], help="download what publishers offer"
@@ -265,6 +266,25 @@ def parser() -> argparse.ArgumentParser:
     )
     fetch.add_argument(
         "--mirror", metavar="URL", help="where the files lie under their names, instead"
+    )
+    there = tasks.add_parser(
+        "status",
+        parents=[plugins, verbose],
+        help="what is there of each dataset, where it comes from, how to get what is not",
+    )
+    there.add_argument(
+        "datasets",
+        type=names,
+        nargs="?",
+        metavar="A,B",
+        help="these datasets, or the description (YAML) of one of your own (default: all)",
+    )
+    there.add_argument(
+        "--data-root",
+        type=Path,
+        default=os.environ.get("EO_COLEARN_DATA") or None,
+        metavar="DIR",
+        help="where to look: one folder a dataset (default: $EO_COLEARN_DATA)",
     )
     ahead = tasks.add_parser(
         "prepare",

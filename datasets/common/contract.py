@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmark.errors import UserError
 from benchmark.plugins import Registry, file_at_hand
-from benchmark.problem import ModalitySpec, TaskSpec
+from benchmark.problem import ModalitySpec, TaskKind, TaskSpec
 
 Source = Literal["real", "generated"]
 
@@ -135,6 +135,20 @@ class Download:
         return self.gives != self.name
 
 
+@dataclass(frozen=True)
+class Published:
+    """What a publisher counts; what is here may be less.
+
+    samples: those that have what is predicted, in words. size: bytes of the files that are read,
+    roughly. how: a command that brings what `data fetch` does not, with ``{folder}`` in it.
+    """
+
+    task: TaskKind
+    samples: str
+    size: float
+    how: str = ""
+
+
 def listing(root: Path, folder: str, suffix: str) -> list[str]:
     """Names below ``root`` of the files in ``folder`` that end so, sorted; `MissingFilesError`.
 
@@ -154,8 +168,9 @@ class Adapter:
     one). modalities: all that the files hold; default_modalities: the published choice. notes: what
     a modality's name does not say, or says wrongly, by modality; `list datasets` and tables show
     it. layout: the expected tree, shown when files lack. group_kind: what a group is ("site"), or
-    None. downloads: what `data fetch` brings, in this order. by_name_only: whether it is looked at
-    where `--datasets` names it alone, so that `run --all` stays a matter of minutes.
+    None. downloads: what `data fetch` brings, in this order. published: what a publisher counts;
+    None where there is none. by_name_only: whether it is looked at where `--datasets` names it
+    alone, so that `run --all` stays a matter of minutes.
     reader_version: raised when the same files give other arrays. root: where the files are, for an
     adapter that is not looked for below a data root (`datasets.described`).
     generated_samples: size of the generated stand-in; generator_version: raised when it changes.
@@ -180,6 +195,7 @@ class Adapter:
     group_kind: str | None = None
     official_split: bool = False
     downloads: tuple[Download, ...] = ()
+    published: Published | None = None
     by_name_only: bool = False
     reader_version: int = 1
     root: Path | None = None
@@ -194,6 +210,18 @@ class Adapter:
         Raises `MissingFilesError` if one that every reader needs is not there.
         """
         raise NotImplementedError
+
+    def lacks(self, root: Path) -> str:
+        """What of the files keeps the dataset from being read, as far as names tell, or ""."""
+        try:
+            self.source_files(root)
+        except UserError as error:
+            return str(error)
+        return ""
+
+    def to_fetch(self, root: Path) -> list[Download]:
+        """Which of `downloads` are not below ``root``, the dataset's own folder, in any layout."""
+        return [file for file in self.downloads if not (root / file.folder / file.gives).exists()]
 
     def open(self, root: Path, modalities: tuple[str, ...], view: View) -> Catalogue:
         """Read labels and metadata below ``root``; inputs are read later, sample by sample.

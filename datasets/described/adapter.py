@@ -45,6 +45,16 @@ class Described(Adapter):
                 names |= {Path(found.path): None for found in find(root, where.files)}
         return [os.path.relpath(path, root) for path in names]
 
+    def lacks(self, root: Path) -> str:
+        try:
+            with _all_at_once() as trying:
+                for where in _wheres(self.description):
+                    with trying():
+                        find(root, where.files)
+        except UserError as error:
+            return str(error)
+        return ""
+
     def open(self, root: Path, modalities: tuple[str, ...], view: View) -> Catalogue:
         description, target = self.description, self.description.target
         arrays.forget()  # files may have changed since they were opened
