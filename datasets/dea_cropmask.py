@@ -180,11 +180,24 @@ def _tables(root: Path) -> dict[str, str]:
 
 
 def _lacking(tables: dict[str, np.ndarray]) -> tuple[str, ...]:
+    """Regions that are not there, and tables that are not of the published length.
+
+    One that was cut at the end of a line reads as any other.
+    """
+    notices = []
     lacking = [region for region in REGIONS if region not in tables]
-    if not lacking:
-        return ()
-    found = len(REGIONS) - len(lacking)
-    return (f"{found} of {len(REGIONS)} published regions are there: {', '.join(lacking)} lack",)
+    if lacking:
+        found = len(REGIONS) - len(lacking)
+        names = ", ".join(lacking)
+        notices.append(f"{found} of {len(REGIONS)} published regions are there: {names} lack")
+    here = {region: len(rows) for region, rows in tables.items() if region in ROWS}
+    others = {region: n for region, n in here.items() if n != ROWS[region]}
+    if len(others) < len(here):
+        notices += [f"{region} has {n:,} of {ROWS[region]:,} rows" for region, n in others.items()]
+    elif others:
+        published = sum(ROWS[region] for region in others)
+        notices.append(f"{sum(others.values()):,} of {published:,} published rows are there")
+    return tuple(notices)
 
 
 def _read(path: Path) -> np.ndarray:

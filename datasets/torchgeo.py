@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.errors import UserError
 from benchmark.problem import TaskSpec
+from datasets.common import reading
 from datasets.common.contract import Published, register
-from datasets.common.hdf5 import new_file, read_numbers
+from datasets.common.hdf5 import new_file, read_numbers, rows
 from datasets.common.images import write_geotiff
 from datasets.common.simulation import (
     Latents,
@@ -27,6 +29,9 @@ from datasets.common.simulation import (
     speckle_db,
 )
 from datasets.common.torchgeo import Sensor, TorchgeoAdapter
+
+GENERA = "labels/TreeSatBA_v9_60m_multi_labels.json"
+"""Of the tiles of TreeSatAI."""
 
 REFLECTANCE = "reflectance × 10⁴, Sentinel-2"
 
@@ -84,6 +89,11 @@ class So2Sat(TorchgeoAdapter):
         ),
     }
     generated_samples = 240
+
+    def look_at(self, root: Path) -> tuple[str, ...]:
+        for name in self.files:
+            rows(root / name, ("sen1", "sen2", "label"))
+        return ()
 
     def targets(self, dataset: Any) -> np.ndarray:
         classes = self.task.outputs
@@ -226,12 +236,11 @@ class TreeSatAI(TorchgeoAdapter):
     published = Published("multilabel", "50,381", 16e9, _brought_by("TreeSatAI"))
     layout = (
         "treesatai/\n  aerial/60m/{tile}.tif\n  s1/60m/{tile}.tif\n  s2/60m/{tile}.tif\n"
-        "  labels/TreeSatBA_v9_60m_multi_labels.json\n  train_filenames.lst\n  test_filenames.lst"
+        f"  {GENERA}\n  train_filenames.lst\n  test_filenames.lst"
     )
     reads = "torchgeo.datasets.TreeSatAI"
     files = (
-        *("train_filenames.lst", "test_filenames.lst"),
-        "labels/TreeSatBA_v9_60m_multi_labels.json",
+        *("train_filenames.lst", "test_filenames.lst", GENERA),
         *("aerial/60m", "s1/60m", "s2/60m"),
     )
     splits = {"train": {"split": "train"}, "test": {"split": "test"}}
@@ -258,6 +267,21 @@ class TreeSatAI(TorchgeoAdapter):
         ),
     }
     generated_samples = 160
+
+    def look_at(self, root: Path) -> tuple[str, ...]:
+        labels, listed = _labelled(root / GENERA), {}
+        for name in self.files[:2]:
+            path = root / name
+            for tile in reading.read_text(path).split() or [""]:
+                if tile in listed:
+                    raise UserError(f"{path}: {tile} stands in {listed[tile]} already")
+                if tile not in labels:
+                    told = f"{tile} is not in {GENERA}" if tile else "lists no tile"
+                    raise UserError(f"{path}: {told}; get the file again")
+                listed[tile] = name
+        if unlisted := len(labels) - len(listed):
+            return (f"{unlisted:,} of {len(labels):,} labelled tiles are in no list: left out",)
+        return ()
 
     def targets(self, dataset: Any) -> np.ndarray:
         y = np.zeros((len(dataset), self.task.outputs), dtype=np.uint8)
@@ -290,9 +314,17 @@ class TreeSatAI(TorchgeoAdapter):
                     for sensor, image in images.items():
                         _write(root / sensor / "60m" / file, image)
             (root / f"{part}_filenames.lst").write_text("".join(f"{file}\n" for file in files))
-        path = root / "labels" / "TreeSatBA_v9_60m_multi_labels.json"
+        path = root / GENERA
         path.parent.mkdir()
         path.write_text(json.dumps(labels))
+
+
+def _labelled(path: Path) -> dict[str, Any]:
+    """Tile → its genera; `UserError` for anything but a whole table of them."""
+    try:
+        return dict(reading.read_unique_json(path).items())
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path}: not a whole table of tiles ({error}); get it again") from error
 
 
 STRUCTURE = {

@@ -229,6 +229,8 @@ def _labelled_tiles(root: Path) -> tuple[list[str], np.ndarray, np.ndarray, tupl
                 f"{MIN_AREA:.0%} of their area: left out"
             )
         parts += [part] * (len(tiles) - before)
+    if unlisted := len(labels) - len(listed):
+        notices.append(f"{unlisted:,} of {len(labels):,} labelled tiles are in no list: left out")
     return tiles, np.array(parts), np.array(rows), tuple(notices)
 
 

@@ -56,8 +56,21 @@ def test_regions_that_lack_are_said(tmp_path):
     for region in ("sahel", "western"):
         (native / region / "training_data.txt").unlink()
     catalogue = opened(NAME, native)
-    assert catalogue.notices == ("6 of 8 published regions are there: sahel, western lack",)
+    assert catalogue.notices[0] == "6 of 8 published regions are there: sahel, western lack"
     assert len(set(catalogue.groups)) == 6
+
+
+def test_a_table_that_was_cut_at_the_end_of_a_line_is_said(tmp_path, real_data):
+    for path in (real_data / NAME).iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    cut = tmp_path / "eastern_training_data.txt.gz"
+    lines = gzip.decompress(cut.read_bytes()).splitlines(keepends=True)
+    cut.unlink()
+    cut.write_bytes(gzip.compress(b"".join(lines[:2_223])))
+    catalogue = opened(NAME, tmp_path)
+    assert catalogue.notices == ("eastern has 2,222 of 4,444 rows",)
+    few = opened(NAME, generated(NAME, N))
+    assert few.notices == (f"{N} of 30,065 published rows are there",)
 
 
 def test_one_rule_says_which_values_are_missing(tmp_path):
@@ -69,7 +82,7 @@ def test_one_rule_says_which_values_are_missing(tmp_path):
     table.write_text("\n".join([lines[0], " ".join(cells), *lines[2:]]) + "\n")
     data = prepare(NAME, native, tmp_path / "cache")
     assert np.isnan(data.x["optical"][0, 0, 0]) and np.isnan(data.x["climate"][0, 0, 0])
-    assert np.isnan(data.x["terrain"]).sum() == 1 and "terrain has no data" in data.notices[0]
+    assert np.isnan(data.x["terrain"]).sum() == 1 and "terrain has no data" in data.notices[-1]
 
 
 @pytest.mark.parametrize(

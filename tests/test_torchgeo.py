@@ -251,6 +251,76 @@ def test_a_file_that_is_not_whole_is_named_with_its_sample(tmp_path):
     assert "\n" not in str(error.value)
 
 
+def half(path):
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[: len(lines) // 2]))
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def twice(path):
+    path.write_text(2 * path.read_text())
+
+
+def fewer(key, kept):
+    def change(path):
+        with h5py.File(path, "r+") as file:
+            values = file[key][:kept]
+            del file[key]
+            file[key] = values
+
+    return change
+
+
+def no_rows(path):
+    for key in ("sen1", "sen2", "label"):
+        fewer(key, 0)(path)
+
+
+GENERA = "labels/TreeSatBA_v9_60m_multi_labels.json"
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "change", "told"),
+    [
+        ("so2sat", "testing.h5", empty, "cannot be read, is it whole?"),
+        ("so2sat", "validation.h5", cut, "cannot be read, is it whole?"),
+        ("so2sat", "testing.h5", no_rows, "rows: 0 in 'sen1', 0 in 'sen2', 0 in 'label'; get"),
+        ("so2sat", "testing.h5", fewer("label", 2), "rows: 4 in 'sen1', 4 in 'sen2', 2 in 'label'"),
+        ("so2sat", "training.h5", fewer("sen2", 3), "rows: 14 in 'sen1', 3 in 'sen2'"),
+        ("treesatai", "train_filenames.lst", cut, f" is not in {GENERA}; get the file again"),
+        ("treesatai", "test_filenames.lst", empty, "lists no tile; get the file again"),
+        ("treesatai", "test_filenames.lst", twice, "stands in test_filenames.lst already"),
+        ("treesatai", GENERA, cut, "not a whole table of tiles"),
+        ("treesatai", GENERA, empty, "not a whole table of tiles"),
+        ("bigearthnet", "metadata.parquet", cut, "metadata.parquet"),
+        ("bigearthnet", "metadata.parquet", empty, "metadata.parquet"),
+    ],
+)
+def test_a_table_or_a_part_that_is_not_whole_is_named(name, file, change, told, tmp_path):
+    if name == "bigearthnet":
+        pytest.importorskip("pyarrow", reason="its table is written with pyarrow")
+    native = copied(name, N, tmp_path)
+    change(native / file)
+    with pytest.raises(UserError) as error:
+        opened(name, native)
+    said = str(error.value)
+    assert str(native / file) in said and told in said and "\n" not in said
+
+
+def test_a_list_that_was_cut_at_the_end_of_a_line_is_said(tmp_path):
+    native = copied("treesatai", N, tmp_path)
+    half(native / "train_filenames.lst")
+    told = "8 of 20 labelled tiles are in no list: left out"
+    assert opened("treesatai", native).notices == (told,)
+
+
 @pytest.mark.parametrize("gone", ["training.h5", "testing.h5"])
 def test_a_part_that_is_not_there_is_named(gone, tmp_path):
     native = copied("so2sat", N, tmp_path)

@@ -61,3 +61,18 @@ def read_numbers(
     except (OSError, KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{path}: no dataset '{key}' can be read ({error})") from error
     raise UserError(f"{path}: '{key}' is {shape}, expected numbers {expected}")
+
+
+def rows(path: Path, keys: tuple[str, ...]) -> int:
+    """Length of some datasets of a file; `UserError` that names it if they are empty or differ."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            lengths = {key: len(file[key]) for key in keys}
+    except (OSError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: cannot be read, is it whole? ({error})") from error
+    if len(set(lengths.values())) > 1 or 0 in lengths.values():
+        told = ", ".join(f"{n:,} in '{key}'" for key, n in lengths.items())
+        raise UserError(f"{path}: rows: {told}; get the file again")
+    return lengths[keys[0]]

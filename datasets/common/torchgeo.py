@@ -77,6 +77,14 @@ class TorchgeoAdapter(Adapter):
     def default_modalities(self) -> tuple[str, ...]:
         return tuple(self.sensors)
 
+    def look_at(self, root: Path) -> tuple[str, ...]:
+        """Notices on the files. Raises `UserError` that names one which is not whole.
+
+        torchgeo says what is wrong with a file, and often not with which. Whatever has a table or
+        lists looks at these here, before it does.
+        """
+        return ()
+
     def targets(self, dataset: Any) -> np.ndarray:
         """Targets of one part of the dataset, as in `Catalogue`.
 
@@ -96,6 +104,7 @@ class TorchgeoAdapter(Adapter):
 
     def open(self, root: Path, modalities: tuple[str, ...], view: View) -> Catalogue:
         self.source_files(root)
+        notices = self.look_at(root)
         _opened.cache_clear()  # files may have changed since
         kinds = {
             part: (self.reads, str(root), part, _arguments(self, part)) for part in self.splits
@@ -110,6 +119,8 @@ class TorchgeoAdapter(Adapter):
                 raise
             except Exception as error:  # whatever torchgeo makes of files that are not whole
                 raise _unreadable(f"labels of {part}", root, self.reads, error) from error
+            if not len(dataset):
+                raise UserError(f"{root}: {part} has no sample; get the files again")
             split += [part] * len(dataset)
         y, split = np.concatenate(y), np.array(split)
         if len(y) != len(split) or len(names) != len(split):
@@ -152,6 +163,7 @@ class TorchgeoAdapter(Adapter):
             split=parts,
             dtypes=dtypes,
             read=read,
+            notices=notices,
         )
 
 
