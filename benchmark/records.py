@@ -169,7 +169,7 @@ def digest(record: Record) -> str:
     It shows that one of the two was changed afterwards by hand or by accident. It is no signature:
     whoever computes it anew is not found out by it, but by `verify`, which has the targets.
     """
-    text = json.dumps([record.predictions_sha256, record.metrics], sort_keys=True)
+    text = json.dumps([record.predictions_sha256, record.metrics], sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

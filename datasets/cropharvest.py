@@ -358,7 +358,7 @@ def _generate(root: Path, seed: int, samples: int, structure: Structure) -> None
             with new_file(root / ARRAYS / f"{i}_{name}.h5") as file:
                 file["array"] = arrays[i]
     collection = {"type": "FeatureCollection", "features": features}
-    (root / LABELS).write_text(json.dumps(collection))
+    (root / LABELS).write_text(json.dumps(collection, allow_nan=False))
 
 
 def _label(

@@ -316,7 +316,7 @@ class TreeSatAI(TorchgeoAdapter):
             (root / f"{part}_filenames.lst").write_text("".join(f"{file}\n" for file in files))
         path = root / GENERA
         path.parent.mkdir()
-        path.write_text(json.dumps(labels))
+        path.write_text(json.dumps(labels, allow_nan=False))
 
 
 def _labelled(path: Path) -> dict[str, Any]:

@@ -378,7 +378,7 @@ def _generate(root: Path, seed: int, samples: int, structure: Structure) -> None
     for folder in ("labels", "split", "geojson", "aerial", "sentinel-ts"):
         (root / folder).mkdir(parents=True)
     labels = {f"{tile}.tif": genera for tile, genera in zip(tiles, fractions, strict=True)}
-    (root / LABELS).write_text(json.dumps(labels))
+    (root / LABELS).write_text(json.dumps(labels, allow_nan=False))
     sizes = [max(1, samples // 10), max(1, samples // 5)]
     val, test, train = np.split(rng.permutation(samples), np.cumsum(sizes))
     for part, members in zip(PARTS, (train, val, test), strict=True):
@@ -386,7 +386,7 @@ def _generate(root: Path, seed: int, samples: int, structure: Structure) -> None
         (root / _split_file(part)).write_text(lines)
     boxes = [_box(*row) for row in zip(tiles, corners.tolist(), years.tolist(), strict=True)]
     collection = {"type": "FeatureCollection", "name": "bb_60m", "features": boxes}
-    (root / "geojson" / "bb_60m.GeoJSON").write_text(json.dumps(collection))
+    (root / "geojson" / "bb_60m.GeoJSON").write_text(json.dumps(collection, allow_nan=False))
     c, aerial, optical = latents.shared, latents.specific["aerial"], latents.specific["S2"]
     for i, tile in enumerate(tiles):
         image, file = _image(rng, c[i], aerial[i]), root / "aerial" / f"{tile}.tif"

@@ -106,3 +106,24 @@ def test_the_command_line_and_reports_import_no_torch_by_themselves():
                 names += [node.module] if isinstance(node, ast.ImportFrom) else []
                 heavy = {"torch", "timm", "torchgeo", "joblib"}
                 assert not {name.partition(".")[0] for name in names} & heavy, module
+
+
+def test_json_has_no_infinite_number_and_none_that_is_nan():
+    """Python would write words for them that no other reader takes, and read them again itself.
+
+    Whoever has such a number says what it means: a metric that is undefined is None (null), so is
+    the deviation of a channel that is constant; a loss that is not finite ends its run.
+    """
+    comparing = {"benchmark.report.frame"}  # records with each other, by their text; writes none
+    loose = []
+    for name, path in MODULES.items():
+        if name in comparing:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            if node.func.attr in ("dump", "dumps") and ast.unparse(node.func.value) == "json":
+                said = {word.arg: word.value for word in node.keywords}.get("allow_nan")
+                if not (isinstance(said, ast.Constant) and said.value is False):
+                    loose.append(f"{name}, line {node.lineno}")
+    assert not loose, f"json.dumps without allow_nan=False: {', '.join(loose)}"

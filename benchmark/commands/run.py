@@ -212,7 +212,8 @@ def _notice_other_data(planned: Sequence[Planned], results: Path) -> None:
     """Say which datasets are not what they were when runs of the same kind were recorded."""
 
     def kind(spec: RunSpec) -> tuple[object, ...]:
-        return spec.dataset, spec.source, spec.modalities, json.dumps(spec.protocol, sort_keys=True)
+        values = json.dumps(spec.protocol, sort_keys=True, allow_nan=False)
+        return spec.dataset, spec.source, spec.modalities, values
 
     now = {kind(item.job.spec): item.job.spec.fingerprint for item in planned}
     others = Counter(

@@ -88,7 +88,8 @@ def _faults(record: Record, results: Path, cache: Path) -> Iterator[str]:
     dataset = _data(cache, spec.fingerprint)
     try:
         ids, predictions = records.read_predictions(record, results)
-        fold = _folds(cache, spec.fingerprint, json.dumps(dict(spec.protocol)))[spec.fold]
+        protocol = json.dumps(dict(spec.protocol), allow_nan=False)
+        fold = _folds(cache, spec.fingerprint, protocol)[spec.fold]
     except UserError as error:
         yield str(error)
         return

@@ -153,7 +153,7 @@ def pack(jobs: Sequence[Job], size: int) -> list[list[Job]]:
         alone = None if job.spec.artefacts else job.spec.id
         shared = [str(job.prepared), job.spec.fold, job.spec.seed, job.spec.placebo]
         shared += [dict(job.spec.artefacts), alone]
-        together.setdefault(json.dumps(shared, sort_keys=True), []).append(job)
+        together.setdefault(json.dumps(shared, sort_keys=True, allow_nan=False), []).append(job)
     packs: list[list[Job]] = [[]]
     for group in together.values():
         for start in range(0, len(group), size):
@@ -205,7 +205,7 @@ def submit(packs: Sequence[Sequence[Job]], request: Request, folder: Path) -> li
             submitted = _executor(folder, request).submit_array(calls)
             ids = [job.job_id for job in submitted]
             with atomic(folder / "jobs.json") as file:
-                file.write(json.dumps(ids).encode())
+                file.write(json.dumps(ids, allow_nan=False).encode())
     except (FailedJobError, FailedSubmissionError) as error:
         shutil.rmtree(folder)
         said = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())

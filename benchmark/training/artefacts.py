@@ -88,7 +88,7 @@ class ArtefactStore:
                 m: {name: value.clone() for name, value in predictor.state_dict().items()}
                 for m, predictor in trained.predictors.items()
             },
-            "stages": json.dumps([stage.as_json() for stage in trained.stages]),
+            "stages": json.dumps([stage.as_json() for stage in trained.stages], allow_nan=False),
             "training_parameters": trained.training_parameters,
         }
         buffer = io.BytesIO()

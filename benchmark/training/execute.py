@@ -278,7 +278,7 @@ def prepare_process(job: Job) -> None:
 
 
 def _protocol(job: Job) -> str:
-    return json.dumps(dict(job.spec.protocol))
+    return json.dumps(dict(job.spec.protocol), allow_nan=False)
 
 
 @lru_cache(maxsize=8)

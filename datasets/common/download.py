@@ -253,7 +253,7 @@ def _remember(download: Download, digest: str | None, first: Path) -> None:
     known = {**_known(first), download.name: digest}
     kept = {name: each for name, each in known.items() if each is not None}
     with atomic(first) as file:
-        file.write((json.dumps(kept, indent=1) + "\n").encode())
+        file.write((json.dumps(kept, indent=1, allow_nan=False) + "\n").encode())
 
 
 def _digest(path: Path, kind: Callable[[], Any]) -> str:

@@ -242,7 +242,7 @@ def _fill_piece(filling: Filling, start: int) -> int:
                 file.flush()
                 os.fsync(file.fileno())  # before the note: it must not outlive its piece
         note = {m: asdict(each) for m, each in found.items()}
-        replace_with(filling.note(start), json.dumps(note), filling.folder / NOTES)
+        replace_with(filling.note(start), json.dumps(note, allow_nan=False), filling.folder / NOTES)
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -199,7 +199,7 @@ def _describe(
         "group_kind": adapter.group_kind,
         "plugin": adapter.plugin,
     }
-    replace_with(folder / "meta.json", json.dumps(meta), folder / NOTES)
+    replace_with(folder / "meta.json", json.dumps(meta, allow_nan=False), folder / NOTES)
 
 
 def _fingerprint(files: list[Path]) -> str:
