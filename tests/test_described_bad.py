@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 
 from benchmark.commands.main import main
 from benchmark.errors import UserError
+from benchmark.planning import protocol
+from benchmark.planning.split import folds
 from tests import own
 from tests.layouts import ADAPTERS
 from tests.odd import altered, mutated
@@ -49,6 +51,12 @@ def refused(path: Path) -> list[str]:
         (lambda d: d["modalities"]["S1"].update(channel=["a"]),
          "modalities.S1: unknown field 'channel': did you mean channels"),
         (lambda d: d["target"].update(colum="stress"), "target: unknown field 'colum': did"),
+        (lambda d: d["ids"].update(colunm="plot"), "ids: unknown field 'colunm': did you mean"),
+        (lambda d: d["groups"].update(blok=1), "groups: unknown field 'blok': did you mean block"),
+        (lambda d: d["groups"].update(latitude={"column": "lat", "crs": 4326}),
+         "groups.latitude: unknown field 'crs'"),
+        (lambda d: d.update(split={"column": "lat", "file": "plots.csv", "test": 0.2}),
+         "split: unknown field 'test'"),
         (lambda d: d["modalities"]["S1"].update(kind="sequence"),
          "modalities.S1.kind: 'sequence' cannot be read: expected one of series, image, vector"),
         (lambda d: d["target"].update(kind="classification"),
@@ -269,6 +277,24 @@ def one_value(path):
     np.save(path, np.float64(3))
 
 
+@sensor("soil.npy")
+def nothing_in_a_sample(path):
+    np.save(path, np.ones((N, 0)))
+
+
+@sensor("soil.parquet", channels=["a"])
+def cut_parquet(path):
+    pytest.importorskip("pyarrow")
+    pd.DataFrame({"a": range(N)}).to_parquet(path)
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+@sensor("soil.parquet", channels=["a"])
+def lists_in_cells(path):
+    pytest.importorskip("pyarrow")
+    pd.DataFrame({"a": [[1, 2]] * N}).to_parquet(path)
+
+
 @sensor("soil.csv", channels=["a", "b"])
 def a_row_that_is_short(path):
     path.write_text("a,b\n" + "1,2\n" * (N - 1) + "1\n")
@@ -342,6 +368,9 @@ FILES = {
     an_image_as_a_vector: "soil.npy: a sample of soil is (3, 3, 2), a vector is (channels)",
     more_channels_than_names: "soil.npy: a sample of soil is (3,), and 2 channels are named",
     a_column_beyond_the_last: "soil.npy: soil has columns 0 to 2, not 5",
+    nothing_in_a_sample: "soil.npy: a sample of soil is (0,): there is nothing in it",
+    cut_parquet: "soil.parquet: cannot be read as .parquet",
+    lists_in_cells: "soil.parquet: row 2, column 'a': array([1, 2]) is not a number",
     one_value: "soil.npy: holds a single sample; name a file for each",
     a_row_that_is_short: "soil.csv: row 61 has 1 cells and the header 2",
     a_word_among_numbers: "soil.csv: row 61, column 'b': 'two' is not a number",
@@ -446,6 +475,165 @@ def test_a_column_that_is_wrong_is_named(mine, what):
     assert str(folder) in lines[0]
 
 
+# The same for everything that a description names, whatever is there.
+
+
+def in_arrays(folder) -> dict:
+    """The description of a dataset of which ids, groups, split and target are arrays, too."""
+    description = write(folder)
+    table = pd.read_csv(folder / "plots.csv", keep_default_na=False)
+    classes = [own.CLASSES.index(name) for name in table["stress"]]
+    np.save(folder / "y.npy", np.array(classes))
+    np.save(folder / "ids.npy", table["plot"].to_numpy(str))
+    np.save(folder / "farm.npy", np.array([f"F{i // 6}" for i in range(N)]))
+    np.save(folder / "part.npy", np.resize(["train", "train", "val", "test"], N))
+    description["target"] = {"file": "y.npy", "kind": "multiclass", "classes": own.CLASSES}
+    return description | {name: {"file": f"{file}.npy"} for name, file in REFERENCES.items()}
+
+
+REFERENCES = {"ids": "ids", "groups": "farm", "split": "part"}
+
+
+def saved(change):
+    def harm(path):
+        array = change(np.load(path))
+        np.save(path, array, allow_pickle=array.dtype == object)
+
+    return harm
+
+
+def no_characters(array):
+    """Numbers that stand for none: in C, numpy takes them for text all the same."""
+    return np.full(len(array), 0x11_00_00, np.uint32).view("<U1")
+
+
+HARMS = {
+    "absent": (Path.unlink, "there is no such file"),
+    "empty": (lambda path: path.write_bytes(b""), "cannot be read, is it whole?"),
+    "truncated": (lambda p: p.write_bytes(p.read_bytes()[:-40]), "cannot be read, is it whole?"),
+    "shorter": (saved(lambda a: a[:-1]), "both must have the same, in the same order"),
+    "longer": (
+        saved(lambda a: np.concatenate([a, a[:1]])),
+        "both must have the same, in the same order|the id 'P00' stands twice",
+    ),
+    "objects": (saved(lambda a: a.astype(object)), "holds Python objects, which are never loaded"),
+    "of dates": (
+        saved(lambda a: np.arange(N).astype("datetime64[D]")),
+        "numbers and text can be read",
+    ),
+    "of text that is none": (
+        saved(no_characters),
+        "its text has characters that there are not|S1 is text there",
+    ),
+    "of too many axes": (
+        saved(lambda a: np.stack([a] * 2, axis=1)),
+        "expected one value a sample|a sample of S1 is",
+    ),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize("name", ["s1", "y", "ids", "farm", "part"])
+def test_whatever_a_description_names_may_be_wrong(tmp_path, name, harm):
+    description = in_arrays(tmp_path)
+    path = save(description, tmp_path)
+    assert len(opened(path)) == N
+    change, told = HARMS[harm]
+    change(tmp_path / f"{name}.npy")
+    lines = refused(path)
+    assert all(re.search(told, line) for line in lines), lines
+    assert any(f"{name}.npy" in line for line in lines), lines
+
+
+def with_one(value):
+    def change(array):
+        array = array.astype(np.float64)
+        array[4] = value
+        return array
+
+    return change
+
+
+LACKS = "1 of 60 samples have no target, the first 'P04'; add them, or say `incomplete: drop`"
+TARGETS = {
+    "a class that is NaN": ("multiclass", with_one(np.nan), LACKS),
+    "a class that is infinite": ("multiclass", with_one(-np.inf), LACKS),
+    "a class between two": ("multiclass", with_one(0.5), "unknown class '0.5': did you mean 0?"),
+    "a class beyond the last": ("multiclass", with_one(7), "unknown class '7': known: 0, 1, 2"),
+    "a class below the first": ("multiclass", with_one(-1), "unknown class '-1'"),
+    "a number that is NaN": ("regression", with_one(np.nan), LACKS),
+    "a number that is infinite": ("regression", with_one(np.inf), LACKS),
+    "a label that is NaN": ("multilabel", with_one(np.nan), LACKS),
+    "a label of 2": ("multilabel", with_one(2), "2.0 is neither true nor false (0 or 1)"),
+    "numbers as classes": (
+        "multiclass",
+        lambda y: np.arange(N) / 7,
+        "every class has a single sample, so that none can be learnt and tested; is it `kind: r",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", TARGETS)
+def test_a_target_that_is_none_is_named_in_every_kind_of_task(tmp_path, what):
+    description = in_arrays(tmp_path)
+    kind, change, told = TARGETS[what]
+    y = np.load(tmp_path / "y.npy")
+    if kind == "multilabel":
+        y = np.eye(3)[y]
+    description["target"] = {"file": "y.npy", "kind": kind}
+    if what != "numbers as classes" and kind == "multiclass":
+        description["target"]["classes"] = own.CLASSES
+    np.save(tmp_path / "y.npy", change(y))
+    (line,) = refused(save(description, tmp_path))
+    assert told in line and str(tmp_path) in line
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        ([[1, 2]] * N, "sample number 0: array([1, 2]) is not a name"),
+        ([{"a": 1}] * N, "sample number 0: {'a': 1} is not a name"),
+        (pd.date_range("2020", periods=N), "sample number 0: Timestamp("),
+        ([b"mild"] * N, "sample number 0: b'mild' is not a name"),
+        (pd.array([None if i == 4 else i % 3 for i in range(N)], dtype="Int64"), LACKS),
+    ],
+    ids=["lists", "mappings", "dates", "bytes", "whole numbers with holes"],
+)
+def test_cells_of_parquet_that_are_no_values(tmp_path, cells, told):
+    pytest.importorskip("pyarrow")
+    description = in_arrays(tmp_path)
+    pd.DataFrame({"crop": cells}).to_parquet(tmp_path / "t.parquet")
+    target = {"file": "t.parquet", "column": "crop", "kind": "multiclass"}
+    (line,) = refused(save(description | {"target": target}, tmp_path))
+    assert told in line
+    if told != LACKS:  # of ids, groups and parts of a split, too
+        for what in REFERENCES:
+            other = description | {what: {"file": "t.parquet", "column": "crop"}}
+            lines = refused(save(other, tmp_path))
+            assert any("t.parquet: the " in line and "is not a name" in line for line in lines)
+
+
+def test_places_at_0_and_0_are_told(mine):
+    description, folder = mine
+    edited(lat=hole(7, 0), lon=hole(7, 0))(folder, description)
+    (told,) = opened(save(description, folder)).notices
+    assert told.startswith("1 of 60 samples lie at latitude 0, longitude 0: is that how the file")
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_a_class_of_one_sample_is_told_and_splits_all_the_same(tmp_path, split):
+    description = in_arrays(tmp_path)
+    np.save(tmp_path / "y.npy", np.where(np.arange(N) == 5, 2, np.arange(N) % 2))
+    if not split:
+        del description["split"], description["groups"]
+    data = own.prepare(save(description, tmp_path), tmp_path / "cache")
+    assert data.notices == (
+        "a single sample is of class severe: it is trained on or tested, never both",
+    )
+    found = folds(data, protocol.load("standard").values_for(data.name))
+    assert len(found) == (1 if split else 10)
+
+
 def test_a_geotiff_of_another_shape_and_one_that_was_cut(mine):
     description, folder = mine
     (folder / "rgb").mkdir()
@@ -536,7 +724,10 @@ def test_odd_yaml(whole, data):
     understood_or_refused(path)
 
 
-@pytest.mark.parametrize("name", ["s1.npy", "soil.npz", "soil.h5", "plots.csv", "rgb.tif"])
+ODD = ("s1.npy", "soil.npz", "soil.h5", "soil.nc", "plots.csv", "rgb.tif", "farm.npy", "part.npy")
+
+
+@pytest.mark.parametrize("name", ODD)
 @given(data=st.data())
 def test_odd_files(odd_files, name, data):
     description, folder, contents = odd_files
@@ -564,5 +755,11 @@ def odd_files(tmp_path_factory):
     modalities["c"] = {"file": "P{id}.tif", "kind": "image"}
     description["ids"] = {"file": "ids.csv", "column": "id"}
     pd.DataFrame({"id": [f"{i:02d}" for i in range(N)]}).to_csv(folder / "ids.csv", index=False)
-    names = ("s1.npy", "soil.npz", "soil.h5", "plots.csv", "rgb.tif")
-    return description, folder, {name: (folder / name).read_bytes() for name in names}
+    with h5py.File(folder / "soil.nc", "w") as file:
+        file["soil"] = np.load(folder / "soil.npy").astype(np.float32)
+        file["soil"].attrs.update(scale_factor=0.5, _FillValue=np.float32(-9))
+    modalities["d"] = {"file": "soil.nc", "key": "soil", "kind": "vector"}
+    np.save(folder / "farm.npy", np.array([f"F{i // 6}" for i in range(N)]))
+    np.save(folder / "part.npy", np.resize(["train", "train", "val", "test"], N))
+    description |= {"groups": {"file": "farm.npy"}, "split": {"file": "part.npy"}}
+    return description, folder, {name: (folder / name).read_bytes() for name in ODD}

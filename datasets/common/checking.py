@@ -45,6 +45,8 @@ def _of_modalities(modalities: tuple[str, ...], catalogue: Catalogue) -> str | N
     for m, spec in catalogue.modalities.items():
         if not isinstance(spec, ModalitySpec) or spec.name != m:
             return f"the spec of {m} is that of {getattr(spec, 'name', spec)!r}"
+        if 0 in spec.shape:
+            return f"a sample of {m} is {spec.shape}: there is nothing in it"
         if np.dtype(catalogue.dtypes[m]) not in KEPT:
             return f"{m} cannot be kept as {catalogue.dtypes[m]}; float32, uint8 and uint16 can"
     return None

@@ -6,6 +6,7 @@ tags). Values become floating point before they are scaled: whole numbers would 
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,8 +68,10 @@ class Stored:
             if self.path.endswith(TIFF):
                 return _read_tiff(self.path)
             values = np.asarray(_opened.__wrapped__(self.path, self.key)[()])
-        if values.dtype.kind == "S":
-            values = np.char.decode(values, "utf-8")
+            if values.dtype.kind == "S":
+                values = np.char.decode(values, "utf-8")
+            elif values.dtype.kind == "U":
+                _check_characters(values)
         return values
 
 
@@ -86,6 +89,13 @@ def _readable(path: str) -> Iterator[None]:
                 "in np.save(file, array.astype(float))"
             ) from error
         raise UserError(f"{path}: cannot be read, is it whole? ({reason:.200})") from error
+
+
+def _check_characters(text: np.ndarray) -> None:
+    """Raise ValueError for numbers that stand for no character, of which numpy makes text."""
+    native = np.ascontiguousarray(text, dtype=text.dtype.newbyteorder("="))
+    if native.dtype.itemsize and (native.view(np.uint32) > sys.maxunicode).any():
+        raise ValueError("its text has characters that there are not")
 
 
 def keys(path: str) -> tuple[str, ...]:

@@ -178,6 +178,11 @@ class Samples:
         if lat_most > 90:
             swapped = "; is it the longitude?" if lon_most <= 90 else ""
             raise UserError(f"{at}: {lat_most:g} is no latitude, which ends at 90{swapped}")
+        if nowhere := int(((lat == 0) & (lon == 0)).sum()):
+            self.notices.append(
+                f"{nowhere:,} of {len(lat):,} samples lie at latitude 0, longitude 0: is that how "
+                "the file says that a place is not known?"
+            )
         return np.stack([lat, np.where(lon > 180, lon - 360, lon)], axis=1)
 
     def split(self, where: Where | None) -> np.ndarray | None:

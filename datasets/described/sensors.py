@@ -203,6 +203,8 @@ def arranged(modality: Modality, values: list[np.ndarray], path: str) -> np.ndar
             )
         array = array.reshape(*array.shape[:-1], steps, array.shape[-1] // steps)
         array = np.moveaxis(array, -2, 0)
+    if 0 in array.shape:
+        raise UserError(f"{path}: a sample of {m} is {array.shape}: there is nothing in it")
     wanted = len(modality.channels)
     if wanted and array.shape[-1] != wanted:
         advice = ""

@@ -63,8 +63,9 @@ def numbers(path: str, wanted: Iterable[str]) -> np.ndarray:
 
 
 def values(path: str, column: str) -> list[Any]:
-    """A column as what is written there, text in text files."""
-    return _table(path, [column], as_text=True)[column].tolist()
+    """A column as what is written there, text in text files; None where .parquet has nothing."""
+    cells = _table(path, [column], as_text=True)[column]
+    return cells.astype(object).where(cells.notna(), None).tolist()
 
 
 def _parsed(path: str, column: str, cells: list[Any], parse: Callable[[Any], Any]) -> list[Any]:

@@ -33,7 +33,7 @@ def read(root: Path, target: Target) -> tuple[list[Any], str]:
     result, words = [], {}
     for number, value in enumerate(columns.column(root, target.where)):
         try:
-            result.append(value if value in named else parse(value))
+            result.append(value if isinstance(value, str) and value in named else parse(value))
         except ValueError as error:
             raise UserError(f"{_at(root, target)}: sample number {number}: {error}") from error
         if result[-1] is None and isinstance(value, str) and value.strip():
@@ -81,6 +81,11 @@ def task_of(
     if target.kind == "binary" and len(names) != 2:
         raise UserError(f"{at}: {len(names)} classes ({', '.join(names[:9])}); binary tasks have 2")
     counts = dict.fromkeys(names, 0) | Counter(names[number] for number in y.tolist())
+    if max(counts.values()) == 1:
+        raise UserError(
+            f"{at}: every class has a single sample, so that none can be learnt and tested; is it "
+            "`kind: regression`?"
+        )
     return TaskSpec(target.kind, len(names), class_names=names), y, _rare(counts)
 
 
@@ -94,7 +99,9 @@ def _classes(
         names = tuple(target.classes.values())
     elif target.classes:
         names = target.classes
-        by_number = not set(written) <= set(names) and all(v.isdecimal() for v in written)
+        numbers = [v.isdecimal() for v in written]
+        foreign = [v not in names for v in written]
+        by_number = any(foreign) and (all(numbers) or (any(numbers) and all(foreign)))
         known = {str(n) if by_number else name: n for n, name in enumerate(names)}
     else:
         if not 1 < len(written) <= MOST_CLASSES:
@@ -118,9 +125,14 @@ def _rare(counts: dict[str, int]) -> tuple[str, ...]:
     one = [name for name, n in counts.items() if n == 1]
     told = []
     if none:
-        told.append(f"no sample is of class {', '.join(none)}")
+        told.append(f"no sample is of class {_some(none)}")
     if one:
         told.append(
-            f"a single sample is of class {', '.join(one)}: it is trained on or tested, never both"
+            f"a single sample is of class {_some(one)}: it is trained on or tested, never both"
         )
     return tuple(told)
+
+
+def _some(names: list[str], most: int = 9) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and of {more:,} more" if more > 0 else "")
