@@ -12,7 +12,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check \
-  torchgeo==0.8.1 torch==2.14.1 torchvision==0.29.1 rasterio==1.4.4 pandas==3.1.1 pyarrow==26.0.1
+  torchgeo==0.8.1 torch==2.14.1 torchvision==0.29.1 rasterio==1.4.4 pandas==3.1.1 pyarrow==26.0.1 requests==2.34.2
 cd "$folder"
 "$folder/venv/bin/python" - <<'PY'
 import warnings
