@@ -22,3 +22,6 @@ FAMILIES: tuple[str, ...] = get_args(Family)
 
 Role = Literal["method", "bound", "control", "ablation"]
 DefaultsFrom = Literal["these datasets", "elsewhere", "this benchmark"]
+
+EXTERNAL = "external"
+"""The family of what was trained elsewhere; its predictions alone were scored here."""

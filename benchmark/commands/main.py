@@ -103,6 +103,14 @@ def _command(options: argparse.Namespace) -> int:
         from benchmark.commands.new import new
 
         return new(options)
+    if options.command == "folds":
+        from benchmark.commands.folds import export
+
+        return export(options)
+    if options.command == "score":
+        from benchmark.commands.score import score
+
+        return score(options)
     if options.command == "data":
         from benchmark.commands import data
 

@@ -16,7 +16,10 @@ EXAMPLES = """examples:
   python -m benchmark run --all --executor slurm --slurm partition=gpu --dry-run
   python -m benchmark collect
   python -m benchmark report
+  python -m benchmark report --results mine --results results/reference --out both
   python -m benchmark verify --results results/reference
+  python -m benchmark folds export lfmc --data-root DIR
+  python -m benchmark score predictions.csv lfmc --as ours --modality S2 --data-root DIR
   python -m benchmark list methods
   python -m benchmark describe mdico
   python -m benchmark describe lfmc
@@ -25,6 +28,8 @@ EXAMPLES = """examples:
   python -m benchmark data status --data-root DIR
   python -m benchmark data fetch cropharvest_binary --data-root DIR
 """
+
+DEFAULT_RESULTS = Path("results/runs")
 
 MANY = 10_000
 """Numbers that an argument may list."""
@@ -99,7 +104,7 @@ def parser() -> argparse.ArgumentParser:
     folders.add_argument(
         "--results",
         type=Path,
-        default=Path("results/runs"),
+        default=DEFAULT_RESULTS,
         metavar="DIR",
         help="where records and reports go (default: %(default)s)",
     )
@@ -230,10 +235,19 @@ def parser() -> argparse.ArgumentParser:
 
     report = commands.add_parser(
         "report",
-        parents=[folders, plugins, verbose],
+        parents=[cache, plugins, verbose],
         help="tables, figures and leaderboard from records",
     )
-    report.add_argument("--out", type=Path, metavar="DIR", help="default: the results folder")
+    report.add_argument(
+        "--results",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help="where the records are (default: results/runs); of several, all are shown together",
+    )
+    report.add_argument(
+        "--out", type=Path, metavar="DIR", help="default: the results folder that is named first"
+    )
     report.add_argument("--datasets", type=names, metavar="A,B", help="these datasets only")
     report.add_argument("--methods", type=names, metavar="A,B", help="these methods only")
     report.add_argument("--protocol", metavar="NAME", help="this protocol only")
@@ -249,6 +263,33 @@ def parser() -> argparse.ArgumentParser:
         "verify",
         parents=[folders, verbose],
         help="compute every score anew from the predictions and the data at hand",
+    )
+
+    folds = commands.add_parser("folds", help="which samples train, validate and test")
+    parts = folds.add_subparsers(dest="task", required=True, metavar="TASK")
+    export = parts.add_parser(
+        "export",
+        parents=[inputs, standard, cache, plugins, verbose],
+        help="as a CSV file, for whoever trains elsewhere",
+    )
+    export.add_argument("dataset", metavar="NAME|FILE", help="its name, or its description (YAML)")
+    export.add_argument("--out", type=Path, metavar="CSV", help="where the file goes")
+
+    score = commands.add_parser(
+        "score",
+        parents=[inputs, standard, folders, plugins, verbose],
+        help="score predictions that were made elsewhere, on our folds; then report",
+    )
+    score.add_argument("file", type=Path, metavar="CSV", help="columns: id, and the predictions")
+    score.add_argument("dataset", metavar="NAME|FILE", help="whose test samples they are for")
+    score.add_argument(
+        "--as", dest="name", required=True, metavar="NAME", help="what tables call them"
+    )
+    score.add_argument(
+        "--modality", metavar="M", help="what was deployed, where no column 'modality' says it"
+    )
+    score.add_argument(
+        "--reference", default="", metavar="TEXT", help="where the method is published"
     )
 
     data = commands.add_parser("data", help="fetch, look for, prepare, describe or clear data")

@@ -7,6 +7,9 @@ from collections import Counter
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from benchmark.commands.merging import merged
+from benchmark.commands.parser import DEFAULT_RESULTS
+
 if TYPE_CHECKING:
     from benchmark.report.write import Report
 
@@ -19,11 +22,14 @@ def report(options: argparse.Namespace) -> int:
     """
     from benchmark.report import compare, compare_text
 
-    if options.compare:
-        found = compare(options.results, options.compare)
-        print(compare_text(found, options.results, options.compare))
-        return 0 if found.same else 1
-    _write(options)
+    folders = options.results or [DEFAULT_RESULTS]
+    options.out = options.out or folders[0]
+    with merged(folders) as options.results:
+        if options.compare:
+            found = compare(options.results, options.compare)
+            print(compare_text(found, " + ".join(map(str, folders)), options.compare))
+            return 0 if found.same else 1
+        _write(options)
     return 0
 
 

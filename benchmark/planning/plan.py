@@ -71,7 +71,7 @@ def plan(
     for dataset, prepared in datasets:
         try:
             numbers = _chosen(dataset, protocol, chosen_folds)
-            encoders = _encoders(dataset, protocol)
+            encoders = encoders_of(dataset, protocol)
         except UserError as error:
             problems.append(str(error))
             continue
@@ -158,7 +158,7 @@ def _reason(entry: Entry, dataset: EODataset, protocol: Protocol) -> str | None:
     return entry.applicable(dataset.modalities, dataset.task)
 
 
-def _encoders(dataset: EODataset, protocol: Protocol) -> dict[str, Any]:
+def encoders_of(dataset: EODataset, protocol: Protocol) -> dict[str, Any]:
     """The protocol's encoders; pretrained weights that cannot be had are turned off, and said so.
 
     The spec, and with it the id, the record and the heading of every table, states what was used.

@@ -204,7 +204,7 @@ class _Noise:
         return [again[at] - score for at, score in single.items() if at in again]
 
 
-def compare_text(found: Comparison, results: Path, other: Path) -> str:
+def compare_text(found: Comparison, results: Path | str, other: Path) -> str:
     """The comparison as a table for the console."""
     rows = []
     for c in found.methods:

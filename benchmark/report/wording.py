@@ -16,7 +16,7 @@ from benchmark.report.statistics import ALPHA
 from benchmark.report.summary import AGAIN, REFERENCE, Summary
 from benchmark.report.text import MISSING, Strong, decimals_for, number
 from benchmark.spec import FULL
-from benchmark.terms import ALL
+from benchmark.terms import ALL, EXTERNAL
 
 UNTUNED = "Published defaults, untuned: no method was tuned with an equal budget."
 
@@ -309,6 +309,12 @@ def notes(summary: Summary) -> list[str]:
         lines.append(
             f"A row with missing {group.unit}s is not comparable with the others; n: over how many "
             "a mean is, where they are fewer than the table's."
+        )
+    elsewhere = [m for m, entry in group.entries.items() if entry["family"] == EXTERNAL]
+    if elsewhere := [m for m in elsewhere if m not in group.hidden]:
+        lines.append(
+            f"External, not trained here: of {', '.join(elsewhere)} the predictions were handed in "
+            "and scored; what they were trained on and chosen by is not known."
         )
     if marked := other_code(group):
         lines.append(f"{OTHER_CODE} {marked}")

@@ -333,11 +333,31 @@ def _constant_channels(dataset: EODataset, data: FoldData) -> dict[str, list[str
     }
 
 
+def facts_of(dataset: EODataset, fold: Fold) -> dict[str, Any]:
+    """What a record says of the data of a run."""
+    task = dataset.task
+    return {
+        "task": {
+            "kind": task.kind,
+            "outputs": task.outputs,
+            "class_names": list(task.class_names),
+            "unit": task.unit,
+        },
+        "samples": len(dataset),
+        "groups": None if dataset.groups is None else len(np.unique(dataset.groups)),
+        "group_kind": dataset.group_kind,
+        **({"plugin": dict(dataset.plugin)} if dataset.plugin else {}),
+        "train": len(fold.train),
+        "val": len(fold.val),
+        "test": len(fold.test),
+        "unseen": unseen(dataset, fold),
+    }
+
+
 def _common(
     job: Job, dataset: EODataset, fold: Fold, constant: Mapping[str, list[str]] | None = None
 ) -> dict[str, Any]:
     entry = REGISTRY[job.spec.method]
-    task = dataset.task
     return {
         "id": job.spec.id,
         "spec": job.spec,
@@ -349,20 +369,7 @@ def _common(
             "reference": str(entry.publication or ""),
         },
         "data": {
-            "task": {
-                "kind": task.kind,
-                "outputs": task.outputs,
-                "class_names": list(task.class_names),
-                "unit": task.unit,
-            },
-            "samples": len(dataset),
-            "groups": None if dataset.groups is None else len(np.unique(dataset.groups)),
-            "group_kind": dataset.group_kind,
-            **({"plugin": dict(dataset.plugin)} if dataset.plugin else {}),
-            "train": len(fold.train),
-            "val": len(fold.val),
-            "test": len(fold.test),
-            "unseen": unseen(dataset, fold),
+            **facts_of(dataset, fold),
             **({} if constant is None else {"constant_channels": dict(constant)}),
         },
         "environment": environment(job.device),
