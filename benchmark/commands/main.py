@@ -111,6 +111,10 @@ def _command(options: argparse.Namespace) -> int:
         from benchmark.commands.score import score
 
         return score(options)
+    if options.command == "submit":
+        from benchmark.commands.submit import submit
+
+        return submit(options)
     if options.command == "data":
         from benchmark.commands import data
 

@@ -1,4 +1,4 @@
-"""Several results folders as one: their records side by side in a folder that is thrown away."""
+"""Several results folders or archives of `submit` as one, in a folder that is thrown away."""
 
 from __future__ import annotations
 
@@ -9,21 +9,26 @@ from pathlib import Path
 
 from benchmark import records
 from benchmark.errors import UserError
+from datasets.common.archives import unpack
 
 
 @contextmanager
 def merged(folders: Sequence[Path]) -> Iterator[Path]:
-    """One results folder with the records of all; of a single one, itself.
+    """One results folder with the records of all; of a single folder, itself.
 
     A run that is in two of them with other scores is a conflict: that of the folder that was named
     first is kept, and it is said on the screen.
     """
-    if len(folders) == 1:
+    if len(folders) == 1 and not folders[0].is_file():
         yield folders[0]
         return
     with tempfile.TemporaryDirectory(prefix="eo-results-") as name:
-        whole = Path(name)
-        for folder in folders:
+        whole = Path(name) / "all"
+        for number, folder in enumerate(folders):
+            if folder.is_file():
+                archive, folder = folder, Path(name) / str(number)
+                folder.mkdir()
+                unpack(archive, folder)
             found = records.files(folder)
             if not found:
                 raise UserError(f"{folder}: no records there; --results names their folder")

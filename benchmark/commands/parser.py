@@ -243,7 +243,8 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         action="append",
         metavar="DIR",
-        help="where the records are (default: results/runs); of several, all are shown together",
+        help="where the records are (default: results/runs), also an archive of `submit`; of "
+        "several, all are shown together",
     )
     report.add_argument(
         "--out", type=Path, metavar="DIR", help="default: the results folder that is named first"
@@ -290,6 +291,13 @@ def parser() -> argparse.ArgumentParser:
     )
     score.add_argument(
         "--reference", default="", metavar="TEXT", help="where the method is published"
+    )
+
+    submit = commands.add_parser(
+        "submit", parents=[folders, verbose], help="records as one checked archive, to hand on"
+    )
+    submit.add_argument(
+        "--out", type=Path, default=Path("submission.zip"), metavar="ZIP", help="(%(default)s)"
     )
 
     data = commands.add_parser("data", help="fetch, look for, prepare, describe or clear data")
