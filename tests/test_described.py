@@ -19,6 +19,7 @@ from datasets.common.contract import EODataset, View
 from tests import own
 from tests.layouts import prepare as prepare_shipped
 from tests.own import N, geotiff, opened, save, write
+from tests.views import views_file
 
 
 @pytest.fixture
@@ -427,27 +428,6 @@ def test_the_crop_mask_of_africa_leaves_one_region_out(real_data, tmp_path):
     found = folds(data, protocol.load("standard").values_for("dea"))
     assert sorted({name for fold in found for name in data.groups[fold.test]}) == names.tolist()
     assert len(found) == 8 and all(len(set(data.groups[f.test])) == 1 for f in found)
-
-
-def views_file(path, ids, targets, **views):
-    """As xarray with h5netcdf writes the views of MDiCo's authors."""
-    with h5py.File(path, "w") as file:
-        file.attrs["view_names"] = np.array(list(views), dtype=object)
-        text = isinstance(ids[0], str)
-        axis = np.array(ids, dtype=h5py.string_dtype() if text else np.int64)
-        file.create_dataset("identifier", data=axis).make_scale("identifier")
-        for name, values in views.items():
-            view = file.create_dataset(name, data=values)
-            view.dims[0].attach_scale(file["identifier"])
-            if values.dtype.kind == "f":
-                view.attrs["_FillValue"] = values.dtype.type(np.nan)
-            for axis in range(1, values.ndim):
-                size = file.create_dataset(f"{name}-D{axis}", (values.shape[axis],), ">f4")
-                size.make_scale("This is a netCDF dimension but not a netCDF variable.")
-                view.dims[axis].attach_scale(size)
-        mask = file.create_dataset("train_mask", data=np.ones(len(ids), np.int8))
-        mask.attrs["dtype"] = "bool"
-        file.create_dataset("target", data=targets)
 
 
 def test_the_files_of_the_authors_of_mdico(tmp_path):

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from benchmark.errors import UserError
+from datasets.common import arrays
 from datasets.common.contract import Adapter, Catalogue, View
 from datasets.common.subsample import subsample
-from datasets.described import arrays, targets
+from datasets.described import targets
 from datasets.described.description import Description, Groups, Where, load
 from datasets.described.files import find
 from datasets.described.samples import Samples

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.errors import UserError
-from datasets.described import arrays, tables
+from datasets.common import arrays, tables
 from datasets.described.description import Where
 from datasets.described.files import Found, find, is_per_sample
 

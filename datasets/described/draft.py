@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UserError
-from datasets.common import reading
-from datasets.described import arrays, tables
+from datasets.common import arrays, reading, tables
 from datasets.described.columns import SUFFIXES
 
 ROLES = {

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec
-from datasets.described import arrays, tables
+from datasets.common import arrays, tables
 from datasets.described.columns import many
 from datasets.described.description import Modality
 from datasets.described.files import Found

@@ -110,6 +110,13 @@ def keys(path: str) -> tuple[str, ...]:
     return ()
 
 
+def texts(path: str, attribute: str) -> tuple[str, ...]:
+    """An attribute of an HDF5 file as a whole: its text or texts, () where it is not there."""
+    with _readable(path), _hdf5(path) as file:
+        values = np.ravel(file.attrs.get(attribute, ()))
+        return tuple(v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist())
+
+
 def look(path: str, key: str | None) -> Stored:
     """What the header of a file says of an array in it. Raises `UserError`, naming the file."""
     have = keys(path)
