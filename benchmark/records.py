@@ -78,13 +78,15 @@ class Data(TypedDict, total=False):
 
     groups: their number, or None. unseen: part → number of its samples whose class the training
     part lacks. constant_channels: modality → channels without two different values in the training
-    part, which are 0 in all parts. Older records have neither.
+    part, which are 0 in all parts. form: of those that the dataset is distributed in, the one that
+    was read. Older records have none of the three.
     """
 
     task: Task
     samples: int
     groups: int | None
     group_kind: str | None
+    form: str
     train: int
     val: int
     test: int

@@ -3,7 +3,10 @@
 Tseng, Zvonkov, Nakalembe, Kerner 2021, "CropHarvest: a global dataset for crop-type
 classification", NeurIPS Datasets and Benchmarks.
 
-Points lie in clusters, so that folds keep blocks of 1° of latitude and longitude whole.
+Points lie in clusters, so that folds keep blocks of 1° of latitude and longitude whole. Samples
+are in the order of the publisher's package: crops, then the rest, each in the order of the labels.
+Kinds of crop are numbered as they appear in it. So are they in the views of MDiCo's authors
+(`datasets.common.views`), which are read, too, with places of 32 bits.
 
 The last channel, which the publisher calls NDVI, is (B7 − B3) / (B7 + B3): its package (cropharvest
 0.6.0 and 0.7.0) computes it before it removes B1 and B10, by the positions that B8 and B4 have
@@ -24,6 +27,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +35,8 @@ import numpy as np
 
 from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
-from datasets.common import exports, reading
+from datasets.common import exports, reading, views
 from datasets.common.contract import (
-    Adapter,
     Catalogue,
     Download,
     MissingFilesError,
@@ -42,6 +45,7 @@ from datasets.common.contract import (
     listing,
     register,
 )
+from datasets.common.forms import Form, SeveralForms
 from datasets.common.hdf5 import new_file, read_numbers
 from datasets.common.simulation import (
     CLOUD,
@@ -54,6 +58,7 @@ from datasets.common.simulation import (
     speckle_db,
 )
 from datasets.common.subsample import subsample
+from datasets.common.views import Views
 
 ZENODO = "https://zenodo.org/records/7257688/files"
 LABELS = "labels.geojson"
@@ -82,8 +87,22 @@ MODALITIES = {
     "weather": ("series", ("temperature_2m", "total_precipitation"), "K, m"),
     "dem": ("vector", ("elevation", "slope"), "m, degrees"),
 }
-NEEDED = ("index", "dataset", "lat", "lon", "is_test")
+VIEWS = {
+    "S1": {"S1": (MONTHS, 2)},
+    "S2": {"S2": (MONTHS, len(OPTICAL)), "S2VI": (MONTHS, 1)},
+    "weather": {"weather": (MONTHS, 2)},
+    "dem": {"DEM": (2,)},
+}
+"""Views, and the shapes of their samples, that give a modality one after the other."""
+
+NEEDED = ("index", "dataset", "lat", "lon", "is_crop", "is_test")
 """Properties of a label that every reader needs, besides the target's own."""
+
+LAYOUT = (
+    f"cropharvest/\n  {LABELS}\n  {ARRAYS}/{{index}}_{{dataset}}.h5, or raw exports:\n"
+    f"  {EXPORTS}/{{index}}-{{dataset}}_{{first day}}_{{last day}}.tif"
+)
+BINARY = TaskSpec("binary", 2, class_names=("non-crop", "crop"))
 
 LIMITS = {"lat": 90.0, "lon": 180.0}
 """Degrees to both sides of 0."""
@@ -97,23 +116,16 @@ class Label:
     lat: float
     lon: float
     target: Any
-
-    @property
-    def block(self) -> str:
-        return f"{math.floor(self.lat)},{math.floor(self.lon)}"
+    is_crop: bool
 
 
-class CropHarvest(Adapter):
+class CropHarvest(SeveralForms):
     """What the two tasks share: files, modalities, groups, and rows left out."""
 
     folder = "cropharvest"
     citation = "Tseng et al. 2021, doi 10.5281/zenodo.5021762"
     licence = "CC BY-SA 4.0"
     url = "https://github.com/nasaharvest/cropharvest"
-    layout = (
-        f"cropharvest/\n  {LABELS}\n  {ARRAYS}/{{index}}_{{dataset}}.h5, or raw exports:\n"
-        f"  {EXPORTS}/{{index}}-{{dataset}}_{{first day}}_{{last day}}.tif"
-    )
     # Zenodo publishes md5 sums alone, as torchgeo has them, too.
     downloads = (
         Download(
@@ -129,37 +141,49 @@ class CropHarvest(Adapter):
     default_modalities = ("S1", "S2")
     notes = {"S2": f"the last channel, published as NDVI, is {INDEX}"}
     group_kind = "1° block"
-    reader_version = 2
+    reader_version = 3
     generated_samples = 1_500
     generator_version = 2
     target: str
     """The property that holds the target."""
     parse: Callable[[Any], Any]
     """How it is read; None where it is missing."""
+    view_files: tuple[str, ...]
+    """Names that the file of MDiCo's authors may have."""
 
-    def source_files(self, root: Path) -> list[str]:
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        files = partial(views.files, names=[self.view_files])
+        return (
+            Form("its publisher's archive", self._archive_files, self._open_archive),
+            Form(views.TITLE, files, self._open_views),
+        )
+
+    def _archive_files(self, root: Path) -> list[str]:
         if not (root / LABELS).is_file():
             raise MissingFilesError(f"{root} lacks {LABELS}")
         raw = sorted(f"{EXPORTS}/{path.name}" for path in (root / EXPORTS).glob("*.tif"))
         own = raw and not (root / ARRAYS).is_dir()
         return [LABELS, *([] if own else listing(root, ARRAYS, ".h5")), *raw]
 
-    def open(self, root: Path, modalities: tuple[str, ...], view: View) -> Catalogue:
-        path, files = root / LABELS, set(self.source_files(root))
-        labels, notices = self._labels(path, files)
+    def _open_archive(
+        self, root: Path, files: list[str], modalities: tuple[str, ...], view: View
+    ) -> Catalogue:
+        path = root / LABELS
+        labels, notices = self._labels(path, set(files))
         y, task = self._targets(path, [label.target for label in labels])
-        groups = np.array([label.block for label in labels])
+        places = np.array([(label.lat, label.lon) for label in labels])
+        groups = _blocks(places)
         chosen = subsample(task, y, groups, None, view.samples)
         names = np.array([labels[i].name for i in chosen])
         raw = _exports(root, files)
         export_of = np.array([raw.get(name, "") for name in names.tolist()])
-        at = [(labels[i].lat, labels[i].lon) for i in chosen]
         specs = {m: _spec(m) for m in modalities}
         folder, columns = os.fspath(root / ARRAYS), {m: _columns(s) for m, s in specs.items()}
 
         def read(i: int) -> dict[str, np.ndarray]:
             if export_of[i]:
-                array = exports.features(root / export_of[i], *at[i])
+                array = exports.features(root / export_of[i], *places[chosen[i]].tolist())
             else:
                 path = f"{folder}/{names[i]}.h5"
                 array = read_numbers(path, "array", SHAPE.__eq__, str(SHAPE))
@@ -175,7 +199,37 @@ class CropHarvest(Adapter):
             dtypes=dict.fromkeys(specs, np.dtype(np.float32)),
             read=read,
             notices=notices,
-            places=np.array(at),
+            places=places[chosen],
+        )
+
+    def _open_views(
+        self, root: Path, files: list[str], modalities: tuple[str, ...], view: View
+    ) -> Catalogue:
+        file = views.load(root / files[0])
+        y, task = self._targets_of_views(file)
+        places = file.places()
+        groups = _blocks(places)
+        chosen = subsample(task, y, groups, None, view.samples)
+        specs = {m: _spec(m) for m in modalities}
+        stored = {m: [file.view(name, shape) for name, shape in VIEWS[m].items()] for m in specs}
+
+        def read(i: int) -> dict[str, np.ndarray]:
+            row = int(chosen[i])
+            return {
+                m: np.concatenate([part.row(row) for part in parts], axis=-1)
+                for m, parts in stored.items()
+            }
+
+        return Catalogue(
+            modalities=specs,
+            task=task,
+            y=y[chosen],
+            ids=file.ids[chosen],
+            groups=groups[chosen],
+            split=None,
+            dtypes=dict.fromkeys(specs, np.dtype(np.float32)),
+            read=read,
+            places=places[chosen],
         )
 
     def _labels(self, path: Path, files: set[str]) -> tuple[list[Label], tuple[str, ...]]:
@@ -204,11 +258,13 @@ class CropHarvest(Adapter):
                     left_out["have no features file"] += 1
                     continue
                 lat, lon = (_degrees(where, properties, key) for key in LIMITS)
-                labels.append(Label(file, lat, lon, target))
+                is_crop = bool(_parsed(where, properties, "is_crop", reading.truth))
+                labels.append(Label(file, lat, lon, target, is_crop))
         if not labels:
             raise UserError(f"{path}: no label has both a '{self.target}' and a features file")
         if (twice := reading.repeated(label.name for label in labels)) is not None:
             raise UserError(f"{path}: sample id '{twice}' stands twice")
+        labels.sort(key=lambda label: not label.is_crop)
         counts = left_out.items()
         total = f"{len(features):,}"
         notices = [f"{n:,} of {total} labels {why}: left out" for why, n in counts]
@@ -220,6 +276,9 @@ class CropHarvest(Adapter):
         return labels, tuple(notices)
 
     def _targets(self, path: Path, values: list[Any]) -> tuple[np.ndarray, TaskSpec]:
+        raise NotImplementedError
+
+    def _targets_of_views(self, file: Views) -> tuple[np.ndarray, TaskSpec]:
         raise NotImplementedError
 
     def generate(self, root: Path, *, seed: int, samples: int, **structure: Any) -> None:
@@ -234,10 +293,14 @@ class CropHarvestBinary(CropHarvest):
     published = Published("binary", "70,213", 0.3e9)
     target = "is_crop"
     parse = staticmethod(reading.truth)
+    view_files = ("cropharvest_binary.nc",)
+    layout = f"{LAYOUT}\nor\n  {view_files[0]}"
 
     def _targets(self, path: Path, values: list[Any]) -> tuple[np.ndarray, TaskSpec]:
-        names = ("non-crop", "crop")
-        return np.array(values, dtype=np.int64), TaskSpec("binary", 2, class_names=names)
+        return np.array(values, dtype=np.int64), BINARY
+
+    def _targets_of_views(self, file: Views) -> tuple[np.ndarray, TaskSpec]:
+        return file.classes(BINARY.outputs), BINARY
 
 
 class CropHarvestMulti(CropHarvest):
@@ -248,6 +311,8 @@ class CropHarvestMulti(CropHarvest):
     published = Published("multiclass", "at most 33,205", 0.3e9)
     target = "classification_label"
     parse = staticmethod(reading.name)
+    view_files = ("cropharvest_multi_train.nc", "cropharvest_multi.nc")
+    layout = f"{LAYOUT}\nor\n  {view_files[0]}"
 
     def _targets(self, path: Path, values: list[Any]) -> tuple[np.ndarray, TaskSpec]:
         # The class index is the order of first appearance, as published.
@@ -256,6 +321,21 @@ class CropHarvestMulti(CropHarvest):
         if len(classes) < 2:
             raise UserError(f"{path}: fewer than two different 'classification_label's")
         return y, TaskSpec("multiclass", len(classes), class_names=tuple(classes))
+
+    def _targets_of_views(self, file: Views) -> tuple[np.ndarray, TaskSpec]:
+        names = file.names()
+        if len(names) < 2 or len(set(names)) < len(names):
+            raise UserError(
+                f"{file.path}: its attribute 'target_names' has {len(set(names))} different names "
+                "of classes; get the file again"
+            )
+        task = TaskSpec("multiclass", len(names), class_names=names)
+        return file.classes(task.outputs), task
+
+
+def _blocks(places: np.ndarray) -> np.ndarray:
+    """(n,) names of the blocks of 1° that places lie in."""
+    return np.array([f"{math.floor(lat)},{math.floor(lon)}" for lat, lon in places])
 
 
 def _features(path: Path) -> list[dict[str, Any]]:

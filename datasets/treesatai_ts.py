@@ -13,6 +13,9 @@ published files; a longer one is an error, since the archive has none.
 
 A pixel of a series that is NaN, infinite or -9999 has no data. It is missing in every view, and so
 is the mean of a window with such a pixel.
+
+The views of MDiCo's authors (`datasets.common.views`) hold the same tiles in the same order, padded
+already: a series begins with its first date that has a value.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +33,10 @@ import numpy as np
 
 from benchmark.errors import UserError, unknown
 from benchmark.problem import ModalitySpec, TaskSpec
-from datasets.common import reading
+from datasets.common import reading, views
+from datasets.common.arrays import Stored
 from datasets.common.contract import (
     PARTS,
-    Adapter,
     Catalogue,
     Download,
     MissingFilesError,
@@ -40,6 +45,7 @@ from datasets.common.contract import (
     listing,
     register,
 )
+from datasets.common.forms import Form, SeveralForms
 from datasets.common.hdf5 import new_file, read_numbers
 from datasets.common.images import read_geotiff, shrink, write_geotiff
 from datasets.common.packed import pack
@@ -50,6 +56,7 @@ from datasets.common.simulation import (
     speckle_db,
 )
 from datasets.common.subsample import subsample
+from datasets.common.views import Views
 
 REVISION = "aced4a1c35c159cbffefd2c325aa563c95d9c618"
 HUB = f"https://huggingface.co/datasets/IGNF/TreeSatAI-Time-Series/resolve/{REVISION}"
@@ -84,7 +91,12 @@ AERIAL_PX = 304
 AERIAL = ("nir", "green", "blue", "red")
 
 
-class TreeSatAITS(Adapter):
+VIEW_FILES = tuple((f"treesat_{part}.nc",) for part in PARTS)
+VIEW_NAMES = {"S1_asc": "S1asc", "S1_des": "S1desc"}
+"""What views call radar series."""
+
+
+class TreeSatAITS(SeveralForms):
     """Aerial images and a year of Sentinel-1 and Sentinel-2 series, with the official split."""
 
     name = "treesatai_ts"
@@ -96,6 +108,7 @@ class TreeSatAITS(Adapter):
     layout = (
         "treesatai_ts/\n  aerial/{tile}.tif\n  sentinel-ts/{tile}_{year}.h5\n"
         f"  {LABELS}\n  split/train_filenames.lst, val_filenames.lst, test_filenames.lst"
+        f"\nor\n  {', '.join(either[0] for either in VIEW_FILES)}"
     )
     # The checksums are those that the hub shows of its files; that of split.zip is not known.
     downloads = (
@@ -128,56 +141,155 @@ class TreeSatAITS(Adapter):
     reader_version = 2
     generated_samples = 260
 
-    def source_files(self, root: Path) -> list[str]:
-        tables = [LABELS, *map(_split_file, PARTS)]
-        for name in tables:
-            if not (root / name).is_file():
-                raise MissingFilesError(f"{root} lacks {name}")
-        return tables + listing(root, "aerial", ".tif") + listing(root, "sentinel-ts", ".h5")
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        files = partial(views.files, names=VIEW_FILES)
+        return (
+            Form("its publisher's archive", _archive_files, partial(_open, _archive)),
+            Form(views.TITLE, files, partial(_open, _views)),
+        )
 
     def generate(self, root: Path, *, seed: int, samples: int, **structure: Any) -> None:
         _generate(root, seed, samples, STRUCTURE.changed(**structure))
 
-    def open(self, root: Path, modalities: tuple[str, ...], view: View) -> Catalogue:
-        files = self.source_files(root)
-        tiles, split, y, notices = _labelled_tiles(root)
-        images, series = (_by_tile(root, pattern, files) for pattern in (IMAGE_NAME, SERIES_NAME))
-        for tile in tiles:
-            if "aerial" in modalities and tile not in images:
-                raise UserError(f"tile {tile} has no image {root / 'aerial' / tile}.tif")
-            if set(SERIES) & set(modalities) and tile not in series:
-                expected = root / "sentinel-ts" / f"{tile}_{{year}}.h5"
-                raise UserError(f"tile {tile} has no series {expected}")
-        task = TaskSpec("multilabel", len(GENERA), class_names=GENERA)
-        chosen = subsample(task, y, None, split, view.samples)
-        ids = np.array(tiles)[chosen]
-        specs = {m: _spec(m, view) for m in modalities}
-        image_of, series_of = (
-            np.array([found.get(tile, "") for tile in ids]) for found in (images, series)
-        )
 
-        def read(i: int) -> Mapping[str, np.ndarray]:
-            arrays = {}
-            for m, spec in specs.items():
-                if m == "aerial":
-                    image = _read_image(root / image_of[i])
-                    arrays[m] = shrink(image, view.image_px) if view.image_px else image
-                else:
-                    raw = _read_series(root / series_of[i], m)
-                    arrays[m] = _pad(_thin(raw, spec.shape[0], view), m, spec.shape)
-            return arrays
+@dataclass(frozen=True)
+class Tiles:
+    """What every form holds.
 
-        return Catalogue(
-            modalities=specs,
-            task=task,
-            y=y[chosen],
-            ids=ids,
-            groups=None,
-            split=split[chosen],
-            dtypes={m: _dtype(m, view) for m in specs},
-            read=read,
-            notices=notices,
+    names: N tiles. split: (N,) their parts. y: (N, 15). read: number of a tile, modality → the
+    image (304, 304, 4), or the series (T, 6, 6, C), a pixel without data infinite.
+    """
+
+    names: np.ndarray
+    split: np.ndarray
+    y: np.ndarray
+    read: Callable[[int, str], np.ndarray]
+    notices: tuple[str, ...] = ()
+
+
+def _open(
+    reader: Callable[[Path, list[str], tuple[str, ...]], Tiles],
+    root: Path,
+    files: list[str],
+    modalities: tuple[str, ...],
+    view: View,
+) -> Catalogue:
+    tiles = reader(root, files, modalities)
+    task = TaskSpec("multilabel", len(GENERA), class_names=GENERA)
+    chosen = subsample(task, tiles.y, None, tiles.split, view.samples)
+    specs = {m: _spec(m, view) for m in modalities}
+
+    def read(i: int) -> Mapping[str, np.ndarray]:
+        arrays = {}
+        for m, spec in specs.items():
+            raw = tiles.read(int(chosen[i]), m)
+            if m == "aerial":
+                arrays[m] = shrink(raw, view.image_px) if view.image_px else raw
+            else:
+                arrays[m] = _pad(_thin(raw, spec.shape[0], view), m, spec.shape)
+        return arrays
+
+    return Catalogue(
+        modalities=specs,
+        task=task,
+        y=tiles.y[chosen],
+        ids=tiles.names[chosen],
+        groups=None,
+        split=tiles.split[chosen],
+        dtypes={m: _dtype(m, view) for m in specs},
+        read=read,
+        notices=tiles.notices,
+    )
+
+
+def _archive_files(root: Path) -> list[str]:
+    tables = [LABELS, *map(_split_file, PARTS)]
+    for name in tables:
+        if not (root / name).is_file():
+            raise MissingFilesError(f"{root} lacks {name}")
+    return tables + listing(root, "aerial", ".tif") + listing(root, "sentinel-ts", ".h5")
+
+
+def _archive(root: Path, files: list[str], modalities: tuple[str, ...]) -> Tiles:
+    tiles, split, y, notices = _labelled_tiles(root)
+    images, series = (_by_tile(root, pattern, files) for pattern in (IMAGE_NAME, SERIES_NAME))
+    for tile in tiles:
+        if "aerial" in modalities and tile not in images:
+            raise UserError(f"tile {tile} has no image {root / 'aerial' / tile}.tif")
+        if set(SERIES) & set(modalities) and tile not in series:
+            expected = root / "sentinel-ts" / f"{tile}_{{year}}.h5"
+            raise UserError(f"tile {tile} has no series {expected}")
+    image_of, series_of = (
+        np.array([found.get(tile, "") for tile in tiles]) for found in (images, series)
+    )
+
+    def read(i: int, m: str) -> np.ndarray:
+        if m == "aerial":
+            return _read_image(root / image_of[i])
+        return _read_series(root / series_of[i], m)
+
+    return Tiles(np.array(tiles), split, y, read, notices)
+
+
+def _views(root: Path, files: list[str], modalities: tuple[str, ...]) -> Tiles:
+    parts = [views.load(root / name) for name in files]
+    names = np.concatenate([part.ids for part in parts])
+    if (twice := reading.repeated(names.tolist())) is not None:
+        raise UserError(f"{root}: tile {twice} stands twice in {', '.join(files)}")
+    starts = np.cumsum([0, *(len(part.ids) for part in parts)])
+    stored = [{m: _stored(part, m) for m in modalities} for part in parts]
+
+    def read(i: int, m: str) -> np.ndarray:
+        k = int(np.searchsorted(starts, i, side="right")) - 1
+        rows = [each.row(i - int(starts[k])) for each in stored[k][m]]
+        if m == "aerial":
+            return rows[0]
+        where = f"{parts[k].path}: {m} of '{names[i]}'"
+        return _known(_unpadded(rows), where, whole=m == "S2")
+
+    split = np.repeat(PARTS, [len(part.ids) for part in parts])
+    return Tiles(names, split, np.concatenate([_labels(part) for part in parts]), read)
+
+
+def _labels(file: Views) -> np.ndarray:
+    """(n, 15) uint8 of a file of views."""
+    if (names := file.names()) != GENERA:
+        raise UserError(
+            f"{file.path}: its attribute 'target_names' is {', '.join(names)[:80]}, expected "
+            f"{', '.join(GENERA)}"
         )
+    y = file.target(len(GENERA))
+    if not np.isin(y, (0, 1)).all():
+        raise UserError(f"{file.path}: its targets are not all 0 or 1; get the file again")
+    return y.astype(np.uint8)
+
+
+def _stored(file: Views, m: str) -> list[Stored]:
+    """The views of a modality: of S2, the masks are another one."""
+    if m == "aerial":
+        image = file.view("aerial", (AERIAL_PX, AERIAL_PX, len(AERIAL)))
+        if image.dtype != np.uint8:
+            raise UserError(f"{file.path}: 'aerial' is {image.dtype}, expected uint8")
+        return [image]
+    length, channels, _ = SERIES[m]
+    window = (length, WINDOW, WINDOW)
+    if m != "S2":
+        return [file.view(VIEW_NAMES[m], (*window, len(channels)))]
+    masks = file.view("S2mask", (*window, None))  # some have empty ones behind the two
+    if masks.shape[-1] < len(MASKS):
+        raise UserError(f"{file.path}: 'S2mask' is {masks.shape}, expected {len(MASKS)} masks")
+    return [file.view("S2", (*window, len(BANDS))), masks]
+
+
+def _unpadded(rows: list[np.ndarray]) -> np.ndarray:
+    """(T, 6, 6, C) float32 of padded series of one modality, without the dates before the first."""
+    filled = ~np.isnan(rows[0]).all(axis=(1, 2, 3))
+    first = int(filled.argmax()) if filled.any() else len(filled)
+    masks = [row[..., : len(MASKS)] for row in rows[1:]]
+    series = np.concatenate([rows[0], *masks], axis=-1)[first:].astype(np.float32)
+    # In memory as in the archive, where channels come before rows: means are rounded alike.
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(series, -1, 1)), 1, -1)
 
 
 def _split_file(part: str) -> str:
@@ -297,15 +409,20 @@ def _read_series(path: Path, m: str) -> np.ndarray:
 
         expected = f"(at most {length}, {channels}, {WINDOW}, {WINDOW})"
         array = read_numbers(path, key, fits, expected)[:, :channels].astype(np.float32)
-        absent = ~np.isfinite(array) | (array == NO_DATA)
-        array[absent] = np.nan
-        if m == "S2":  # what cannot be kept is an error in every view
-            pack(array, f"{path}: '{key}'")
-        array[absent] = np.inf
-        parts.append(array)
+        parts.append(_known(array, f"{path}: '{key}'", whole=m == "S2"))
     if len({len(part) for part in parts}) > 1:
         raise UserError(f"{path}: sen-2-data and sen-2-masks have different numbers of dates")
     return np.moveaxis(np.concatenate(parts, axis=1), 1, -1)
+
+
+def _known(array: np.ndarray, where: str, *, whole: bool) -> np.ndarray:
+    """A series in which all that has no data is infinite; whole: it has whole numbers."""
+    absent = ~np.isfinite(array) | (array == NO_DATA)
+    array[absent] = np.nan
+    if whole:  # what cannot be kept is an error in every view
+        pack(array, where)
+    array[absent] = np.inf
+    return array
 
 
 def _thin(series: np.ndarray, dates: int, view: View) -> np.ndarray:

@@ -28,8 +28,8 @@ def test_every_channel_comes_from_its_place_in_the_published_array(tmp_path):
     data = prepare("cropharvest_binary", native, tmp_path / "cache", "S1", "S2", "weather", "dem")
     shapes = {m: x.shape for m, x in data.x.items()}
     assert shapes == {"S1": (12, 12, 2), "S2": (12, 12, 12), "weather": (12, 12, 2), "dem": (12, 2)}
-    for i in range(12):
-        whole = crop_array(i)
+    for i, name in enumerate(data.ids):
+        whole = crop_array(int(name.removesuffix("_togo")))
         for m, spec in data.modalities.items():
             columns = [BANDS.index(channel) for channel in spec.channels]
             expected = whole[:, columns] if spec.kind == "series" else whole[0, columns]
@@ -41,15 +41,16 @@ def test_crop_or_not_is_the_published_label(tmp_path):
     native = crop_tree(tmp_path / "native", labels())
     data = prepare("cropharvest_binary", native, tmp_path / "cache")
     assert data.task.kind == "binary" and data.task.class_names == ("non-crop", "crop")
-    assert data.y.tolist() == [0, 1] * 6
-    assert data.ids.tolist() == [f"{i}_togo" for i in range(12)]
+    # In the order of the publisher's package: crops, then the rest.
+    assert data.y.tolist() == [1] * 6 + [0] * 6
+    assert data.ids.tolist() == [f"{i}_togo" for i in (*range(1, 12, 2), *range(0, 12, 2))]
 
 
 def test_kinds_of_crop_are_numbered_by_first_appearance_among_rows_that_have_one(tmp_path):
     native = crop_tree(tmp_path / "native", labels())
     data = prepare("cropharvest_multi", native, tmp_path / "cache")
     assert data.task.class_names == ("maize", "rice") and data.task.outputs == 2
-    assert data.ids.tolist() == [f"{i}_togo" for i in range(12) if i % 3 != 1]
+    assert data.ids.tolist() == [f"{i}_togo" for i in (3, 5, 9, 11, 0, 2, 6, 8)]
     assert data.y.tolist() == [0, 1] * 4
 
 
@@ -85,8 +86,8 @@ def test_what_is_missing_is_no_class_however_it_is_written(tmp_path):
         rows[i]["properties"] |= {"classification_label": value, "is_crop": value}
     native = with_rows(tmp_path, rows)
     multi, binary = (opened(f"cropharvest_{kind}", native) for kind in ("multi", "binary"))
-    assert multi.task.class_names == ("maize", "rice") and multi.y.tolist() == [0, 1, 0, 1]
-    assert binary.y.tolist() == [0, 1, 0, 1]
+    assert multi.task.class_names == ("rice", "maize") and multi.y.tolist() == [0, 0, 1, 1]
+    assert binary.y.tolist() == [1, 1, 0, 0]
     assert multi.notices == ("8 of 12 labels have no 'classification_label': left out",)
     assert binary.notices == ("8 of 12 labels have no 'is_crop': left out",)
 
@@ -167,7 +168,7 @@ def test_real_labels_are_read_and_what_lacks_is_counted(real_data, tmp_path):
         with h5py.File(path, "w") as file:
             file["array"] = crop_array(1)
     catalogue = opened("cropharvest_binary", tmp_path)
-    assert catalogue.y.tolist() == [p["is_crop"] for p in usable[:100]]
+    assert catalogue.y.tolist() == sorted((p["is_crop"] for p in usable[:100]), reverse=True)
     assert set(catalogue.notices) == {
         "456 of 1,827 labels are for testing: left out",
         "1,271 of 1,827 labels have no features file: left out",
@@ -194,8 +195,9 @@ def test_groups_are_blocks_of_one_degree(tmp_path):
         crop_label(i, lat=lat, lon=lon)
         for i, (lat, lon) in enumerate([(10.1, 3.9), (10.9, 3.1), (11.0, 3.1), (-0.2, -0.2)])
     ]
-    native = crop_tree(tmp_path / "native", rows)
-    assert opened("cropharvest_binary", native).groups.tolist() == ["10,3", "10,3", "11,3", "-1,-1"]
+    catalogue = opened("cropharvest_binary", crop_tree(tmp_path / "native", rows))
+    assert catalogue.ids.tolist() == ["1_togo", "3_togo", "0_togo", "2_togo"]
+    assert catalogue.groups.tolist() == ["10,3", "-1,-1", "10,3", "11,3"]
 
 
 def test_a_sample_of_it_is_of_as_many_blocks_as_there_are(tmp_path):
@@ -306,7 +308,9 @@ def test_reading_needs_no_lock(locked, tmp_path):
     with (native / "features" / "arrays" / "3_togo.h5").open("rb") as file:
         if locked:
             fcntl.flock(file, fcntl.LOCK_EX)
-        assert opened("cropharvest_binary", native).read(3)["S1"][0, 0] == crop_array(3)[0, 0]
+        catalogue = opened("cropharvest_binary", native)
+        third = catalogue.ids.tolist().index("3_togo")
+        assert catalogue.read(third)["S1"][0, 0] == crop_array(3)[0, 0]
 
 
 @pytest.mark.parametrize("what", BAD_FILES)

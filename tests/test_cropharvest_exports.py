@@ -164,7 +164,8 @@ def test_features_of_a_label_are_preferred_and_what_was_made_is_on_the_screen(tm
         "35 of 40 labels have a raw export and no features file: features are made of it, as "
         "cropharvest 0.7.0 makes them"
     ) in said
-    assert (opened("cropharvest_binary", root).read(2)["S1"] == 7).all()
+    catalogue = opened("cropharvest_binary", root)
+    assert (catalogue.read(catalogue.ids.tolist().index("2_own"))["S1"] == 7).all()
 
 
 def twice(root):

@@ -159,16 +159,16 @@ BAD_TABLES = {
     "an infinite target": (change(**{"percent(t)": np.inf}), "missing or not finite"),
     "a comma for a point": (
         change(**{"red(t)": "12,5"}),
-        r"red\(t\): '12,5' is not a number \(decimals are written with a point\)",
+        r"red\(t\)': '12,5' is not a number \(decimals are written with a point\)",
     ),
     "a truth for a number": (lambda t: t.assign(**{"red(t)": True}), "True is not a number"),
     "a target without data": (change(**{"percent(t)": -999}), "1 targets are missing"),
     "a word for no site": (change(site="null"), "column site: empty"),
-    "a word for a number": (change(**{"red(t)": "n/k"}), r"red\(t\): 'n/k' is not a number"),
+    "a word for a number": (change(**{"red(t)": "n/k"}), r"red\(t\)': 'n/k' is not a number"),
     "no site": (change(site=np.nan), "column site: empty"),
     "no values of a channel": (lambda t: t.assign(**{"vv(t)": np.nan, "vv(t-1)": np.nan,
         "vv(t-2)": np.nan, "vv(t-3)": np.nan}), "S1 has no value at all in channel vv"),
-    "no rows": (lambda t: t.iloc[:0], "no samples"),
+    "no rows": (lambda t: t.iloc[:0], "has no rows under a header"),
 }  # fmt: skip
 
 
@@ -182,13 +182,13 @@ def test_a_bad_table_is_one_clear_sentence(what, tmp_path):
 
 
 BAD_FILES = {
-    "empty": (b"", "cannot be read as CSV"),
+    "empty": (b"", "has no rows under a header"),
     "binary": (b"\x89HDF\r\n\x1a\n" + bytes(range(256)) * 9, "training_features.csv"),
-    "one line": (b"a,b,c\n", "lacks the column"),
+    "one line": (b"a,b,c\n", "has no rows under a header"),
     "ragged": (b"a,b\n1,2\n1,2,3,4\n", "row 3 has 4 cells and the header 2"),
-    "semicolons": (b";site;date\n1;a;2,5\n", "not separated by commas; save it as CSV"),
+    "another table": (b"a,b\n1,2\n", r"lacks the column\(s\) date"),
     "UTF-16": ("a,b\n1,2\n".encode("utf-16"), "training_features.csv: not text in UTF-8"),
-    "an open quote": (b'a,b\n1,"2\n', "cannot be read as CSV"),
+    "an open quote": (b'a,b\n1,"2\n', "cannot be read as a table"),
 }
 
 

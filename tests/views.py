@@ -18,7 +18,7 @@ LENGTHS = {"sen-1-asc": 151, "sen-1-des": 257, "sen-2": 146}
 STEPS = ("t-3", "t-2", "t-1", "t")
 
 
-def views_file(path, ids, targets, names=(), **views):
+def views_file(path, ids, targets, names="", **views):
     """As xarray with h5netcdf writes the views of MDiCo's authors."""
     with h5py.File(path, "w") as file:
         file.attrs["view_names"] = np.array(list(views), dtype=object)

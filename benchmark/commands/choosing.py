@@ -70,6 +70,8 @@ def prepare_datasets(
                 f"{name}: {dataset.source.upper()} data, {len(dataset)} samples, "
                 f"{', '.join(modalities)} (fingerprint {dataset.fingerprint[:12]})"
             )
+            if source == "real" and (said := _provenance(dataset)):
+                print(f"{name}: {said}")
             for found in dataset.notices:
                 print(f"{name}: {found}")
             result.append((dataset, where.absolute()))
@@ -78,6 +80,15 @@ def prepare_datasets(
     if problems:
         raise UserError("\n".join(problems))
     return result
+
+
+def _provenance(dataset: EODataset) -> str:
+    """Which release real data are, and in which form they were read, as far as that is known."""
+    from datasets.common import releases
+
+    said = releases.named(dataset.name, dataset.modalities, dataset.fingerprint, len(dataset))
+    form = f"read from {dataset.form}" if dataset.form else None
+    return "; ".join(filter(None, [said, form]))
 
 
 def choose_methods(options: argparse.Namespace) -> list[Entry]:

@@ -215,6 +215,7 @@ def _of_dataset(adapter: Adapter) -> str:
         "citation": adapter.citation,
         "licence": adapter.licence,
         "address": adapter.url,
+        "known release": _known_release(adapter.name),
         "data fetch": ", ".join(file.name for file in adapter.downloads),
         "generated stand-in": generated,
         "file": _source(type(adapter)),
@@ -223,6 +224,13 @@ def _of_dataset(adapter: Adapter) -> str:
     module = sys.modules[type(adapter).__module__]
     docs = layout, _doc(type(adapter)), _doc(module)
     return _text(f"{adapter.name}: {adapter.title}", facts, docs)
+
+
+def _known_release(name: str) -> str:
+    from datasets.common import releases
+
+    release = releases.known().get(name)
+    return f"{release.title}, {release.samples:,} samples" if release else ""
 
 
 def _of_protocol(name: str) -> str:

@@ -64,15 +64,36 @@ def facts(group: Group) -> list[tuple[str, str]]:
         what = f"regression of a value in {task.get('unit') or 'its own unit'}"
     elif len(present):
         what += f" ({_range(present.astype(int))} of them present in a test part)"
-    data = "real" if group.source == "real" else f"{group.source.upper()}: simulated stand-in files"
     return [
-        ("Data", f"{data}; {_samples(group)}; fingerprint {group.spec.fingerprint[:12]}"),
+        ("Data", f"{_data(group)}; fingerprint {group.spec.fingerprint[:12]}"),
         ("Task", what),
         ("Modalities", ", ".join(group.modalities)),
         ("Protocol", "; ".join([group.protocol_name, *flags(group), _folds(group), _sizes(group)])),
         ("Encoders", _encoders(group.spec.encoders)),
         ("Error bars", error_bars(group)),
     ]
+
+
+def _data(group: Group) -> str:
+    """Real or not, of which release, how many samples in how many groups."""
+    import datasets
+    from datasets.common import releases
+
+    data, spec = group.data, group.spec
+    samples = f"{data.get('samples', 'unknown number of')} samples"
+    if group.source != "real":
+        text = f"{group.source.upper()}: simulated stand-in files; {samples}"
+    else:
+        datasets.load()
+        said = releases.named(
+            spec.dataset, spec.modalities, spec.fingerprint, data.get("samples", 0)
+        )
+        known = {None: f"real; {samples}", releases.UNKNOWN: f"real, {said}; {samples}"}
+        text = known.get(said, f"real: {said}")
+    if data.get("groups"):
+        kind = f" ({data['group_kind']})" if data.get("group_kind") else ""
+        text += f" in {data['groups']} groups{kind}"
+    return text
 
 
 def _encoders(values: Mapping[str, Any]) -> str:
@@ -99,15 +120,6 @@ def error_bars(group: Group) -> str:
     several = _range([len(own) for own in by_method.values() if own] or [1])
     averaged = f", {several} seeds averaged within each" if seeds > 1 else ""
     return f"± is the standard deviation over {folds} folds{averaged}"
-
-
-def _samples(group: Group) -> str:
-    data = group.data
-    text = f"{data.get('samples', 'unknown number of')} samples"
-    if data.get("groups"):
-        kind = f" ({data['group_kind']})" if data.get("group_kind") else ""
-        text += f" in {data['groups']} groups{kind}"
-    return text
 
 
 def flags(group: Group) -> list[str]:

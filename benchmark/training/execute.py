@@ -346,6 +346,7 @@ def facts_of(dataset: EODataset, fold: Fold) -> dict[str, Any]:
         "samples": len(dataset),
         "groups": None if dataset.groups is None else len(np.unique(dataset.groups)),
         "group_kind": dataset.group_kind,
+        **({"form": dataset.form} if dataset.form and dataset.source == "real" else {}),
         **({"plugin": dict(dataset.plugin)} if dataset.plugin else {}),
         "train": len(fold.train),
         "val": len(fold.val),

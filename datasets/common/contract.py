@@ -59,6 +59,8 @@ class Catalogue:
     places: (N, 2) latitude and longitude in degrees, or None where they are not known.
     scaling: modality → scale and offset (C,) by which what the files store became values; not there
         where values are as stored.
+    form: which of the forms that the dataset is distributed in was read (`datasets.common.forms`);
+        "" where there is one.
     """
 
     modalities: Mapping[str, ModalitySpec]
@@ -72,6 +74,7 @@ class Catalogue:
     notices: tuple[str, ...] = ()
     places: np.ndarray | None = None
     scaling: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    form: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -86,7 +89,7 @@ class EODataset:
     fingerprint: sha256 over x of the chosen modalities, y, ids, groups and split.
     source: whether the native files were the publisher's or generated ones.
     notices: those of the `Catalogue`, and what was found when the inputs were read.
-    group_kind, plugin: as in `Adapter`.
+    form: as in `Catalogue`. group_kind, plugin: as in `Adapter`.
     """
 
     name: str
@@ -100,6 +103,7 @@ class EODataset:
     source: Source
     fingerprint: str
     notices: tuple[str, ...] = ()
+    form: str = ""
     group_kind: str | None = None
     plugin: Mapping[str, str] | None = None
 

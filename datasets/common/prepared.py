@@ -17,7 +17,7 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -42,7 +42,7 @@ from datasets.common.subsample import VERSION as SUBSAMPLE_VERSION
 
 log = logging.getLogger(__name__)
 
-FORM = 3
+FORM = 4
 """Of a prepared folder; raised when what stands in it changes for every dataset."""
 
 
@@ -196,6 +196,7 @@ def _describe(
         "files": {name: (folder / name).stat().st_size for name in names},
         "fingerprint": _fingerprint([folder / name for name in names]),
         "notices": notices,
+        "form": catalogue.form,
         "group_kind": adapter.group_kind,
         "plugin": adapter.plugin,
     }
@@ -207,11 +208,19 @@ def _fingerprint(files: list[Path]) -> str:
 
     The order of the modalities is not part of it: a run's id states it by itself.
     """
-    digest = hashlib.sha256()
+    digests = {}
     for path in files:
-        digest.update(path.name.encode())
         with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+            digests[path.name] = hashlib.file_digest(file, "sha256").digest()
+    return combined(digests)
+
+
+def combined(digests: Mapping[str, bytes]) -> str:
+    """The fingerprint of arrays: file's name → its sha256."""
+    digest = hashlib.sha256()
+    for name in sorted(digests):
+        digest.update(name.encode())
+        digest.update(digests[name])
     return digest.hexdigest()
 
 
@@ -267,6 +276,7 @@ def _load(folder: Path) -> EODataset:
             fingerprint=meta["fingerprint"],
             # A report may meet a folder of an earlier form.
             notices=tuple(meta.get("notices", ())),
+            form=meta.get("form", ""),
             group_kind=meta.get("group_kind"),
             plugin=meta.get("plugin"),
         )
