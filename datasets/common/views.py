@@ -4,6 +4,9 @@ https://github.com/fmenat/MDiCo, data/. `DataViews.save` (https://github.com/fme
 writes them through xarray and h5netcdf. A variable is a *view* of all samples, by which its first
 axis goes, in the order of ``identifier``; ``target`` is (n, outputs) or (n,); ``train_mask`` is
 true of every sample; the attribute ``target_names`` has the names of classes.
+
+What those scripts make of the published table of LFMC, and of generated archives of CropHarvest and
+TreeSatAI-TS, was read and compared; the files that are distributed have not been seen.
 """
 
 from __future__ import annotations
