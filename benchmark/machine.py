@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
@@ -53,6 +59,33 @@ def _quotas() -> Iterator[int]:
                     quota, period = map(int, (folder / "cpu.max").read_text().split())
                 if quota > 0 and period > 0:
                     yield math.ceil(quota / period)
+
+
+def fork_server(module: str) -> ForkServerContext:
+    """Of processes that are forks of one which has imported a module and done nothing else.
+
+    It is begun at once, beside this process; one that was begun before has what that imported.
+    """
+    from multiprocessing import forkserver, get_context
+
+    context = get_context("forkserver")
+    context.set_forkserver_preload([module])
+    forkserver.ensure_running()
+    return context
+
+
+@contextmanager
+def without_main() -> Iterator[None]:
+    """While processes are started that need nothing of what this one was started with.
+
+    Python would execute its main module, somebody's script perhaps, in each of them again.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def no_processes() -> str | None:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import parent_process
 
 log = logging.getLogger(__name__)
 
@@ -95,9 +96,21 @@ def may_end_process() -> None:
 def end_with(parent: int) -> None:
     """End this process when ``parent``, which started it, does; what it writes is written first."""
 
-    def watch() -> None:
+    def gone() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
+
+    _end_after(gone)
+
+
+def end_with_starter() -> None:
+    """The same where a server has forked this process for the one that asked for it."""
+    _end_after(parent_process().join)
+
+
+def _end_after(wait: Callable[[], object]) -> None:
+    def watch() -> None:
+        wait()
         while _State.writing:
             time.sleep(0.01)
         os._exit(1)
@@ -105,8 +118,8 @@ def end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def become_worker(parent: int) -> None:
-    """Make this process one that runs jobs for ``parent``, and ends when that process does.
+def become_worker() -> None:
+    """Make this process one that runs jobs for another, and ends when that process does.
 
     SIGINT, which a terminal sends to all, and SIGUSR2, which SLURM does, are left to the parent.
     SIGTERM stops the job at hand and all that follow; the process itself stays until the parent
@@ -124,7 +137,7 @@ def become_worker(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, handle)
-    end_with(parent)
+    end_with_starter()
 
 
 @contextmanager

@@ -295,12 +295,16 @@ def test_a_class_that_few_test_parts_have_is_marked_with_its_n(tmp_path):
 def test_a_mean_over_fewer_folds_is_marked_in_figures(tmp_path):
     from benchmark.report.figures.colearning import ablation_bars, cost_against_score
     from benchmark.report.figures.scores import distributions, gain_map, learning_curves
+    from benchmark.report.outline import outline_of
 
     made_up = scored("single", FOLDS) + scored("mdico", FOLDS[:9] - 1)
     made_up += scored("mdico_no_con", FOLDS[:8], entry={"role": "ablation"})
     summary = summary_of(made_up, tmp_path)
     drawn = {f.__name__: f(summary) for f in (distributions, ablation_bars, cost_against_score)}
-    drawn |= {"gain_map": gain_map([summary]), "learning_curves": learning_curves(summary)}
+    drawn |= {
+        "gain_map": gain_map([outline_of(summary)]),
+        "learning_curves": learning_curves(summary),
+    }
     for name, figure in drawn.items():
         shown = [t.get_text() for axis in figure.axes for t in axis.texts]
         shown += [axis.get_title(loc) for axis in figure.axes for loc in ("left", "center")]

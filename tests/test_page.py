@@ -15,7 +15,8 @@ import pytest
 
 from benchmark.report import write_report
 from benchmark.report.figures import Drawn
-from benchmark.report.page import document
+from benchmark.report.figures.picture import in_page
+from benchmark.report.page.document import document, figure, picture
 from tests.made_up import USUAL, official, run, runs
 from tests.test_report import HOSTILE, everything, report, rows_of
 
@@ -195,16 +196,12 @@ def test_ranks_across_datasets_are_there_with_their_warning(tmp_path):
 
 
 def test_figures_are_in_the_page_in_their_shorter_form(tmp_path):
-    written = report(runs(USUAL), tmp_path)
     svg, png = b"<svg xmlns='http://www.w3.org/2000/svg'/>" * 50, b"\x89PNG" + b"x" * 30
-    for name, (a, b) in {"one": (svg, png * 50), "two": (svg, png)}.items():
-        (tmp_path / f"{name}.svg").write_bytes(a)
-        (tmp_path / f"{name}.png").write_bytes(b)
-    group = written.summaries[0].group
-    drawn = [Drawn("one", "scores", "generated", "quick", group, (4.0, 2.0))]
-    drawn += [Drawn("two", "gains", "generated", "quick")]
+    first = figure(Drawn("one", "scores", "generated", "quick", 0), (4.0, 2.0))
+    second = figure(Drawn("two", "gains", "generated", "quick"), (1.0, 1.0))
+    blocks = [picture("figure-0", in_page(png * 50, svg)), picture("figure-1", in_page(png, svg))]
     path = tmp_path / "page.html"
-    path.write_text(document(written.summaries, [], written.results, drawn, tmp_path), "utf-8")
+    path.write_text(document({"figures": [first, second]}, blocks), "utf-8")
     parsed = Parsed(path)
     first, second = parsed.data("index")["figures"]
     assert (first["group"], first["width"], first["height"]) == (0, 384, 192)

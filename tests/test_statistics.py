@@ -12,7 +12,6 @@ from scipy import stats
 from benchmark import metrics
 from benchmark.metrics import primary
 from benchmark.report import write_report
-from benchmark.report.across import across
 from benchmark.report.evidence import resampled_scores
 from benchmark.report.statistics import (
     Practical,
@@ -376,13 +375,13 @@ def test_two_datasets_are_too_few_to_compare_across(tmp_path):
 
 
 def test_three_datasets_are_ranked_with_a_warning(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmark.report.figures._of_group", lambda *a: ())  # the ranks alone
+    monkeypatch.setattr("benchmark.report.figures.OF_GROUP", ())  # the ranks alone
     write(several(3, **EVIDENCE), tmp_path)
     written = write_report(tmp_path, tmp_path / "out")
     text = (tmp_path / "out/leaderboard.md").read_text()
     assert "N = 3 blocks" in text and "Warning: N < 10" in text
     assert [p for p in written.paths if p.name == "ranks-real-standard.png"]
-    (comparison,) = across(written.summaries)
+    (comparison,) = written.comparisons
     assert comparison.methods == ("single", "mdico", "kd")  # no bounds, no ablations
     assert comparison.ranks.average == pytest.approx([3, 1, 2])
     mean, low, high = comparison.gains["mdico"]
@@ -409,7 +408,7 @@ def test_the_rank_diagram_states_its_blocks_and_that_they_are_few(tmp_path):
     from benchmark.report.figures.scores import critical_difference
 
     write(several(3, **EVIDENCE), tmp_path)
-    (comparison,) = across(write_report(tmp_path, tmp_path / "out", figures=False).summaries)
+    (comparison,) = write_report(tmp_path, tmp_path / "out", figures=False).comparisons
     figure = critical_difference(comparison)
     said = figure.get_supxlabel().replace("\n", " ")
     assert "N = 3 datasets (blocks)" in said and "N < 10" in said

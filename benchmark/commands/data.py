@@ -79,10 +79,13 @@ def prepare(options: argparse.Namespace) -> int:
 def clear(options: argparse.Namespace) -> int:
     """Remove what was prepared and generated."""
     import datasets
+    from benchmark.report import kept
     from datasets.common.clearing import clear
 
     chosen = None if options.datasets is None else datasets.choose(options.datasets)
     removed = clear(options.cache, chosen)
+    if chosen is None and (options.cache / "report").is_dir():
+        removed.append(kept.clear(options.cache))
     for folder, size in removed:
         print(f"removed {folder} ({size:,} bytes)")
     print(f"{len(removed)} folders with {sum(size for _, size in removed):,} bytes were removed")

@@ -27,7 +27,7 @@ from benchmark.commands.choosing import (
 )
 from benchmark.commands.report import report_all
 from benchmark.errors import UserError, not_writable
-from benchmark.machine import cores
+from benchmark.machine import cores, no_processes
 from benchmark.planning import protocol as protocols
 from benchmark.planning.code import changed
 from benchmark.spec import PRECISIONS
@@ -54,6 +54,7 @@ def run(options: argparse.Namespace) -> int:
     protocol = protocols.load(options.protocol)
     _check_request(options)
     _check_writable(options.results)
+    _begin_workers(options)
     methods = with_yardsticks(choose_methods(options), protocol)
     request = submission.request(options) if options.executor == "slurm" else None
     device = choose_device(options, request)
@@ -134,6 +135,17 @@ def _check_request(options: argparse.Namespace) -> None:
         raise UserError(f"--replicas: one process trains them, in full precision; not with {named}")
     if options.timeout is not None and not 0 < options.timeout < threading.TIMEOUT_MAX:
         raise UserError("--timeout must be a number of seconds above 0")
+
+
+def _begin_workers(options: argparse.Namespace) -> None:
+    """Have worker processes import what they need while this one does, and looks at the data."""
+    wanted = options.executor or ("processes" if options.device in ("auto", "cpu") else "serial")
+    several = options.executor or (options.replicas == 1 and (options.workers or cores()) > 1)
+    if wanted == "processes" and several and not options.dry_run and not no_processes():
+        from benchmark.executors import local
+
+        print("starting workers ...", flush=True)
+        local.begin()
 
 
 def _check_writable(results: Path) -> None:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from benchmark import stopping
 from benchmark.executors.scale import TRIES, Records, Scale, say
-from benchmark.machine import no_processes
+from benchmark.machine import fork_server, no_processes, without_main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
+    from multiprocessing.context import ForkServerContext
 
     from joblib.externals.loky import ProcessPoolExecutor
 
@@ -96,7 +97,8 @@ def _submit(pool: ProcessPoolExecutor, job: Job) -> Future[Record]:
     from concurrent.futures.process import BrokenProcessPool
 
     try:
-        return pool.submit(_work, job)
+        with without_main():
+            return pool.submit(_work, job)
     except BrokenProcessPool as error:
         future: Future[Record] = Future()
         future.set_exception(error)
@@ -118,16 +120,17 @@ def _work(job: Job) -> Record:
         return execute(job)
 
 
+def begin() -> ForkServerContext:
+    """Have all imported, beside this process, that worker processes need: it takes seconds."""
+    return fork_server("benchmark.executors.worker")
+
+
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Worker processes that are gone at the end, at once if it is not the usual one."""
     from joblib.externals.loky import ProcessPoolExecutor
 
-    # Idle OpenMP threads that spin would slow every worker down many times on busy cores.
-    env = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    pool = ProcessPoolExecutor(
-        workers, env=env, initializer=stopping.become_worker, initargs=(os.getpid(),)
-    )
+    pool = ProcessPoolExecutor(workers, context=begin(), initializer=stopping.become_worker)
     try:
         yield pool
         pool.shutdown()

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmark.report.rows import Row
+from benchmark.report.outline import Outline, OutlineRow
 from benchmark.report.statistics import Ranks, friedman_nemenyi, hierarchical_interval
-from benchmark.report.summary import REFERENCE, Summary
+from benchmark.report.summary import REFERENCE
 from benchmark.terms import ALL
 
 FEWEST = 3
@@ -40,25 +40,24 @@ class Across:
     why_not: str = ""
 
 
-def across(summaries: Sequence[Summary]) -> list[Across]:
+def across(outlines: Sequence[Outline]) -> list[Across]:
     """One comparison for each source and protocol that may be evidence."""
-    by_kind: dict[tuple[str, str], dict[str, Summary]] = {}
-    for summary in summaries:
-        group = summary.group
-        if not group.no_evidence:
-            blocks = by_kind.setdefault((group.source, group.protocol_title), {})
+    by_kind: dict[tuple[str, str], dict[str, Outline]] = {}
+    for outline in outlines:
+        if not outline.no_evidence:
+            blocks = by_kind.setdefault((outline.source, outline.protocol), {})
             # Sets of modalities of one dataset are no further datasets: the one with most runs.
-            other = blocks.get(group.dataset)
-            if other is None or len(group.runs) > len(other.group.runs):
-                blocks[group.dataset] = summary
+            other = blocks.get(outline.dataset)
+            if other is None or outline.runs > other.runs:
+                blocks[outline.dataset] = outline
     return [_compare(*kind, blocks) for kind, blocks in by_kind.items()]
 
 
-def _compare(source: str, protocol: str, blocks: dict[str, Summary]) -> Across:
+def _compare(source: str, protocol: str, blocks: dict[str, Outline]) -> Across:
     names = tuple(blocks)
     if len(names) < FEWEST:
         return Across(source, protocol, names, why_not=f"too few datasets ({len(names)})")
-    complete = [_complete(summary) for summary in blocks.values()]
+    complete = [_complete(outline) for outline in blocks.values()]
     shared = set.intersection(*(set(rows) for rows in complete))
     methods = tuple(m for m in complete[0] if m in shared)
     if len(methods) < FEWEST or REFERENCE not in methods:
@@ -66,43 +65,40 @@ def _compare(source: str, protocol: str, blocks: dict[str, Summary]) -> Across:
         return Across(source, protocol, names, why_not=why_not)
     values = np.array(
         [
-            [summary.group.primary.gain(_mean(summary, rows[method]), 0.0) for method in methods]
-            for summary, rows in zip(blocks.values(), complete, strict=True)
+            [outline.primary.gain(_mean(rows[method]), 0.0) for method in methods]
+            for outline, rows in zip(blocks.values(), complete, strict=True)
         ]
     )
     gains = {}
     for method in methods:
         if method != REFERENCE:
-            pairs = zip(blocks.values(), complete, strict=True)
-            relative = [_relative(s, rows[method], rows[REFERENCE]) for s, rows in pairs]
+            relative = [_relative(rows[method], rows[REFERENCE]) for rows in complete]
             mean = math.fsum(float(np.mean(part)) for part in relative) / len(relative)
-            ratios = [summary.ratio for summary in blocks.values()]
+            ratios = [outline.ratio for outline in blocks.values()]
             low, high = hierarchical_interval(relative, ratios)
             gains[method] = mean, float(low), float(high)
-    families = {method: complete[0][method][0].entry["family"] for method in methods}
+    families = {method: complete[0][method][0].family for method in methods}
     return Across(source, protocol, names, methods, families, friedman_nemenyi(values), gains)
 
 
-def _complete(summary: Summary) -> dict[str, list[Row]]:
+def _complete(outline: Outline) -> dict[str, list[OutlineRow]]:
     """Competing methods and the reference that have all runs at all modalities."""
-    by_method: dict[str, list[Row]] = {}
-    for row in summary.rows:
-        if row.deployment != ALL and (row.entry["role"] == "method" or row.method == REFERENCE):
+    by_method: dict[str, list[OutlineRow]] = {}
+    for row in outline.rows:
+        if row.deployment != ALL and (row.role == "method" or row.method == REFERENCE):
             by_method.setdefault(row.method, []).append(row)
-    modalities = len(summary.group.modalities)
     return {
         method: rows
         for method, rows in by_method.items()
-        if len(rows) == modalities and all(row.complete for row in rows)
+        if len(rows) == len(outline.modalities) and all(row.complete for row in rows)
     }
 
 
-def _mean(summary: Summary, rows: Sequence[Row]) -> float:
-    name = summary.group.primary.name
-    return math.fsum(row.metric(name).mean for row in rows) / len(rows)
+def _mean(rows: Sequence[OutlineRow]) -> float:
+    return math.fsum(row.mean for row in rows) / len(rows)
 
 
-def _relative(summary: Summary, rows: Sequence[Row], reference: Sequence[Row]) -> np.ndarray:
+def _relative(rows: Sequence[OutlineRow], reference: Sequence[OutlineRow]) -> np.ndarray:
     """Gain by fold, mean over the modalities, in per cent of the reference's mean score."""
-    gains = np.array([list(row.gain.values.values()) for row in rows])
-    return 100 * gains.mean(axis=0) / abs(_mean(summary, reference))
+    gains = np.array([row.gains for row in rows])
+    return 100 * gains.mean(axis=0) / abs(_mean(reference))

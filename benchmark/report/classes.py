@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmark.metrics import LISTS, TARGET_RANGES
 from benchmark.report.frame import Group
 from benchmark.report.summary import Summary, in_order
-from benchmark.report.text import decimals_for, markdown, markdown_table, number
+from benchmark.report.text import csv_table, decimals_for, markdown, markdown_table, number
 from benchmark.report.wording import Formats, few, heading
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def per_class(
@@ -99,10 +95,8 @@ def per_class_lines(summary: Summary) -> list[str]:
     return lines
 
 
-def per_class_frame(summary: Summary) -> pd.DataFrame:
-    """One row for each method, deployment, list metric and class or range; for CSV."""
-    import pandas as pd
-
+def per_class_csv(summary: Summary) -> str:
+    """One row for each method, deployment, list metric and class or range."""
     group, rows = summary.group, []
     names = class_names(group)
     for deployment in group.deployments:
@@ -112,7 +106,8 @@ def per_class_frame(summary: Summary) -> pd.DataFrame:
             for method, own in per_class(summary, deployment, metric.name).items():
                 for name, (value, n) in zip(names, own, strict=False):
                     rows.append((deployment, method, metric.name, name, value, n))
-    return pd.DataFrame(rows, columns=["deployment", "method", "metric", "class", "mean", "n"])
+    header = ("deployment", "method", "metric", "class", "mean", "n")
+    return csv_table([dict(zip(header, row, strict=True)) for row in rows], header)
 
 
 def confusion(summary: Summary, method: str, deployment: str) -> np.ndarray | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -195,6 +196,19 @@ def truth(cache: Path | None, fingerprint: str) -> Truth | None:
 
     found = prepared.find(cache, fingerprint) if cache else None
     return Truth(found.y, found.ids, found.groups) if found is not None else None
+
+
+def truth_digest(cache: Path | None, fingerprint: str) -> str:
+    """Of all that `truth` finds; "" for nothing."""
+    known = truth(cache, fingerprint)
+    if known is None:
+        return ""
+    digest = hashlib.sha256()
+    for array in (known.y, known.ids, known.groups):
+        if array is not None:
+            digest.update(f"{array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
 
 
 def over_samples(group: Group, results: Path, cache: Path | None) -> OverSamples | str:

@@ -1,4 +1,4 @@
-"""From records to the tidy frame of scores that everything shown is computed from.
+"""From records to the groups of scores that everything shown is computed from.
 
 Every record ends up in one place: in a group, as a run whose scores are shown, or in the list of
 exclusions with the reason why they are not.
@@ -6,12 +6,16 @@ exclusions with the reason why they are not.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
+import marshal
 import math
+import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import astuple, dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache, cached_property
 from pathlib import Path
@@ -25,13 +29,12 @@ from benchmark.metrics import LISTS, SCALARS, Metric, primary
 from benchmark.planning import protocol as protocols
 from benchmark.planning.code import changed
 from benchmark.records import Record, Standing
-from benchmark.report.text import shortened
+from benchmark.report.kept import NOTHING_KEPT, Kept, code_digest, key_of
+from benchmark.report.text import csv_line, csv_number, shortened
 from benchmark.spec import FULL
 from benchmark.terms import ALL, FAMILIES
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from benchmark.planning.protocol import Protocol
     from benchmark.problem import TaskKind
     from benchmark.spec import RunSpec
@@ -154,11 +157,11 @@ class Group:
         """Facts of the data, as a record has them; the sizes of the parts are those of one run."""
         return self.records[-1].data
 
-    @property
+    @cached_property
     def kind(self) -> TaskKind:
         return self.data["task"]["kind"]
 
-    @property
+    @cached_property
     def primary(self) -> Metric:
         return primary(self.kind)
 
@@ -219,16 +222,38 @@ class Group:
         found |= {ALL for entry in self.entries.values() if entry["role"] == "bound"}
         return (*self.modalities, *sorted(found - set(self.modalities)))
 
-    @cached_property
-    def scores(self) -> pd.DataFrame:
-        """The tidy scores: a row for each run, deployment and scalar metric."""
-        return _tidy(self, self.runs)
-
 
 MOST_OUTPUTS = 10_000
 """No task has more; each may become a row of a table."""
 
 DEFAULT_ENTRY = {"family": "other", "role": "method", "defaults_from": "", "reference": ""}
+
+
+@dataclass(frozen=True)
+class Head:
+    """What is known of a group when its records need not be looked at again.
+
+    protocol: its name. done: method → number of records with scores, placebos too; all methods are
+    among them. digest: of all that the group is made of. make: the group, whatever is hidden.
+    """
+
+    dataset: str
+    protocol: str
+    fingerprint: str
+    modalities: Sequence[str]
+    done: Mapping[str, int]
+    digest: str
+    make: Callable[[], Group] = field(compare=False, repr=False)
+    hidden: frozenset[str] = frozenset()
+
+    @property
+    def group(self) -> Group:
+        return replace(self.make(), hidden=self.hidden)
+
+    @property
+    def shown(self) -> int:
+        """Number of records whose scores are shown."""
+        return sum(n for method, n in self.done.items() if method not in self.hidden)
 
 
 @dataclass(frozen=True)
@@ -238,30 +263,18 @@ class Results:
     files: number of files that were, or should have been, records.
     """
 
-    groups: tuple[Group, ...]
+    heads: tuple[Head, ...]
     exclusions: tuple[Exclusion, ...]
     files: int
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        return tuple(head.group for head in self.heads)
 
     @property
     def shown(self) -> int:
         """Number of records whose scores are shown."""
-        return sum(
-            r.status == "done" and r.spec.method not in g.hidden
-            for g in self.groups
-            for r in (*g.runs, *g.placebos)
-        )
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """The tidy scores of all groups, hidden methods left out."""
-        import pandas as pd
-
-        parts = []
-        for group in self.groups:
-            done = [record for record in group.placebos if record.status == "done"]
-            for scores in (group.scores, *([_tidy(group, done)] if done else [])):
-                parts.append(scores[~scores["method"].isin(group.hidden)])
-        return pd.concat([pd.DataFrame(columns=list(COLUMNS)), *parts], ignore_index=True)
+        return sum(head.shown for head in self.heads)
 
 
 def collect(
@@ -270,55 +283,248 @@ def collect(
     datasets: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
     protocol: str | None = None,
+    kept: Kept = NOTHING_KEPT,
+    show: Callable[[Head], None] = lambda head: None,
 ) -> Results:
     """Read all records below a results folder, sort them into groups, then choose what is shown.
 
     methods may be patterns. What supersedes what is decided before the choice, so that a table of
-    few methods shows the same runs as the table of all.
+    few methods shows the same runs as the table of all. show: is called with each group that is
+    chosen while its records are at hand, which are then let go: all at once would fill the memory.
 
     Raises `UserError` if there is no record at all, or none of a name that is asked for.
     """
-    read: list[Record] = []
-    excluded: list[Exclusion] = []
     paths = records.files(results)
-    for path in paths:
-        try:
-            record = records.read(path)
-            _check_beside(record, path)
-            # Curves of all loss terms of thousands of runs would fill the memory.
-            stages = _curves_only(record.stages)
-            read.append(replace(record, stages=stages, standing=_standing(record)))
-        except (UserError, OSError) as error:
-            where = path.relative_to(results).as_posix()
-            reason = str(error).removeprefix(f"{path}: ")
-            excluded.append(Exclusion(where, "unreadable", reason))
     if not paths:
         raise UserError(
             f"{results}: no records there; `run` makes them, --results names their folder"
         )
-    valid, invalid = _validate(read)
-    groups, superseded = _sort(valid)
-    excluded += invalid + superseded
-    absent = (r for g in groups for r in (*g.absent, *g.placebos) if r.status != "done")
-    excluded += [_exclusion(record, record.status, record.reason or "") for record in absent]
-    return Results(_choose(groups, datasets, methods, protocol), tuple(excluded), len(paths))
+    by_dataset: dict[str, list[Path]] = {}
+    for path in paths:
+        by_dataset.setdefault(path.parts[-3], []).append(path)
+    choice = _Choice(datasets, methods, protocol)
+    heads: list[Head] = []
+    excluded: dict[str, list[Exclusion]] = {}
+    for dataset in sorted(by_dataset):
+        with _no_collection():
+            part = _Part(results, by_dataset[dataset], kept)
+            for head in filter(None, map(choice, part.heads)):
+                show(head)
+                heads.append(head)
+            part.groups = None
+        for kind, found in part.excluded.items():
+            excluded.setdefault(kind, []).extend(found)
+    choice.check()
+    exclusions = (
+        e for kind in ("unreadable", "invalid", "superseded", "absent") for e in excluded[kind]
+    )
+    return Results(tuple(heads), tuple(exclusions), len(paths))
 
 
-def _check_beside(record: Record, path: Path) -> None:
+PLAIN = ("dataset", "protocol", "fingerprint", "modalities", "done", "digest")
+"""What JSON can hold of a head, in order."""
+
+
+class _Part:
+    """The records of one dataset: the heads of its groups, and what is in none, by kind.
+
+    groups: as long as they are at hand.
+    """
+
+    def __init__(self, results: Path, paths: Sequence[Path], kept: Kept) -> None:
+        self.results, self.paths, self.kept = results, paths, kept
+        self.groups: list[Group] | None = None
+        found = kept.get(self._key(self._digests())) if kept.folder else None
+        if found is None:
+            digests = self._collect()
+            content = [
+                [[getattr(head, name) for name in PLAIN] for head in self.heads],
+                {kind: list(map(astuple, found)) for kind, found in self.excluded.items()},
+            ]
+            if kept.folder:
+                kept.put(self._key(digests), json.dumps(content, allow_nan=False).encode())
+            return
+        heads, excluded = json.loads(found)
+        self.heads = [Head(*head, self._maker(place)) for place, head in enumerate(heads)]
+        self.excluded = {kind: [Exclusion(*e) for e in found] for kind, found in excluded.items()}
+
+    def _digests(self) -> list[str]:
+        """Of each record and what lies beside it; "" for what cannot be read."""
+        folders, digests = _Folders(), []
+        for path in self.paths:
+            digests.append("")
+            with suppress(OSError):
+                digests[-1] = folders.digests(_read(path), path)[0]
+        return digests
+
+    def _key(self, digests: Sequence[str]) -> str:
+        beyond = len(os.path.join(self.results, ""))
+        files = (
+            f"{path}"[beyond:] + f" {own}" for path, own in zip(self.paths, digests, strict=True)
+        )
+        return key_of("part", "\n".join(files), code_digest(*CODE_OF_RUNS))
+
+    def _maker(self, place: int) -> Callable[[], Group]:
+        def make() -> Group:
+            if self.groups is None:
+                self._collect()
+            return self.groups[place]
+
+        return make
+
+    def _collect(self) -> list[str]:
+        """Look at the records; the digests of what they were made of."""
+        read: list[Record] = []
+        unreadable: list[Exclusion] = []
+        of_record: dict[int, str] = {}
+        digests = []
+        share, folders = _Shared(), _Folders()
+        whole = _Whole(self.paths[0].parts[-3], self.kept)
+        for path in self.paths:
+            digest = ""
+            try:
+                content = _read(path)
+                digest, beside = folders.digests(content, path)
+                record = records.parse(content, path, whole=digest in whole.before)
+                _check_beside(record, path, beside)
+                read.append(share(record))
+                of_record[id(read[-1])] = digest
+            except (UserError, OSError) as error:
+                where = path.relative_to(self.results).as_posix()
+                reason = str(error).removeprefix(f"{path}: ")
+                unreadable.append(Exclusion(where, "unreadable", reason))
+            digests.append(digest)
+        valid, invalid = [], []
+        for record in read:
+            digest = of_record[id(record)]
+            if digest not in whole.before and (reason := _defect(record)):
+                invalid.append(_exclusion(record, "invalid", reason))
+            else:
+                valid.append(record)
+                whole.now.append(digest)
+        whole.keep()
+        self.groups, superseded = _sort(valid)
+        absent = [r for g in self.groups for r in (*g.absent, *g.placebos) if r.status != "done"]
+        self.excluded = {
+            "unreadable": unreadable,
+            "invalid": invalid,
+            "superseded": superseded,
+            "absent": [_exclusion(record, record.status, record.reason or "") for record in absent],
+        }
+        self.heads = [
+            _head(group, of_record, self._maker(place)) for place, group in enumerate(self.groups)
+        ]
+        return digests
+
+
+class _Whole:
+    """The digests of records of a dataset in which an earlier report has found no fault."""
+
+    def __init__(self, dataset: str, kept: Kept) -> None:
+        self.key, self.kept = key_of("whole", dataset), kept
+        self.before = frozenset((kept.get(self.key) or b"").decode().split("\n"))
+        self.now: list[str] = []
+
+    def keep(self) -> None:
+        if self.before != (now := frozenset(self.now)):
+            self.kept.put(self.key, "\n".join(sorted(now)).encode())
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """While very many objects come and stay: Python would look through all again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _head(group: Group, of_record: Mapping[int, str], make: Callable[[], Group]) -> Head:
+    counts = Counter(r.spec.method for r in (*group.runs, *group.placebos) if r.status == "done")
+    made_of = [[of_record[id(r)] for r in of] for of in (group.runs, group.absent, group.placebos)]
+    digest = key_of("group", made_of, group.variant, group.other_code)
+    done = {method: counts[method] for method in group.entries}
+    spec = group.spec
+    return Head(
+        spec.dataset,
+        spec.protocol["name"],
+        spec.fingerprint,
+        list(spec.modalities),
+        done,
+        digest,
+        make,
+    )
+
+
+BESIDE = (".npz", ".features.npz")
+
+
+class _Folders:
+    """What lies where, listed once."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, frozenset[str]] = {}
+
+    def digests(self, content: bytes, path: Path) -> tuple[str, list[str | None]]:
+        """One digest of a record and all beside it, and that of each, None where it is not."""
+        folder, name = os.path.split(path)
+        if folder not in self.known:
+            self.known[folder] = frozenset(os.listdir(folder))
+        beside: list[str | None] = []
+        for suffix in BESIDE:
+            other = name.removesuffix(".json") + suffix
+            beside.append(None)
+            if other in self.known[folder]:
+                with open(os.path.join(folder, other), "rb") as file:
+                    beside[-1] = hashlib.file_digest(file, "sha256").hexdigest()
+        return f"{hashlib.sha256(content).hexdigest()} {beside[0]} {beside[1]}", beside
+
+
+def _read(path: Path) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
+
+
+class _Shared:
+    """Makes records smaller: equal values become one, and curves are all that is left of stages."""
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, Any] = {}
+
+    def __call__(self, record: Record) -> Record:
+        spec = record.spec
+        spec = replace(spec, **{name: self._one(getattr(spec, name)) for name in OF_SPEC})
+        own = {name: self._one(getattr(record, name)) for name in OF_RECORD}
+        own["standing"] = self._one(_standing(record))
+        return replace(record, spec=spec, stages=_curves_only(record.stages), **own)
+
+    def _one(self, value: Any) -> Any:
+        # Not by equality: 1 and 1.0 are, and are written differently.
+        return self.known.setdefault(marshal.dumps(value, 2), value)
+
+
+CODE_OF_RUNS = tuple(
+    Path(__file__).parents[2] / name for name in ("benchmark", "datasets", "methods")
+)
+"""Of which some is known to a record, which says so where it is not what it was."""
+
+OF_SPEC = ("fingerprint", "modalities", "hyperparameters", "artefacts", "encoders", "protocol")
+OF_RECORD = ("entry", "data", "environment", "code")
+
+
+def _check_beside(record: Record, path: Path, beside: Sequence[str | None]) -> None:
     """Raise `UserError` if predictions or features beside a record are not those of its run.
 
     They may be elsewhere: scores are in the record.
     """
-    for suffix, sha256 in (
-        (".npz", record.predictions_sha256),
-        (".features.npz", record.features_sha256),
-    ):
-        beside = path.with_suffix(suffix)
-        if sha256 and beside.exists():
-            with beside.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != sha256:
-                raise UserError(f"{beside.name} is not the file that it vouches for by sha256")
+    vouched = record.predictions_sha256, record.features_sha256
+    for suffix, sha256, found in zip(BESIDE, vouched, beside, strict=True):
+        if sha256 and found not in (None, sha256):
+            name = path.with_suffix(suffix).name
+            raise UserError(f"{name} is not the file that it vouches for by sha256")
 
 
 def _standing(record: Record) -> Standing:
@@ -390,17 +596,6 @@ def own_curves(record: Record, what: str = "validation") -> dict[str, np.ndarray
     return {n: c for n, c in curves if len(c) and (own or n in record.metrics)}
 
 
-def _validate(read: Iterable[Record]) -> tuple[list[Record], list[Exclusion]]:
-    valid, invalid = [], []
-    for record in read:
-        reason = _defect(record)
-        if reason:
-            invalid.append(_exclusion(record, "invalid", reason))
-        else:
-            valid.append(record)
-    return valid, invalid
-
-
 def _defect(record: Record) -> str | None:
     """Why the content of a record cannot be shown, or None."""
     try:
@@ -454,15 +649,12 @@ def _is_mapping(value: Any) -> bool:
 
 
 def _numbers(values: Any) -> bool:
-    """Whether ``values`` are finite numbers or undefined, in a list or a list of equal lists."""
+    """Whether a value that `benchmark.records` has read is a list of numbers, or of equal lists."""
     if values is None:
         return True
     if not isinstance(values, list):
         return False
-    if any(isinstance(value, list) for value in values):
-        rows = [value if isinstance(value, list) else [] for value in values]
-        return len({len(row) for row in rows}) == 1 and all(_numbers(row) for row in rows)
-    return all(v is None or (isinstance(v, int | float) and math.isfinite(v)) for v in values)
+    return len({len(row) if isinstance(row, list) else None for row in values}) <= 1
 
 
 def _age(record: Record) -> tuple[str, str]:
@@ -543,17 +735,24 @@ def _by_values(valid: Iterable[Record]) -> list[list[Record]]:
     Old records do not say what view of the dataset they had: they go with the newest that do.
     """
     found: dict[tuple, list[Record]] = {}
+    texts: dict[tuple[int, int], str] = {}
     for record in sorted(valid, key=_age):
-        values = json.dumps(_values(record), sort_keys=True)
-        found.setdefault((_key(record), values), []).append(record)
+        same = id(record.spec.protocol), id(record.spec.encoders)
+        if same not in texts:
+            texts[same] = json.dumps(_values(record), sort_keys=True)
+        found.setdefault((_key(record), texts[same]), []).append(record)
     parts = []
     for same in found.values():
-        views = [r.standing.get("view") for r in same]
-        newest = next((view for view in reversed(views) if view is not None), None)
+        standings = {id(r.standing): r.standing for r in same}
+        views = {
+            key: json.dumps(standing.get("view"), sort_keys=True)
+            for key, standing in standings.items()
+        }
+        own = [views[id(r.standing)] for r in same]
+        newest = next((view for view in reversed(own) if view != "null"), "null")
         by_view: dict[str, list[Record]] = {}
-        for record, view in zip(same, views, strict=True):
-            text = json.dumps(newest if view is None else view, sort_keys=True)
-            by_view.setdefault(text, []).append(record)
+        for record, view in zip(same, own, strict=True):
+            by_view.setdefault(newest if view == "null" else view, []).append(record)
         parts += by_view.values()
     return parts
 
@@ -669,50 +868,62 @@ def _exclusion(record: Record, status: Status, reason: str) -> Exclusion:
     return Exclusion(str(spec), status, reason, str(spec.dataset), str(spec.method), record.id)
 
 
-def _choose(
-    groups: Sequence[Group],
-    datasets: Sequence[str] | None,
-    methods: Sequence[str] | None,
-    protocol: str | None,
-) -> tuple[Group, ...]:
-    known = {group.dataset for group in groups}
-    for name in datasets or ():
-        if name not in known:
-            raise unknown("dataset among the records", name, known)
-    known = {group.protocol["name"] for group in groups}
-    if protocol is not None and protocol not in known:
-        raise unknown("protocol among the records", protocol, known)
-    known = {method for group in groups for method in group.entries}
-    for pattern in methods or ():
-        if not any(fnmatchcase(method, pattern) for method in known):
-            raise unknown("method among the records", pattern, known)
-    chosen = []
-    for group in groups:
-        shown = set(group.entries)
-        if methods is not None:
-            shown = {m for m in shown if any(fnmatchcase(m, pattern) for pattern in methods)}
+class _Choice:
+    """What of the groups is asked for, and whether each name that is asked for is one of theirs."""
+
+    def __init__(
+        self,
+        datasets: Sequence[str] | None,
+        methods: Sequence[str] | None,
+        protocol: str | None,
+    ) -> None:
+        self.datasets, self.methods, self.protocol = datasets, methods, protocol
+        self.known: dict[str, set[str]] = {"dataset": set(), "protocol": set(), "method": set()}
+
+    def __call__(self, head: Head) -> Head | None:
+        """The group as it is shown, or None."""
+        self.known["dataset"].add(head.dataset)
+        self.known["protocol"].add(head.protocol)
+        self.known["method"].update(head.done)
+        shown = set(head.done)
+        if self.methods is not None:
+            shown = {m for m in shown if any(fnmatchcase(m, pattern) for pattern in self.methods)}
         if (
             shown
-            and (datasets is None or group.dataset in datasets)
-            and protocol in (None, group.protocol["name"])
+            and (self.datasets is None or head.dataset in self.datasets)
+            and self.protocol in (None, head.protocol)
         ):
-            chosen.append(replace(group, hidden=frozenset(set(group.entries) - shown)))
-    return tuple(chosen)
+            return replace(head, hidden=frozenset(set(head.done) - shown))
+        return None
+
+    def check(self) -> None:
+        """Raise `UserError` for a name that no group has."""
+        known = self.known
+        for name in self.datasets or ():
+            if name not in known["dataset"]:
+                raise unknown("dataset among the records", name, known["dataset"])
+        if self.protocol is not None and self.protocol not in known["protocol"]:
+            raise unknown("protocol among the records", self.protocol, known["protocol"])
+        for pattern in self.methods or ():
+            if not any(fnmatchcase(method, pattern) for method in known["method"]):
+                raise unknown("method among the records", pattern, known["method"])
 
 
-def _tidy(group: Group, runs: Iterable[Record]) -> pd.DataFrame:
-    import pandas as pd
-
+def scores_csv(group: Group) -> str:
+    """The scores of a group in rows of `COLUMNS`, those of placebos last, without the header."""
     names = [metric.name for metric in SCALARS[group.kind]]
-    rows = []
-    for record in runs:
-        spec, entry = record.spec, group.entries[record.spec.method]
+    placebos = [record for record in group.placebos if record.status == "done"]
+    cell, lines = cache(lambda text: csv_line([text])), []
+    for record in (*group.runs, *placebos):
+        spec = record.spec
+        if spec.method in group.hidden:
+            continue
+        entry = group.entries[spec.method]
         head = (spec.dataset, spec.source, "+".join(spec.modalities), group.protocol_name)
-        head += (spec.arithmetic,)
-        head += (spec.fingerprint, spec.method, spec.version, entry["family"], entry["role"])
-        head += (spec.fold, spec.seed, spec.placebo)
+        head += (spec.arithmetic, spec.fingerprint, spec.method, spec.version)
+        head += (entry["family"], entry["role"], spec.fold, spec.seed, spec.placebo)
+        line = csv_line(head)
         for deployment, values in record.metrics.items():
-            for name in names:
-                rows.append((*head, deployment, name, values.get(name), record.id))
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    return frame.astype({"value": "float64"})
+            place = f"{line},{cell(deployment)}"
+            lines += [f"{place},{n},{csv_number(values.get(n))},{record.id}\n" for n in names]
+    return "".join(lines)

@@ -53,25 +53,29 @@ and what it costs to train are in the tables.
 
 
 def leaderboard(
-    summaries: Sequence[Summary], comparisons: Sequence[Across], results: Results
+    sections: Sequence[str], comparisons: Sequence[Across], results: Results, *, tested: bool
 ) -> str:
-    """The page for all groups that are shown."""
+    """The page: a `section` for each group, and whether any of them has tests."""
     lines = ["# Leaderboard", ""]
-    if not summaries:
+    if not sections:
         lines += ["No run has scores yet.", ""]
-    for summary in summaries:
-        lines += [f"## {markdown(title(summary.group))}", ""]
-        lines += [f"- {name}: {markdown(text)}" for name, text in facts(summary.group)]
-        answers = [f"{markdown(sentence)}  " for sentence in all_sentences(summary)]
-        lines += ["", *answers, *[""] * bool(answers)]
-        lines += [markdown_table(*_table(summary), text_columns=1), ""]
-        lines += _bounds(summary)
-        lines += [f"{markdown(note)}  " for note in footnotes(summary)]
-        lines += [*_absent(summary), ""]
+    lines += sections
     for comparison in comparisons:
         lines += _across(comparison)
     lines += [*_exclusions(results), HOW_TO_READ]
-    return "\n".join(lines) + EVIDENCE * any(summary.tested for summary in summaries)
+    return "\n".join(lines) + EVIDENCE * tested
+
+
+def section(summary: Summary) -> str:
+    """What the page shows of one group."""
+    lines = [f"## {markdown(title(summary.group))}", ""]
+    lines += [f"- {name}: {markdown(text)}" for name, text in facts(summary.group)]
+    answers = [f"{markdown(sentence)}  " for sentence in all_sentences(summary)]
+    lines += ["", *answers, *[""] * bool(answers)]
+    lines += [markdown_table(*_table(summary), text_columns=1), ""]
+    lines += _bounds(summary)
+    lines += [f"{markdown(note)}  " for note in footnotes(summary)]
+    return "\n".join([*lines, *_absent(summary), ""])
 
 
 def _table(summary: Summary) -> tuple[list[str], list[list[str]]]:

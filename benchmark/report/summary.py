@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.metrics import POOLED_R2, pooled_r2
+from benchmark.metrics import POOLED_R2, SCALARS, pooled_r2
 from benchmark.report.evidence import Evidence, OverFolds
 from benchmark.report.frame import Group
 from benchmark.report.rows import NOTHING, Row, Spread
@@ -220,7 +220,7 @@ def _with_best(group: Group, rows: Sequence[Row], evidence: Evidence) -> list[Ro
 
 def _rows(group: Group) -> tuple[Row, ...]:
     spreads, by_seed = _spreads(group)
-    rows = []
+    planned, rows = _planned(group), []
     for deployment in group.deployments:
         reference = spreads.get((REFERENCE, deployment), {}).get(group.primary.name, NOTHING)
         for method, entry in group.entries.items():
@@ -230,8 +230,8 @@ def _rows(group: Group) -> tuple[Row, ...]:
             gain = None
             if deployment != ALL and method != REFERENCE and reference.n:
                 gain = _gain(group, metrics.get(group.primary.name, NOTHING), reference)
-            own, planned = by_seed.get((method, deployment), {}), _planned(group, method)
-            rows.append(Row(method, entry, deployment, metrics, gain, own, planned))
+            own = by_seed.get((method, deployment), {})
+            rows.append(Row(method, entry, deployment, metrics, gain, own, planned[method]))
     return tuple(rows)
 
 
@@ -247,15 +247,18 @@ def _placebo_rows(group: Group) -> tuple[Row, ...]:
     )
 
 
-def _planned(group: Group, method: str) -> int:
-    """Number of runs of a method that is whole: its own seeds, on every fold of the group.
+def _planned(group: Group) -> dict[str, int]:
+    """Method → number of runs if it is whole: its own seeds, on every fold of the group.
 
     On an official split seeds are the repetitions, and all methods need the same.
     """
     if group.unit == "seed":
-        return len(group.planned)
-    seeds = {record.spec.seed for record in group.records if record.spec.method == method}
-    return len(seeds) * len({fold for fold, _ in group.planned})
+        return dict.fromkeys(group.entries, len(group.planned))
+    seeds: dict[str, set[int]] = {}
+    for record in group.records:
+        seeds.setdefault(record.spec.method, set()).add(record.spec.seed)
+    folds = len({fold for fold, _ in group.planned})
+    return {method: len(own) * folds for method, own in seeds.items()}
 
 
 def _expected(entry: Mapping[str, str], deployment: str) -> bool:
@@ -265,24 +268,29 @@ def _expected(entry: Mapping[str, str], deployment: str) -> bool:
 
 def _spreads(group: Group) -> tuple[dict[Any, dict[str, Spread]], dict[Any, dict[int, Any]]]:
     """(method, deployment) → metric → values, and → fold → seed → primary metric."""
-    scores = group.scores.dropna(subset=["value"])
+    names = [metric.name for metric in SCALARS[group.kind]]
     values: dict[Any, dict[str, dict[int, list[float]]]] = {}
     by_seed: dict[Any, dict[int, dict[int, float]]] = {}
-    columns = ["method", "deployment", "metric", "fold", "seed", "value"]
-    for method, deployment, metric, fold, seed, value in zip(
-        *(scores[column].tolist() for column in columns), strict=True
-    ):
-        place = method, deployment
-        by_unit = values.setdefault(place, {}).setdefault(metric, {})
-        by_unit.setdefault(fold if group.unit == "fold" else seed, []).append(value)
-        if metric == group.primary.name:
-            by_seed.setdefault(place, {}).setdefault(fold, {})[seed] = value
+    for record in group.runs:
+        fold, seed = record.spec.fold, record.spec.seed
+        unit = fold if group.unit == "fold" else seed
+        for deployment, found in record.metrics.items():
+            place = record.spec.method, deployment
+            of_place = values.setdefault(place, {})
+            for name in names:
+                value = found.get(name)
+                if value is not None:
+                    of_place.setdefault(name, {}).setdefault(unit, []).append(float(value))
+            value = found.get(group.primary.name)
+            if value is not None:
+                by_seed.setdefault(place, {}).setdefault(fold, {})[seed] = float(value)
     spreads = {
         place: {
             metric: Spread({u: math.fsum(v) / len(v) for u, v in sorted(by_unit.items())})
             for metric, by_unit in metrics.items()
         }
         for place, metrics in values.items()
+        if metrics
     }
     if group.kind == "regression":
         for place, metrics in spreads.items():

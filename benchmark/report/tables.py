@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmark.metrics import shown
 from benchmark.report.classes import per_class_lines
@@ -14,6 +14,7 @@ from benchmark.report.frame import STATUSES, Group, Results
 from benchmark.report.placebo import Placebo, placebo_lines, placebos
 from benchmark.report.summary import REFERENCE, Summary
 from benchmark.report.text import (
+    csv_table,
     latex,
     latex_table,
     markdown,
@@ -40,9 +41,6 @@ from benchmark.report.wording import (
     worse_in,
 )
 from benchmark.terms import ALL
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def main_table(summary: Summary, deployment: str) -> tuple[list[str], list[list[str]]]:
@@ -204,13 +202,11 @@ def as_latex(summary: Summary) -> str:
     return "\n".join(tables) + "\n"
 
 
-def as_frame(summary: Summary) -> pd.DataFrame:
-    """One row for each method, deployment and scalar metric of a group; for CSV."""
-    import pandas as pd
-
+def as_csv(summary: Summary) -> str:
+    """One row for each method, deployment and scalar metric of a group."""
     group = summary.group
     twins = {p.own.place: p for m in group.modalities for p in placebos(summary, m)}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for row in summary.rows:
         if row.method in group.hidden:
             continue
@@ -256,7 +252,7 @@ def as_frame(summary: Summary) -> pd.DataFrame:
                 cells["best_set"] = row.best
                 cells |= _placebo_cells(twins.get(row.place))
             rows.append(cells)
-    return pd.DataFrame(rows)
+    return csv_table(rows)
 
 
 def _placebo_cells(found: Placebo | None) -> dict[str, float | None]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import html
+import io
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 MISSING = "–"
 
@@ -217,6 +220,36 @@ def latex_table(
             r"\end{table}",
         ]
     )
+
+
+def csv_line(cells: Iterable[Any]) -> str:
+    """Cells as a line of CSV, without its end."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(cells)  # which it quotes within a cell
+    return buffer.getvalue()[:-1]
+
+
+def csv_number(value: float | None) -> str:
+    """A number as exactly as it is; nothing for what is undefined."""
+    return "" if value is None or value != value else repr(float(value))
+
+
+def csv_table(rows: Sequence[Mapping[str, Any]], header: Sequence[str] = ()) -> str:
+    """Rows by column as CSV, with the columns of all of them; None is an empty cell.
+
+    Numbers of a column are written alike: all as floats, if one is, or if one is missing.
+    """
+    names = list(dict.fromkeys([*header, *(name for row in rows for name in row)]))
+    columns = [_csv_column([row.get(name) for row in rows]) for name in names]
+    return "".join(f"{csv_line(cells)}\n" for cells in (names, *zip(*columns, strict=True)))
+
+
+def _csv_column(values: Sequence[Any]) -> list[Any]:
+    known = [v for v in values if v is not None and v == v]
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in known)
+    if numbers and (len(known) < len(values) or any(isinstance(v, float) for v in known)):
+        return [csv_number(value) for value in values]
+    return list(values)
 
 
 def plain_table(header: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int) -> str:

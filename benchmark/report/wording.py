@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmark.metrics import POOLED_R2, SCALARS, Metric, shown
@@ -59,11 +59,12 @@ def facts(group: Group) -> list[tuple[str, str]]:
     """What has to be known to read a group's numbers, for above its tables."""
     task = group.data["task"]
     what = f"{group.kind}, {len(task.get('class_names') or ()) or task.get('outputs')} classes"
-    present = group.scores.loc[group.scores["metric"] == "classes_present", "value"].dropna()
+    counts = (values.get("classes_present") for r in group.runs for values in r.metrics.values())
+    present = [int(n) for n in counts if n is not None]
     if group.kind == "regression":
         what = f"regression of a value in {task.get('unit') or 'its own unit'}"
-    elif len(present):
-        what += f" ({_range(present.astype(int))} of them present in a test part)"
+    elif present:
+        what += f" ({_range(present)} of them present in a test part)"
     return [
         ("Data", f"{_data(group)}; fingerprint {group.spec.fingerprint[:12]}"),
         ("Task", what),
@@ -160,7 +161,7 @@ def _folds(group: Group) -> str:
 def _cut(group: Group) -> str:
     """How folds were made, which may be less than the protocol asks for."""
     values = group.protocol
-    split, quantiles = values.get("split", ""), values.get("target_quantiles")
+    split, quantiles = str(values.get("split", "")), values.get("target_quantiles")
     if split == "grouped" and group.data.get("groups"):
         by_class = group.kind in ("binary", "multiclass")
         return "grouped, class-balanced" if by_class else "grouped"
@@ -298,19 +299,19 @@ def deployment_title(deployment: str) -> str:
     return f"Inference on {deployment} alone"
 
 
-def modality_notes(group: Group) -> list[str]:
-    """What the names of a group's modalities do not say, or say wrongly: see `Adapter.notes`."""
+def modality_notes(dataset: str, modalities: Sequence[str]) -> list[str]:
+    """What the names of modalities do not say, or say wrongly: see `Adapter.notes`."""
     import datasets
 
-    adapter = datasets.load().get(group.dataset)
+    adapter = datasets.load().get(dataset)
     known = adapter.notes if adapter else {}
-    return [f"{m}: {known[m]}." for m in group.modalities if m in known]
+    return [f"{m}: {known[m]}." for m in modalities if m in known]
 
 
 def notes(summary: Summary) -> list[str]:
     """Footnotes of every table of a group."""
     group = summary.group
-    lines = [*modality_notes(group), UNTUNED, *_defaults(summary)]
+    lines = [*modality_notes(group.dataset, group.modalities), UNTUNED, *_defaults(summary)]
     if summary.has_reference:
         lines.append(
             f"Gain over {REFERENCE}: mean over {group.unit}s of the paired difference in "

@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, fields
+from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from benchmark.report.across import across
-from benchmark.report.classes import per_class_frame
-from benchmark.report.evidence import over_samples
-from benchmark.report.frame import Exclusion, Group, Results, collect
-from benchmark.report.leaderboard import leaderboard
-from benchmark.report.page import document
-from benchmark.report.summary import Summary, in_order, summarise
-from benchmark.report.tables import as_frame, as_latex, as_markdown, exclusion_counts
-from benchmark.report.text import one_line, plain_table
-from benchmark.report.verdict import all_sentences
-from benchmark.report.wording import (
-    OTHER_CODE,
-    Formats,
-    error_bars,
-    heading,
-    modality_notes,
-    named,
-    other_code,
-    slug,
-    title,
+from benchmark.report import section as sections
+from benchmark.report.across import Across, across
+from benchmark.report.evidence import over_samples, truth_digest
+from benchmark.report.frame import (
+    COLUMNS,
+    Exclusion,
+    Group,
+    Head,
+    Results,
+    collect,
+    scores_csv,
 )
-from benchmark.terms import ALL
+from benchmark.report.kept import Kept, key_of
+from benchmark.report.leaderboard import leaderboard
+from benchmark.report.page import content, document
+from benchmark.report.section import Section
+from benchmark.report.summary import Summary, summarise
+from benchmark.report.tables import exclusion_counts
+from benchmark.report.text import csv_line, csv_table
+from benchmark.report.wording import modality_notes
 from benchmark.writers import atomic, sweep
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from benchmark.report.figures import Drawing, Drawn
+    from benchmark.report.figures.picture import Picture
 
 LIST = "report-files.txt"
 """Names the files of the last report, so that the next one takes away what it does not renew."""
@@ -46,9 +47,16 @@ class Report:
     """What a report was made of, and the files that it wrote."""
 
     results: Results
-    summaries: tuple[Summary, ...]
+    sections: tuple[Section, ...]
+    comparisons: tuple[Across, ...]
     out: Path
     paths: tuple[Path, ...]
+    summary: Callable[[Group], Summary]
+
+    @cached_property
+    def summaries(self) -> tuple[Summary, ...]:
+        """Those of the groups, computed anew."""
+        return tuple(map(self.summary, self.results.groups))
 
 
 def write_report(
@@ -68,38 +76,97 @@ def write_report(
         <out>/figures/<group>-<figure>.png, .svg
 
     cache: where `run` prepares data; an official split is tested on its targets, which records do
-    not hold.
+    not hold. What is computed of a group is kept there for the next report (`kept`).
 
     Raises `UserError` if there are no records, none of what is asked for, or no way to write.
     """
-    import pandas as pd
+    kept = Kept(cache)
+    with ExitStack() as stack:
+        drawing = None
+        if figures:
+            from benchmark.report.figures import Drawing
 
-    found = collect(results, datasets=datasets, methods=methods, protocol=protocol)
-    summaries = tuple(_summarised(group, results, cache) for group in found.groups)
-    comparisons = across(summaries)
-    files = _Files(out)
-    files.text("leaderboard.md", leaderboard(summaries, comparisons, found))
-    files.text("scores.csv", _csv(found.frame))
-    files.text("exclusions.csv", _csv(pd.DataFrame(found.exclusions, columns=EXCLUSION_COLUMNS)))
-    for summary in summaries:
-        name = slug(summary.group)
-        files.text(f"tables/{name}.md", as_markdown(summary))
-        files.text(f"tables/{name}.csv", _csv(as_frame(summary)))
-        files.text(f"tables/{name}.classes.csv", _csv(per_class_frame(summary)))
-        files.text(f"tables/{name}.tex", as_latex(summary))
-    drawn = []
-    if figures:
-        from benchmark.report.figures import draw_all
-
-        drawn = draw_all(summaries, comparisons, files.binary, results=results, cache=cache)
-    files.text("report.html", document(summaries, comparisons, found, drawn, out / "figures"))
+            drawing = stack.enter_context(Drawing(kept, results, cache))
+        maker = _Maker(results, cache, kept, drawing)
+        found = collect(
+            results, datasets=datasets, methods=methods, protocol=protocol, kept=kept, show=maker
+        )
+        shown = maker.sections
+        tested = any(own.tested for own in shown)
+        comparisons = across([own.outline for own in shown])
+        if drawing:
+            drawing.across([own.outline for own in shown], comparisons)
+        files = _Files(out)
+        boards = [own.leaderboard for own in shown]
+        files.text("leaderboard.md", leaderboard(boards, comparisons, found, tested=tested))
+        header = f"{csv_line(COLUMNS)}\n".encode()
+        files.binary("scores.csv", header, *maker.scores)
+        excluded = csv_table([*map(asdict, found.exclusions)], EXCLUSION_COLUMNS)
+        files.text("exclusions.csv", excluded)
+        for own in shown:
+            for suffix, text in own.tables.items():
+                files.text(f"tables/{own.name}.{suffix}", text)
+        drawn = drawing.finish(files.binary) if drawing else []
+        files.text("report.html", page(shown, comparisons, found, drawn))
     files.finish()
-    return Report(found, summaries, out, tuple(files.paths))
+    kept.finish()
+    return Report(found, tuple(shown), tuple(comparisons), out, tuple(files.paths), maker.summary)
 
 
-def _summarised(group: Group, results: Path, cache: Path | None) -> Summary:
-    official = group.unit == "seed" and not group.no_evidence
-    return summarise(group, over_samples(group, results, cache)) if official else summarise(group)
+def page(
+    shown: Sequence[Section],
+    comparisons: Sequence[Across],
+    results: Results,
+    drawn: Sequence[tuple[Drawn, Picture]] = (),
+) -> str:
+    """The report page."""
+    tested = any(own.tested for own in shown)
+    index = content.index([own.choices for own in shown], comparisons, results, tested=tested)
+    index["figures"] = [document.figure(what, picture.size) for what, picture in drawn]
+    excluded = document.encode(content.exclusions(results))
+    blocks = [document.block("exclusions", excluded)]
+    blocks += [document.block(f"group-{i}", own.page) for i, own in enumerate(shown)]
+    blocks += [document.picture(f"figure-{i}", own.shorter) for i, (_, own) in enumerate(drawn)]
+    return document.document(index, blocks)
+
+
+class _Maker:
+    """Makes what is shown of each group while its records are at hand, or finds it kept."""
+
+    def __init__(
+        self, results: Path, cache: Path | None, kept: Kept, drawing: Drawing | None
+    ) -> None:
+        self.results, self.cache, self.kept, self.drawing = results, cache, kept, drawing
+        self.sections: list[Section] = []
+        self.scores: list[bytes] = []
+
+    def __call__(self, head: Head) -> None:
+        """Make the section, the scores and the figures of the next group."""
+        notes = modality_notes(head.dataset, head.modalities)
+        targets = truth_digest(self.cache, head.fingerprint)
+        of = head.digest, sorted(head.hidden), notes, targets
+        summary = cache(lambda: self.summary(head.group))
+        own = self._kept("section", of, lambda: sections.section(summary()).to_bytes())
+        section = sections.from_bytes(own)
+        self.sections.append(section)
+        self.scores.append(self._kept("scores", of, lambda: scores_csv(summary().group).encode()))
+        if self.drawing and section.outline.has_scores:
+            place = len(self.sections) - 1
+            self.drawing.group(place, section.name, section.outline, of, summary)
+
+    def _kept(self, what: str, of: Sequence[Any], make: Callable[[], bytes]) -> bytes:
+        key = key_of(what, of)
+        content = self.kept.get(key)
+        if content is None:
+            content = make()
+            self.kept.put(key, content)
+        return content
+
+    def summary(self, group: Group) -> Summary:
+        """The summary of a group; an official split needs the predictions and the targets."""
+        if group.unit != "seed" or group.no_evidence:
+            return summarise(group)
+        return summarise(group, over_samples(group, self.results, self.cache))
 
 
 def summary_text(report: Report) -> str:
@@ -107,38 +174,15 @@ def summary_text(report: Report) -> str:
 
     One column a modality, mean ± sd of the primary metric; bounds in the last column.
     """
-    blocks = [_console_table(summary) for summary in report.summaries]
     results = report.results
-    blocks.append(
+    paths = (
         f"{results.files} records; not shown: {exclusion_counts(results)}\n"
         f"leaderboard: {report.out / 'leaderboard.md'}\n"
         f"page: {report.out / 'report.html'}\n"
         f"tables: {report.out / 'tables'}\n"
         f"figures: {report.out / 'figures'}"
     )
-    return "\n\n".join(blocks)
-
-
-def _console_table(summary: Summary) -> str:
-    group, formats, metric = summary.group, Formats(summary), summary.group.primary
-    deployments = [d for d in group.deployments if summary.at(d)]
-    rows: dict[str, list[str]] = {
-        m: [named(group, m)] + [""] * len(deployments) for m in in_order(summary)
-    }
-    for place, deployment in enumerate(deployments, start=1):
-        for row in summary.at(deployment):
-            rows[row.method][place] = formats.cell(metric, row)
-    names = ["all (bound)" if d == ALL else d for d in deployments]
-    head = [title(group), *modality_notes(group), f"{heading(metric, group)}; {error_bars(group)}"]
-    head += all_sentences(summary)
-    table = plain_table(["method", *names], list(rows.values()), text_columns=1)
-    marked = other_code(group)
-    foot = [f"{OTHER_CODE} {marked}"] if marked else []
-    return "\n".join([*map(one_line, head), table, *foot])
-
-
-def _csv(frame: pd.DataFrame) -> str:
-    return frame.to_csv(index=False, lineterminator="\n")
+    return "\n\n".join([*(section.console for section in report.sections), paths])
 
 
 class _Files:
@@ -151,10 +195,11 @@ class _Files:
     def text(self, name: str, content: str) -> None:
         self.binary(name, content.encode("utf-8", "replace"))
 
-    def binary(self, name: str, content: bytes) -> None:
+    def binary(self, name: str, *parts: bytes) -> None:
         path = self.out / name
-        with atomic(path) as file:
-            file.write(content)
+        if not _holds(path, parts):
+            with atomic(path) as file:
+                file.writelines(parts)
         self.paths.append(path)
 
     def finish(self) -> None:
@@ -169,3 +214,14 @@ class _Files:
         self.text(LIST, "\n".join(written) + "\n")
         for pattern in (".*.part", "*/.*.part"):
             sweep(self.out, pattern)
+
+
+def _holds(path: Path, parts: Sequence[bytes]) -> bool:
+    """Whether a file has these contents already."""
+    try:
+        if path.is_symlink() or path.stat().st_size != sum(map(len, parts)):
+            return False
+        with path.open("rb") as file:
+            return all(file.read(len(part)) == part for part in parts)
+    except OSError:
+        return False

@@ -9,7 +9,8 @@ import pytest
 
 from benchmark.report import write_report
 from benchmark.report.figures import Drawn
-from benchmark.report.page import document
+from benchmark.report.figures.picture import Picture, in_page
+from benchmark.report.write import page
 from tests.made_up import USUAL, run, runs, write
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: extra 'browser'")
@@ -32,12 +33,11 @@ def page_file(tmp_path_factory) -> Path:
     made_up += runs(USUAL, fingerprint="f3")
     write(made_up, folder)
     written = write_report(folder, folder / "out", figures=False)
-    (folder / "one.svg").write_text(SVG.format("<circle r='9'/>" * 20))
-    (folder / "one.png").write_bytes(b"\x89PNG" + b"x" * 2000)
-    drawn = [Drawn("one", "scores", "real", "standard", None, (1.0, 0.5))]
+    png, svg = b"\x89PNG" + b"x" * 2000, SVG.format("<circle r='9'/>" * 20).encode()
+    picture = Picture(png, svg, (1.0, 0.5), in_page(png, svg))
+    drawn = [(Drawn("one", "scores", "real", "standard"), picture)]
     path = folder / "report.html"
-    text = document(written.summaries, [], written.results, drawn, folder)
-    path.write_text(text, "utf-8")
+    path.write_text(page(written.sections, [], written.results, drawn), "utf-8")
     return path
 
 

@@ -1,34 +1,30 @@
-"""Figures, each as PNG and SVG. Colours are those of families, the same in every figure."""
+"""Figures, each as PNG and SVG. Colours are those of families, the same in every figure.
+
+They are drawn in processes beside this one, and kept for the next report (`benchmark.report.kept`).
+"""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator, Sequence
+import pickle
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from benchmark.machine import cores, fork_server, no_processes, without_main
 from benchmark.report.across import Across
-from benchmark.report.figures.colearning import ablation_bars, cost_against_score, gap_bars
-from benchmark.report.figures.predictions import confusion_matrices, predicted_against_true
-from benchmark.report.figures.representations import feature_space
-from benchmark.report.figures.scores import (
-    critical_difference,
-    distributions,
-    gain_map,
-    learning_curves,
-)
-from benchmark.report.figures.style import STYLE
-from benchmark.report.frame import Group
-from benchmark.report.summary import Summary
-from benchmark.report.wording import file_name, slug
+from benchmark.report.figures.picture import Picture, from_bytes
+from benchmark.report.kept import Kept, key_of
+from benchmark.report.wording import file_name
+from benchmark.stopping import end_with_starter
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-Save = Callable[[str, bytes], None]
+    from benchmark.report.outline import Outline
+    from benchmark.report.summary import Summary
 
 TITLES = {
     "scores": "Scores of every fold or seed",
@@ -45,101 +41,145 @@ TITLES = {
 """Kinds of figures, in the order in which the page shows them."""
 
 
+OF_GROUP = (
+    *("scores", "gap", "ablations", "cost", "confusion", "predicted", "features"),
+    "learning-curves",
+)
+"""Those of one group, in the order of their files."""
+
+
 @dataclass(frozen=True)
 class Drawn:
     """A figure that was drawn: of one group, or of all groups of a source and protocol (None).
 
-    name: of its files, without folder and suffix. kind: one of `TITLES`. size: width and height
-    in inches.
+    name: of its files, without folder and suffix. kind: one of `TITLES`. group: its place among
+    those that are shown.
     """
 
     name: str
     kind: str
     source: str
     protocol: str
-    group: Group | None = None
-    size: tuple[float, float] = (0.0, 0.0)
+    group: int | None = None
 
 
-def draw_all(
-    summaries: Sequence[Summary],
-    comparisons: Sequence[Across],
-    save: Save,
-    *,
-    results: Path,
-    cache: Path | None,
-) -> list[Drawn]:
-    """Draw every figure that the groups give; ``save`` gets its name and content.
+class Drawing:
+    """The figures of one report: asked for as groups come, taken at its end.
 
     results, cache: where predictions and features lie, and the targets of the test samples.
     """
-    import matplotlib
 
-    matplotlib.use("Agg")
-    import seaborn as sns
+    def __init__(self, kept: Kept, results: Path, cache: Path | None) -> None:
+        self.kept, self.where = kept, (results, cache)
+        self.asked: list[tuple[Drawn, Callable[[], Picture | None]]] = []
+        self.pool: ProcessPoolExecutor | None = None
 
-    with_scores = [s for s in summaries if any(row.runs for row in s.rows)]
-    drawn: list[Drawn] = []
+    def __enter__(self) -> Drawing:
+        return self
 
-    def keep(figure: Figure | None, what: Drawn) -> None:
-        if figure is not None:
-            _save(figure, what.name, save)
-            drawn.append(replace(what, size=tuple(figure.get_size_inches())))
+    def __exit__(self, *error: object) -> None:
+        if self.pool is not None:
+            for process in list(self.pool._processes.values()):  # there is no public list of them
+                process.kill()  # what is at hand, if anything, is of no use to anyone
+            self.pool.shutdown(cancel_futures=True)
 
-    with matplotlib.rc_context():
-        sns.set_theme(style="whitegrid", rc=STYLE)
-        for summary in with_scores:
-            name, group = slug(summary.group), summary.group
-            for kind, figure in _of_group(summary, results, cache):
-                keep(figure, Drawn(f"{name}-{kind}", kind, *_comparable(group), group))
-        for same in dict.fromkeys(_comparable(s.group) for s in with_scores):
-            figure = gain_map([s for s in with_scores if _comparable(s.group) == same])
-            keep(figure, Drawn(file_name("gains", *same), "gains", *same))
+    def group(
+        self,
+        place: int,
+        name: str,
+        outline: Outline,
+        of: Sequence[Any],
+        summary: Callable[[], Summary],
+    ) -> None:
+        """Ask for the figures of the group at a place; of: all that they depend on."""
+        subject = cache(lambda: pickle.dumps(summary()))  # for this report's own processes
+        own = [
+            Drawn(f"{name}-{kind}", kind, outline.source, outline.protocol, place)
+            for kind in OF_GROUP
+        ]
+        ask = {what: self._ask(what.kind, of, subject) for what in reversed(own)}  # longest first
+        self.asked += [(what, ask[what]) for what in own]
+
+    def across(self, outlines: Sequence[Outline], comparisons: Sequence[Across]) -> None:
+        """Ask for the figures of all groups of each source and protocol."""
+        of: dict[tuple[str, str], list[Outline]] = {}
+        for outline in outlines:
+            if outline.has_scores:
+                of.setdefault((outline.source, outline.protocol), []).append(outline)
+        for same, own in of.items():
+            self._ask_across("gains", same, own)
         for comparison in comparisons:
             if comparison.ranks:
-                same = comparison.source, comparison.protocol
-                figure = critical_difference(comparison)
-                keep(figure, Drawn(file_name("ranks", *same), "ranks", *same))
-    return drawn
+                self._ask_across("ranks", (comparison.source, comparison.protocol), comparison)
+
+    def _ask_across(self, kind: str, same: tuple[str, str], subject: Any) -> None:
+        what = Drawn(file_name(kind, *same), kind, *same)
+        self.asked.append((what, self._ask(kind, repr(subject), lambda: pickle.dumps(subject))))
+
+    def _ask(
+        self, kind: str, of: Any, subject: Callable[[], bytes]
+    ) -> Callable[[], Picture | None]:
+        """What gives the figure when it is needed; it is begun to be drawn unless it is kept."""
+        key = key_of("figure", kind, of)
+        if found := self.kept.get(key):
+            return lambda: from_bytes(found)
+        begun = self._begin(kind, subject())
+
+        def finished() -> Picture | None:
+            try:
+                picture = begun.result()
+            except BrokenProcessPool:  # killed, for want of memory perhaps
+                picture = _draw(kind, subject(), *self.where)
+            self.kept.put(key, picture.to_bytes() if picture else NO_FIGURE)
+            return picture
+
+        return finished
+
+    def _begin(self, kind: str, subject: bytes) -> Future[Picture | None]:
+        if self.pool is None:
+            self.pool = _pool()
+        if self.pool is not None:
+            try:
+                with without_main():
+                    return self.pool.submit(_draw, kind, subject, *self.where)
+            except BrokenProcessPool as error:
+                begun: Future[Picture | None] = Future()
+                begun.set_exception(error)
+                return begun
+        begun = Future()
+        begun.set_result(_draw(kind, subject, *self.where))
+        return begun
+
+    def finish(self, save: Callable[[str, bytes], None]) -> list[tuple[Drawn, Picture]]:
+        """All figures that there are; ``save`` gets the name and the content of each file."""
+        drawn = []
+        for what, finished in self.asked:
+            if picture := finished():
+                save(f"figures/{what.name}.png", picture.png)
+                save(f"figures/{what.name}.svg", picture.svg)
+                drawn.append((what, replace(picture, png=b"", svg=b"")))
+        return drawn
 
 
-def _of_group(
-    summary: Summary, results: Path, cache: Path | None
-) -> Iterator[tuple[str, Figure | None]]:
-    yield "scores", distributions(summary)
-    yield "gap", gap_bars(summary)
-    yield "ablations", ablation_bars(summary)
-    yield "cost", cost_against_score(summary)
-    yield "confusion", confusion_matrices(summary)
-    yield "predicted", predicted_against_true(summary, results, cache)
-    yield "features", feature_space(summary, results)
-    yield "learning-curves", learning_curves(summary)
+NO_FIGURE = b"null"
+"""What is kept where a group gives no figure of a kind."""
 
 
-def _comparable(group: Group) -> tuple[str, str]:
-    return group.source, group.protocol_title
+def _pool() -> ProcessPoolExecutor | None:
+    """As many processes as there are cores; None where one is all, or no others can be started."""
+    if cores() == 1 or no_processes():
+        return None
+    context = fork_server("benchmark.report.figures.drawing")
+    return ProcessPoolExecutor(cores(), context, _become_drawer)
 
 
-def lay_out(figure: Figure) -> None:
-    """Decide where everything is, once, for both formats; the figure grows until all fits in."""
-    for attempt in range(4):  # panels of a fixed shape find their place in the second pass
-        figure.draw_without_rendering()
-        box, size = figure.get_tightbbox(), figure.get_size_inches()
-        beyond = [max(0.0, -box.x0, box.x1 - size[0]), max(0.0, -box.y0, box.y1 - size[1])]
-        if max(beyond) > 0.01:  # a legend or a colour bar that the layout has no room for
-            figure.set_size_inches(*(size + 1.05 * np.array(beyond)))
-        elif attempt:
-            break
-    figure.set_layout_engine("none")
+def _become_drawer() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_with_starter()
 
 
-def _save(figure: Figure, name: str, save: Save) -> None:
-    """Both formats of a figure, without dates, so that the same records give the same bytes."""
-    from matplotlib import pyplot as plt
+def _draw(kind: str, subject: bytes, results: Path, cache: Path | None) -> Picture | None:
+    from benchmark.report.figures.drawing import draw
 
-    lay_out(figure)
-    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=suffix, metadata=metadata)
-        save(f"figures/{name}.{suffix}", buffer.getvalue())
-    plt.close(figure)
+    return draw(kind, subject, results, cache)

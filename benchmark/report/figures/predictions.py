@@ -13,7 +13,7 @@ from benchmark.metrics import POOLED_R2
 from benchmark.report.classes import class_names, confusion
 from benchmark.report.colearning import best_bound
 from benchmark.report.evidence import truth
-from benchmark.report.figures.style import at_edge, caption, colour, label
+from benchmark.report.figures.style import at_edge, caption, colour, label, undrawn
 from benchmark.report.rows import Row
 from benchmark.report.summary import REFERENCE, Summary, in_order
 from benchmark.report.text import number, shortened
@@ -85,21 +85,22 @@ def confusion_matrices(summary: Summary) -> Figure | None:
     for axis, (row, matrix) in zip(axes, found, strict=True):
         total = matrix.sum(axis=1, keepdims=True)
         share = np.where(total > 0, 100 * matrix / np.maximum(total, 1), np.nan)
-        sns.heatmap(
-            share,
-            ax=axis,
-            cmap="Blues",
-            vmin=0,
-            vmax=100,
-            annot=True,
-            fmt=".0f",
-            annot_kws={"size": 7},
-            cbar=False,
-            square=True,
-            xticklabels=names,
-            yticklabels=names,
-            linewidths=0.5,
-        )
+        with undrawn(figure):
+            sns.heatmap(
+                share,
+                ax=axis,
+                cmap="Blues",
+                vmin=0,
+                vmax=100,
+                annot=True,
+                fmt=".0f",
+                annot_kws={"size": 7},
+                cbar=False,
+                square=True,
+                xticklabels=names,
+                yticklabels=names,
+                linewidths=0.5,
+            )
         axis.set_title(_name(row), fontsize=8)
         axis.tick_params(axis="x", rotation=60)
         axis.tick_params(axis="y", rotation=0)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from benchmark.report.across import MANY, Across
 from benchmark.report.figures.style import (
@@ -18,8 +17,10 @@ from benchmark.report.figures.style import (
     in_family_order,
     label,
     legend,
+    undrawn,
 )
 from benchmark.report.frame import Group, own_curves
+from benchmark.report.outline import Outline
 from benchmark.report.rows import Row
 from benchmark.report.summary import REFERENCE, Summary, in_order
 from benchmark.report.text import MISSING, number, one_line
@@ -103,66 +104,64 @@ def _points(axis: Axes, y: int, row: Row, metric: str, units: int) -> None:
     )
 
 
-def gain_map(summaries: Sequence[Summary]) -> Figure | None:
+def gain_map(outlines: Sequence[Outline]) -> Figure | None:
     """Gain over `single` by method and dataset/modality, in per cent of `single`'s score."""
     import seaborn as sns
     from matplotlib import pyplot as plt
 
     columns, gains, missing, order = [], {}, {}, {}
-    for summary in summaries:
-        group = summary.group
-        for deployment in group.modalities:
-            rows = {row.method: row for row in summary.at(deployment)}
-            places = {r.method: r for r in summary.rows if r.deployment == deployment}
-            reference = places.get(REFERENCE)
-            if not (reference and reference.runs and reference.metric(group.primary.name).mean):
+    for outline in outlines:
+        for deployment in outline.modalities:
+            rows = {row.method: row for row in outline.rows if row.deployment == deployment}
+            reference = rows.get(REFERENCE)
+            if not (reference and reference.mean):
                 continue
-            column = (group, deployment)
-            columns.append(column)
-            level = abs(reference.metric(group.primary.name).mean)
+            columns.append((outline, deployment))
+            level = abs(reference.mean)
             for method, row in rows.items():
-                if row.gain is not None:
-                    order.setdefault(method, row.entry)
-                    if row.gain.n:
-                        gains[method, len(columns) - 1] = 100 * row.gain.mean / level
-                        missing[method, len(columns) - 1] = few(row.gain.n, summary.units)
+                if row.gains is not None and not row.hidden:
+                    order.setdefault(method, row.family)
+                    if row.gains:
+                        gains[method, len(columns) - 1] = 100 * row.gain / level
+                        missing[method, len(columns) - 1] = few(len(row.gains), outline.units)
     if not gains:
         return None
-    families = in_family_order(entry["family"] for entry in order.values())
-    methods = sorted(order, key=lambda m: (families.index(order[m]["family"]), m))
+    families = in_family_order(order.values())
+    methods = sorted(order, key=lambda m: (families.index(order[m]), m))
     values = np.array([[gains.get((m, c), np.nan) for c in range(len(columns))] for m in methods])
     limit = max(1.0, float(np.nanquantile(np.abs(values), 0.95)))
     figure, axis = plt.subplots(figsize=(3.2 + 0.85 * len(columns), 2.4 + 0.24 * len(methods)))
-    sns.heatmap(
-        values,
-        ax=axis,
-        cmap=sns.color_palette("blend:#b35806,#f7f7f7,#2b6ca8", as_cmap=True),
-        vmin=-limit,
-        vmax=limit,
-        annot=[
-            [number(v, 1, signed=True) + missing.get((m, c), "") for c, v in enumerate(row)]
-            for m, row in zip(methods, values, strict=True)
-        ],
-        fmt="",
-        annot_kws={"size": 7},
-        linewidths=0.5,
-        cbar_kws={"label": f"gain over {REFERENCE}, % of its score", "shrink": 0.7},
-    )
+    with undrawn(figure):
+        sns.heatmap(
+            values,
+            ax=axis,
+            cmap=sns.color_palette("blend:#b35806,#f7f7f7,#2b6ca8", as_cmap=True),
+            vmin=-limit,
+            vmax=limit,
+            annot=[
+                [number(v, 1, signed=True) + missing.get((m, c), "") for c, v in enumerate(row)]
+                for m, row in zip(methods, values, strict=True)
+            ],
+            fmt="",
+            annot_kws={"size": 7},
+            linewidths=0.5,
+            cbar_kws={"label": f"gain over {REFERENCE}, % of its score", "shrink": 0.7},
+        )
     axis.set_facecolor("0.9")
     axis.grid(False)
     for y, x in np.argwhere(np.isnan(values)):
         axis.text(x + 0.5, y + 0.5, MISSING, ha="center", va="center", fontsize=7)
     axis.set_yticks(np.arange(len(methods)) + 0.5, [label(m) for m in methods], rotation=0)
-    ticks = [f"{label(g.dataset)}\n{label(d)} ({g.primary.label})" for g, d in columns]
+    ticks = [f"{label(o.dataset)}\n{label(d)} ({o.primary.label})" for o, d in columns]
     axis.set_xticks(np.arange(len(columns)) + 0.5, ticks, rotation=35, ha="right")
     for start in range(1, len(columns)):
         if columns[start][0] is not columns[start - 1][0]:
             axis.axvline(start, color="black", lw=1)
-    group = summaries[0].group
-    what = "real data" if group.source == "real" else f"{group.source.upper()} data"
-    smoke = ", SMOKE RUN: no evidence" if group.smoke else ""
+    first = outlines[0]
+    what = "real data" if first.source == "real" else f"{first.source.upper()} data"
+    smoke = ", SMOKE RUN: no evidence" if first.smoke else ""
     lines = [
-        f"Gain over {REFERENCE}: {what}, protocol {group.protocol_title}{smoke}",
+        f"Gain over {REFERENCE}: {what}, protocol {first.protocol}{smoke}",
         "Mean over folds, or over the seeds of an official split. Colours end at "
         f"±{limit:.0f} %. {MISSING}: no score; n: over fewer than the table's.",
         UNTUNED,
@@ -201,6 +200,10 @@ def learning_curves(summary: Summary) -> Figure | None:
         axis.set_xlim(0, longest + 1)
         axis.set_ylim(low - margin, high + margin)
         axis.tick_params(labelbottom=place + across >= len(curves), labelleft=not place % across)
+    # Where titles stand takes long to find out, but is known if no power of ten is above an axis.
+    formatter = axes[0][0].yaxis.get_major_formatter()
+    formatter.format_ticks(axes[0][0].get_yticks())
+    height = None if formatter.get_offset() else 1.0
     for axis, (method, by_name) in zip(axes.flat, curves.items(), strict=False):
         tint = colour(group.entries[method]["family"])
         for name, runs in by_name.items():
@@ -213,7 +216,7 @@ def learning_curves(summary: Summary) -> Figure | None:
             at_edge(axis, epochs, common.mean(0), color=tint, s=12)
         _training(axis, _curves(group, method, "training"), styles)
         runs = len(group.runs_of(method))
-        axis.set_title(label(method) + few(runs, len(group.planned)), fontsize=8)
+        axis.set_title(label(method) + few(runs, len(group.planned)), fontsize=8, y=height)
         axis.set_xlabel("epoch" if axis.xaxis.get_tick_params()["labelbottom"] else "", fontsize=8)
     figure.supylabel("validation loss ℓ", fontsize=9)
     handles = [
@@ -269,6 +272,7 @@ def _curves(group: Group, method: str, what: str = "validation") -> dict[str, li
 
 def critical_difference(comparison: Across) -> Figure:
     """Average ranks; methods under one bar are not significantly different (Demšar 2006)."""
+    import pandas as pd
     import scikit_posthocs as sp
     from matplotlib import pyplot as plt
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from benchmark.report.frame import Group
@@ -50,6 +51,19 @@ def colour(family: str) -> tuple[float, float, float]:
 def label(name: str) -> str:
     """A foreign name as matplotlib shows it: short, and its dollars are no formulas."""
     return shortened(name, NAME_LENGTH).replace("$", r"\$")
+
+
+@contextmanager
+def undrawn(figure: Figure) -> Iterator[None]:
+    """While seaborn puts something into it, which draws all of a figure to see how labels turn out.
+
+    Here it is said how they are.
+    """
+    figure.set_visible(False)
+    try:
+        yield
+    finally:
+        figure.set_visible(True)
 
 
 def caption(figure: Figure, group: Group, *lines: str) -> None:

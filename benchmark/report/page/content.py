@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmark.metrics import SCALARS
 from benchmark.report.across import Across
 from benchmark.report.colearning import gap_sentences, gaps
 from benchmark.report.frame import STATUSES, Group, Results
@@ -51,19 +52,22 @@ BOUNDS = "all modalities (bounds)"
 
 
 def index(
-    summaries: Sequence[Summary], comparisons: Sequence[Across], results: Results
+    choices: Sequence[Mapping[str, Any]],
+    comparisons: Sequence[Across],
+    results: Results,
+    *,
+    tested: bool,
 ) -> dict[str, Any]:
-    """What the page has to know before a table is chosen."""
-    tested = any(summary.tested for summary in summaries)
+    """What the page has to know before a table is chosen; tested: whether any has tests."""
     return {
         "counts": f"{results.files} records; not shown: {exclusion_counts(results)}",
-        "groups": [_choices(summary.group) for summary in summaries],
+        "groups": choices,
         "across": [_across(comparison) for comparison in comparisons],
         "how": (HOW_TO_READ + EVIDENCE * tested).split("\n\n")[1:],
     }
 
 
-def _choices(group: Group) -> dict[str, Any]:
+def choices_of(group: Group) -> dict[str, Any]:
     """What a reader chooses a table by. The first metric is the primary one."""
     return {
         "dataset": group.dataset,
@@ -211,13 +215,14 @@ def _reference(summary: Summary, row: Row) -> Mapping[int, float]:
 def _runs(group: Group, places: Mapping[str, int]) -> dict[str, Any]:
     """Ids, folds and seeds of the shown runs, and their scores: deployment → metric → by run."""
     shown = [record for record in group.runs if record.spec.method in places]
-    by_run = {record.id: place for place, record in enumerate(shown)}
-    scores = group.scores[group.scores["run"].isin(by_run.keys())]
+    names = [metric.name for metric in SCALARS[group.kind]]
     values: dict[str, dict[str, list[float | None]]] = {}
-    cells = (scores[column].tolist() for column in ("deployment", "metric", "run", "value"))
-    for deployment, metric, run, value in zip(*cells, strict=True):
-        of_metric = values.setdefault(deployment, {}).setdefault(metric, [None] * len(shown))
-        of_metric[by_run[run]] = _rounded(value)
+    for place, record in enumerate(shown):
+        for deployment, found in record.metrics.items():
+            if deployment not in values:
+                values[deployment] = {name: [None] * len(shown) for name in names}
+            for name, column in values[deployment].items():
+                column[place] = _rounded(found.get(name))
     return {
         "runs": {
             "id": [record.id for record in shown],

@@ -8,47 +8,30 @@ are part of it, and nothing else: no network at all.
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
-from benchmark.report.across import Across
 from benchmark.report.figures import TITLES, Drawn
-from benchmark.report.frame import Results
-from benchmark.report.page import content
-from benchmark.report.summary import Summary
 
 PIXELS = 96
 """CSS pixels of an inch."""
 
 
-def document(
-    summaries: Sequence[Summary],
-    comparisons: Sequence[Across],
-    results: Results,
-    drawn: Sequence[Drawn] = (),
-    folder: Path = Path(),
-) -> str:
-    """The whole page; the same records give the same text.
+def document(index: Mapping[str, Any], blocks: Sequence[str]) -> str:
+    """The whole page; the same contents give the same text.
 
-    drawn: the figures, of which ``folder`` has both files.
+    index: of `content.index`. blocks: of `block` and `picture`.
     """
-    shown = content.index(summaries, comparisons, results)
-    shown["figures"] = [_figure(figure, summaries) for figure in drawn]
-    blocks = [_block("index", shown), _block("exclusions", content.exclusions(results))]
-    blocks += [_block(f"group-{i}", content.group_content(s)) for i, s in enumerate(summaries)]
-    blocks += [_picture(f"figure-{i}", folder / figure.name) for i, figure in enumerate(drawn)]
     style, script = _part("page.css"), _part("page.js")
     parts = {
         "policy": _policy(style, script),
         "style": style,
         "script": script,
-        "data": "\n".join(blocks),
+        "data": "\n".join([block("index", encode(index)), *blocks]),
     }
     return re.sub(r"<!-- (\w+) -->", lambda found: parts[found[1]], _part("page.html"))
 
@@ -68,34 +51,35 @@ def _policy(style: str, script: str) -> str:
     )
 
 
-def _block(name: str, value: Any) -> str:
-    """Data that the script reads. Nothing in it can end the element or begin another."""
+def encode(value: Any) -> str:
+    """JSON that the script reads. Nothing in it can end the element or begin another."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)  # ASCII alone
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def block(name: str, text: str) -> str:
+    """What `encode` gave, as an element of the page."""
     return f'<script type="application/json" id="{name}">{text}</script>'
 
 
-def _figure(figure: Drawn, summaries: Sequence[Summary]) -> dict[str, Any]:
-    """Whose figure it is, what it shows, and its size in pixels."""
-    width, height = (round(PIXELS * inches) for inches in figure.size)
-    groups = [i for i, summary in enumerate(summaries) if summary.group is figure.group]
+def figure(drawn: Drawn, size: tuple[float, float]) -> dict[str, Any]:
+    """Whose figure it is, what it shows, and its size: inches here, pixels in the page."""
+    width, height = (round(PIXELS * inches) for inches in size)
     return {
-        "name": figure.name,
-        "title": TITLES[figure.kind],
-        "order": list(TITLES).index(figure.kind),
-        "source": figure.source,
-        "protocol": figure.protocol,
-        "group": groups[0] if groups else None,
+        "name": drawn.name,
+        "title": TITLES[drawn.kind],
+        "order": list(TITLES).index(drawn.kind),
+        "source": drawn.source,
+        "protocol": drawn.protocol,
+        "group": drawn.group,
         "width": width,
         "height": height,
     }
 
 
-def _picture(name: str, path: Path) -> str:
-    """A figure's compressed SVG or its PNG, whichever is shorter, for the script to show."""
-    svg = gzip.compress(path.with_name(f"{path.name}.svg").read_bytes(), mtime=0)
-    png = path.with_name(f"{path.name}.png").read_bytes()
-    kind, data = ("svg", svg) if len(svg) < len(png) else ("png", png)
-    text = base64.b64encode(data).decode()
+def picture(name: str, shorter: tuple[str, str]) -> str:
+    """A figure, as `benchmark.report.figures.picture.in_page` has it, for the script to show."""
+    kind, text = shorter
     return f'<script type="text/plain" id="{name}" data-kind="{kind}">{text}</script>'

@@ -1,0 +1,84 @@
+"""Draws one figure. Importing this is what takes long: a process that draws does so once."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+import seaborn as sns
+from matplotlib import pyplot as plt
+
+from benchmark.report.figures.colearning import ablation_bars, cost_against_score, gap_bars
+from benchmark.report.figures.picture import Picture, in_page
+from benchmark.report.figures.predictions import confusion_matrices, predicted_against_true
+from benchmark.report.figures.representations import feature_space
+from benchmark.report.figures.scores import (
+    critical_difference,
+    distributions,
+    gain_map,
+    learning_curves,
+)
+from benchmark.report.figures.style import STYLE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FIGURES: dict[str, Callable[[Any, Path, Path | None], Figure | None]] = {
+    "scores": lambda summary, results, cache: distributions(summary),
+    "gains": lambda outlines, results, cache: gain_map(outlines),
+    "gap": lambda summary, results, cache: gap_bars(summary),
+    "ablations": lambda summary, results, cache: ablation_bars(summary),
+    "cost": lambda summary, results, cache: cost_against_score(summary),
+    "confusion": lambda summary, results, cache: confusion_matrices(summary),
+    "predicted": predicted_against_true,
+    "features": lambda summary, results, cache: feature_space(summary, results),
+    "learning-curves": lambda summary, results, cache: learning_curves(summary),
+    "ranks": lambda comparison, results, cache: critical_difference(comparison),
+}
+"""Kind of figure → what makes it; results, cache: as in `benchmark.report.figures.Drawing`."""
+
+
+def draw(kind: str, subject: bytes, results: Path, cache: Path | None) -> Picture | None:
+    """The figure of a subject that another process of this report has pickled, if it has one."""
+    matplotlib.use("Agg")
+    with matplotlib.rc_context():
+        sns.set_theme(style="whitegrid", rc=STYLE)
+        figure = FIGURES[kind](_loaded(subject), results, cache)
+        return None if figure is None else _picture(figure)
+
+
+@lru_cache(maxsize=1)
+def _loaded(subject: bytes) -> Any:
+    return pickle.loads(subject)
+
+
+def lay_out(figure: Figure) -> None:
+    """Decide where everything is, once, for both formats; the figure grows until all fits in."""
+    for attempt in range(4):  # panels of a fixed shape find their place in the second pass
+        figure.get_layout_engine().execute(figure)  # without drawing anything
+        box, size = figure.get_tightbbox(), figure.get_size_inches()
+        beyond = [max(0.0, -box.x0, box.x1 - size[0]), max(0.0, -box.y0, box.y1 - size[1])]
+        if max(beyond) > 0.01:  # a legend or a colour bar that the layout has no room for
+            figure.set_size_inches(*(size + 1.05 * np.array(beyond)))
+        elif attempt:
+            break
+    figure.set_layout_engine("none")
+
+
+def _picture(figure: Figure) -> Picture:
+    """Both formats of a figure, without dates, so that the same records give the same bytes."""
+    lay_out(figure)
+    content = {}
+    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=suffix, metadata=metadata)
+        content[suffix] = buffer.getvalue()
+    size = tuple(map(float, figure.get_size_inches()))
+    plt.close(figure)
+    return Picture(**content, size=size, shorter=in_page(**content))

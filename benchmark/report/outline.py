@@ -1,0 +1,100 @@
+"""What comparisons across datasets take of one group: few numbers, which JSON can hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark.metrics import Metric, primary
+from benchmark.problem import TaskKind
+from benchmark.report.summary import Summary
+
+
+@dataclass(frozen=True)
+class OutlineRow:
+    """One method at one deployment: its mean in the primary metric, None without runs.
+
+    gains: over the reference, by fold or seed; None where there is nothing to compare. hidden: it
+    was not asked for, and is in comparisons alone.
+    """
+
+    method: str
+    family: str
+    role: str
+    deployment: str
+    hidden: bool
+    complete: bool
+    mean: float | None
+    gains: list[float] | None
+
+    @property
+    def gain(self) -> float | None:
+        """The mean gain."""
+        return math.fsum(self.gains) / len(self.gains) if self.gains else None
+
+
+@dataclass(frozen=True)
+class Outline:
+    """One group: whose it is, and its rows in their order.
+
+    protocol: as titles have it. runs: their number. units: number of folds, or seeds. ratio: size
+    of a test part over that of its training part.
+    """
+
+    dataset: str
+    source: str
+    protocol: str
+    kind: TaskKind
+    modalities: list[str]
+    smoke: bool
+    no_evidence: str
+    runs: int
+    units: int
+    ratio: float
+    rows: list[OutlineRow]
+
+    @property
+    def primary(self) -> Metric:
+        return primary(self.kind)
+
+    @property
+    def has_scores(self) -> bool:
+        return any(row.mean is not None for row in self.rows)
+
+
+def outline_of(summary: Summary) -> Outline:
+    """The outline of a group."""
+    group, name = summary.group, summary.group.primary.name
+    rows = [
+        OutlineRow(
+            row.method,
+            row.entry["family"],
+            row.entry["role"],
+            row.deployment,
+            row.method in group.hidden,
+            row.complete,
+            row.metric(name).mean,
+            None if row.gain is None else list(row.gain.values.values()),
+        )
+        for row in summary.rows
+    ]
+    return Outline(
+        group.dataset,
+        group.source,
+        group.protocol_title,
+        group.kind,
+        list(group.modalities),
+        group.smoke,
+        group.no_evidence,
+        len(group.runs),
+        summary.units,
+        summary.ratio,
+        rows,
+    )
+
+
+def from_json(document: Mapping[str, Any]) -> Outline:
+    """An outline that was kept as `dataclasses.asdict` of it."""
+    return Outline(**{**document, "rows": [OutlineRow(**row) for row in document["rows"]]})
