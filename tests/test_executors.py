@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from multiprocessing import forkserver
 
 import pytest
 
@@ -47,6 +48,7 @@ def test_a_worker_has_one_thread_maps_its_data_and_imports_no_more_than_it_needs
     if executor == "dask":
         pytest.importorskip("distributed")
     results = f"worker-{executor}"
+    forkserver._forkserver._stop()  # one that a report has begun, in an earlier test, can draw
     assert run(results, "--workers", "2", methods="tells", executor=executor) == 1
     found, _ = records.read_all(place.folder / results)
     assert len(found) == 3

@@ -5,13 +5,11 @@ They are drawn in processes beside this one, and kept for the next report (`benc
 
 from __future__ import annotations
 
-import pickle
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,12 +90,11 @@ class Drawing:
         summary: Callable[[], Summary],
     ) -> None:
         """Ask for the figures of the group at a place; of: all that they depend on."""
-        subject = cache(lambda: pickle.dumps(summary()))  # for this report's own processes
         own = [
             Drawn(f"{name}-{kind}", kind, outline.source, outline.protocol, place)
             for kind in OF_GROUP
         ]
-        ask = {what: self._ask(what.kind, of, subject) for what in reversed(own)}  # longest first
+        ask = {what: self._ask(what.kind, of, summary) for what in reversed(own)}  # longest first
         self.asked += [(what, ask[what]) for what in own]
 
     def across(self, outlines: Sequence[Outline], comparisons: Sequence[Across]) -> None:
@@ -114,11 +111,9 @@ class Drawing:
 
     def _ask_across(self, kind: str, same: tuple[str, str], subject: Any) -> None:
         what = Drawn(file_name(kind, *same), kind, *same)
-        self.asked.append((what, self._ask(kind, repr(subject), lambda: pickle.dumps(subject))))
+        self.asked.append((what, self._ask(kind, repr(subject), lambda: subject)))
 
-    def _ask(
-        self, kind: str, of: Any, subject: Callable[[], bytes]
-    ) -> Callable[[], Picture | None]:
+    def _ask(self, kind: str, of: Any, subject: Callable[[], Any]) -> Callable[[], Picture | None]:
         """What gives the figure when it is needed; it is begun to be drawn unless it is kept."""
         key = key_of("figure", kind, of)
         if found := self.kept.get(key):
@@ -135,7 +130,7 @@ class Drawing:
 
         return finished
 
-    def _begin(self, kind: str, subject: bytes) -> Future[Picture | None]:
+    def _begin(self, kind: str, subject: Any) -> Future[Picture | None]:
         if self.pool is None:
             self.pool = _pool()
         if self.pool is not None:
@@ -179,7 +174,7 @@ def _become_drawer() -> None:
     end_with_starter()
 
 
-def _draw(kind: str, subject: bytes, results: Path, cache: Path | None) -> Picture | None:
+def _draw(kind: str, subject: Any, results: Path, cache: Path | None) -> Picture | None:
     from benchmark.report.figures.drawing import draw
 
     return draw(kind, subject, results, cache)

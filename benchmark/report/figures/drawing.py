@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import pickle
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,18 +42,13 @@ FIGURES: dict[str, Callable[[Any, Path, Path | None], Figure | None]] = {
 """Kind of figure → what makes it; results, cache: as in `benchmark.report.figures.Drawing`."""
 
 
-def draw(kind: str, subject: bytes, results: Path, cache: Path | None) -> Picture | None:
-    """The figure of a subject that another process of this report has pickled, if it has one."""
+def draw(kind: str, subject: Any, results: Path, cache: Path | None) -> Picture | None:
+    """The figure of a subject, if it has one of that kind."""
     matplotlib.use("Agg")
     with matplotlib.rc_context():
         sns.set_theme(style="whitegrid", rc=STYLE)
-        figure = FIGURES[kind](_loaded(subject), results, cache)
+        figure = FIGURES[kind](subject, results, cache)
         return None if figure is None else _picture(figure)
-
-
-@lru_cache(maxsize=1)
-def _loaded(subject: bytes) -> Any:
-    return pickle.loads(subject)
 
 
 def lay_out(figure: Figure) -> None:
