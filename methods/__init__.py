@@ -24,6 +24,7 @@ def load(plugins: Sequence[Path] = ()) -> dict[str, Entry]:
     for module in pkgutil.iter_modules(__path__):
         if not module.ispkg:
             importlib.import_module(f"methods.{module.name}")
+    importlib.import_module("methods.common.torchgeo")
     outside.load_installed("methods")
     outside.load_installed("encoders")
     outside.load(plugins)

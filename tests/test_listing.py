@@ -105,14 +105,18 @@ def test_a_protocol_is_described_with_its_values(capsys):
 
 def test_encoders_are_listed_with_their_settings_and_described(capsys):
     rows = shown(capsys, "list", "encoders").splitlines()[2:]
-    assert [row.split()[:2] for row in rows] == [
+    assert [row.split()[:2] for row in rows[:3]] == [
         ["tempcnn", "series"],
         ["mlp", "vector"],
         ["timm", "image"],
     ]
+    names = {row.split()[0] for row in rows}
+    assert {f"torchgeo/{m}" for m in ("resnet50", "croma_base", "dofa_base_patch16_224")} <= names
     assert "width=128, blocks=3, kernel=5, dense=512, dropout=0.2" in rows[0]
     text = shown(capsys, "describe", "tempcnn")
     assert "settings: width=128, blocks=3" in text and "Pelletier, Webb, Petitjean 2019" in text
+    text = shown(capsys, "describe", "torchgeo/resnet50")
+    assert "settings: weights=None, size=None, bands=None" in text and "missing value" in text
 
 
 def test_a_name_of_two_things_asks_which(capsys, monkeypatch):

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import benchmark.planning.plan
 from benchmark.errors import UserError
 from benchmark.planning import protocol
 from benchmark.planning.plan import plan
+from methods.common import encoders as encoders_module
 from methods.common.registry import REGISTRY
 from tests import problems
 
@@ -27,7 +27,8 @@ def planned(data, protocol, results, folds=None):
 def test_pretrained_weights_are_in_the_spec_only_where_they_can_be_had(
     monkeypatch, caplog, tmp_path, problem
 ):
-    monkeypatch.setattr(benchmark.planning.plan, "pretrained_problem", lambda model: problem)
+    monkeypatch.setattr(encoders_module, "pretrained_problem", lambda model: problem)
+    monkeypatch.setattr(encoders_module, "_cached_weights", lambda repository: None)
     data = problems.dataset(kinds=("series", "image"))
     standard = replace(protocol.load("standard"), folds=3)
     (first, *_) = planned(data, standard, tmp_path)

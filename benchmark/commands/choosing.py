@@ -57,6 +57,7 @@ def prepare_datasets(
             for m in modalities:
                 if m not in adapter.modalities:
                     raise unknown(f"modality of {name}", m, adapter.modalities)
+            protocols.check_modalities(protocol, name, adapter.modalities)
             view = View(**protocol.view_for(name))
             folder, source, notice = prepared.resolve(
                 adapter, options.data_root, options.cache, named=options.datasets is not None

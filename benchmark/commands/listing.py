@@ -264,7 +264,9 @@ def _of_encoder(backbone: Backbone) -> str:
         else f"encoders: {{{kind}: {{model: {backbone.name}, ...}}, ...}}",
         "file": _source(inspect.unwrap(backbone.build)),
     }
-    return _text(f"{backbone.name}: {backbone.summary}", facts, (_doc(backbone.build),))
+    module = sys.modules[inspect.unwrap(backbone.build).__module__]
+    docs = _doc(backbone.build), _doc(module)
+    return _text(f"{backbone.name}: {backbone.summary}", facts, docs)
 
 
 def _text(title: str, facts: Mapping[str, Any], docs: Iterable[str | None]) -> str:

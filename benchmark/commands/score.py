@@ -42,7 +42,7 @@ def score(options: argparse.Namespace) -> int:
     from benchmark.commands.choosing import prepare_datasets
     from benchmark.commands.report import report_all
     from benchmark.planning import protocol as protocols
-    from benchmark.planning.plan import encoders_of
+    from benchmark.planning.encoders import resolve
     from benchmark.planning.split import folds
     from benchmark.spec import FULL, RunSpec
 
@@ -64,7 +64,7 @@ def score(options: argparse.Namespace) -> int:
             version=1,
             hyperparameters={},
             artefacts={},
-            encoders=encoders_of(dataset, protocol),
+            encoders=resolve(dataset, protocol)[0],
             precision=FULL,
             protocol=values,
             fold=fold,

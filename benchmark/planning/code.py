@@ -68,22 +68,33 @@ def plugin_code(entry: Entry | Backbone) -> str:
 
 
 def codes(spec: RunSpec) -> dict[str, str]:
-    """The code of a run's method, of all that its artefacts are made by, and of encoders."""
+    """The code of a run's method, of all that its artefacts are made by, and of encoders.
+
+    Those that are always there are in that of every method.
+    """
     found = _codes(spec.method, spec.artefacts)
-    for encoder, _ in encoder_plugins(spec):
+    for encoder, _ in _named_encoders(spec):
         found |= code_of(encoder)
     return dict(sorted(found.items()))
 
 
 def encoder_plugins(spec: RunSpec) -> list[tuple[Backbone, str]]:
     """The encoders of a run that are plug-ins, with the hash of their code when it was planned."""
-    from methods.common.encoders import PLUGIN, backbone_of
+    from methods.common.encoders import PLUGIN
 
     return [
-        (backbone_of(kind, options)[0], options[PLUGIN])
-        for kind, options in spec.encoders["options"].items()
+        (backbone, options[PLUGIN])
+        for backbone, options in _named_encoders(spec)
         if PLUGIN in options
     ]
+
+
+def _named_encoders(spec: RunSpec) -> list[tuple[Backbone, Mapping[str, Any]]]:
+    """The encoders of a run that are not those which are always there, and their options."""
+    from methods.common.encoders import BACKBONES, MODEL
+
+    every = (*spec.encoders["options"].values(), *spec.encoders.get("modalities", {}).values())
+    return [(BACKBONES[o[MODEL]], o) for o in every if o.get(MODEL) in BACKBONES]
 
 
 def _codes(method: str, artefacts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

@@ -10,25 +10,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmark.errors import UserError, unknown
+from benchmark.planning import encoders
 from benchmark.planning.code import plugin_code
 from benchmark.planning.jobs import Job
 from benchmark.planning.protocol import Protocol
 from benchmark.planning.split import folds
 from benchmark.spec import FULL, RunSpec
 from datasets.common.contract import EODataset
-from methods.common.encoders import (
-    KINDS,
-    MODEL,
-    PLUGIN,
-    UNNAMED,
-    Backbone,
-    Encoders,
-    backbone_of,
-    pretrained_problem,
-)
 from methods.common.registry import REGISTRY, Entry
 
 log = logging.getLogger(__name__)
@@ -71,16 +60,16 @@ def plan(
     for dataset, prepared in datasets:
         try:
             numbers = _chosen(dataset, protocol, chosen_folds)
-            encoders = encoders_of(dataset, protocol)
+            used, seen = encoders.resolve(dataset, protocol)
         except UserError as error:
             problems.append(str(error))
             continue
         official = dataset.split is not None
         repetitions = seeds or (range(protocol.repetitions) if official else (0,))
         for entry in methods:
-            spec = _spec(dataset, entry, protocol, encoders)
+            spec = _spec(dataset, entry, protocol, used)
             spec = replace(spec, precision=precision, compiled=compiled)
-            reason = _reason(entry, dataset, protocol)
+            reason = _reason(entry, replace(dataset, modalities=seen), protocol)
             specs = [spec]
             if placebo and not (reason or no_placebo(entry)):
                 specs += [replace(spec, placebo=m) for m in dataset.modalities]
@@ -107,18 +96,7 @@ def _check_names(protocol: Protocol) -> None:
         if not any(fnmatchcase(key, pattern) for key in REGISTRY):
             error = unknown("method", pattern, REGISTRY)
             raise UserError(f"protocol '{protocol.name}', methods: {error} (--plugin names a file)")
-    for kind in KINDS:
-        _backbone(protocol, kind)
-
-
-def _backbone(protocol: Protocol, kind: str) -> tuple[Backbone, dict[str, Any]]:
-    """What encodes a kind under a protocol, and its options; `UserError` if there is none."""
-    try:
-        backbone, options = backbone_of(kind, protocol.encoders[kind])
-        backbone.check(options)
-    except UserError as error:
-        raise UserError(f"protocol '{protocol.name}', encoders.{kind}: {error}") from error
-    return backbone, options
+    encoders.check(protocol)
 
 
 def no_placebo(entry: Entry) -> str | None:
@@ -158,62 +136,7 @@ def _reason(entry: Entry, dataset: EODataset, protocol: Protocol) -> str | None:
     return entry.applicable(dataset.modalities, dataset.task)
 
 
-def encoders_of(dataset: EODataset, protocol: Protocol) -> dict[str, Any]:
-    """The protocol's encoders; pretrained weights that cannot be had are turned off, and said so.
-
-    The spec, and with it the id, the record and the heading of every table, states what was used.
-    Raises `UserError` if they cannot be built, or not for the shapes of the dataset.
-    """
-    kinds = {spec.kind for spec in dataset.modalities.values()}
-    encoders = protocol.encoders_for(dataset.name, kinds)
-    encoders["options"] = {kind: _options(protocol, kind) for kind in sorted(kinds)}
-    _try_encoders(dataset, protocol, encoders)
-    image = encoders["options"].get("image", {})
-    wanted = image.get("pretrained") and _is_of_timm(image)
-    if wanted and (problem := pretrained_problem(image["model"])):
-        log.warning("%s: images are encoded from random weights: %s", dataset.name, problem)
-        image["pretrained"] = False
-    return encoders
-
-
-def _options(protocol: Protocol, kind: str) -> dict[str, Any]:
-    """The options of a kind as they enter an id: with the code of a plug-in, if it is one.
-
-    The built-in encoder is the same whether it is named or not.
-    """
-    backbone, options = _backbone(protocol, kind)
-    if backbone.name == UNNAMED[kind]:
-        return options
-    code = plugin_code(backbone)
-    return {MODEL: backbone.name, **options, **({PLUGIN: code} if code else {})}
-
-
-def _is_of_timm(image: Mapping[str, Any]) -> bool:
-    return backbone_of("image", image)[0].name == UNNAMED["image"]
-
-
-def _try_encoders(dataset: EODataset, protocol: Protocol, encoders: dict[str, Any]) -> None:
-    """Encode two samples of each modality: what cannot be done is told before any run begins."""
-    options = {
-        kind: {**given, "pretrained": False} if kind == "image" and _is_of_timm(given) else given
-        for kind, given in encoders["options"].items()
-    }
-    encoder = Encoders(**{**encoders, "options": options})
-    for m, spec in dataset.modalities.items():
-        try:
-            with torch.no_grad():
-                encoder(spec).eval()(torch.zeros(2, *spec.shape))
-        except Exception as error:  # whatever torch and timm make of options that are not theirs
-            reason = str(error).partition("\n")[0]
-            raise UserError(
-                f"protocol '{protocol.name}', encoders.{spec.kind}: {m} of {dataset.name} cannot "
-                f"be encoded so ({reason})"
-            ) from error
-
-
-def _spec(
-    dataset: EODataset, entry: Entry, protocol: Protocol, encoders: dict[str, Any]
-) -> RunSpec:
+def _spec(dataset: EODataset, entry: Entry, protocol: Protocol, used: dict[str, Any]) -> RunSpec:
     modalities = tuple(dataset.modalities)
     return RunSpec(
         dataset=dataset.name,
@@ -224,7 +147,7 @@ def _spec(
         version=entry.version,
         hyperparameters=entry.hyperparameters,
         artefacts=resolve_artefacts(entry, modalities, entry.hyperparameters),
-        encoders=encoders,
+        encoders=used,
         precision=FULL,
         protocol=protocol.values_for(dataset.name),
         fold=0,

@@ -82,6 +82,10 @@ class Protocol:
         """Keyword arguments of `datasets.common.contract.View` for a dataset."""
         return dict(self.view.get(dataset, self.view["default"]))
 
+    def encoder_of(self, dataset: str, m: str) -> dict[str, Any] | None:
+        """The options of a modality of a dataset, None if they are those of its kind."""
+        return self.encoders.get(MODALITIES, {}).get(dataset, {}).get(m)
+
     def encoders_for(self, dataset: str, kinds: set[str]) -> dict[str, Any]:
         """Keyword arguments of `methods.common.encoders.Encoders` for kinds of modalities."""
         return {
@@ -90,6 +94,9 @@ class Protocol:
             "options": {kind: dict(self.encoders[kind]) for kind in sorted(kinds)},
         }
 
+
+MODALITIES = "modalities"
+"""Of a protocol's encoders: dataset → modality → options, where they are not those of its kind."""
 
 YOUNGER = {"target_quantiles": 0, "validation_piece": "first"}
 """Values that ids are older than: what was in force before protocols had them, and is in no id."""
@@ -104,12 +111,21 @@ def check_datasets(protocol: Protocol, known: Collection[str]) -> None:
         "batch_size": protocol.batch_size.keys() - {"default"},
         "view": protocol.view.keys() - {"default"},
         "encoders.layer_norm": protocol.encoders["layer_norm"],
+        "encoders.modalities": protocol.encoders.get(MODALITIES, {}),
     }
     for setting, datasets in named.items():
         for name in sorted(map(str, datasets)):
             if name not in known:
                 wrong = unknown("dataset", name, known)
                 raise UserError(f"protocol '{protocol.name}', {setting}: {wrong}")
+
+
+def check_modalities(protocol: Protocol, dataset: str, known: Collection[str]) -> None:
+    """Raise `UserError` for a modality of a dataset that a protocol encodes and that it lacks."""
+    for m in protocol.encoders.get(MODALITIES, {}).get(dataset, {}):
+        if m not in known:
+            wrong = unknown(f"modality of {dataset}", m, known)
+            raise UserError(f"protocol '{protocol.name}', encoders.modalities: {wrong}")
 
 
 def names() -> list[str]:
@@ -249,10 +265,10 @@ def _check(path: Path, protocol: Protocol) -> None:
     encoders = protocol.encoders
     kinds = ("series", "image", "vector")
     for key in encoders:
-        known = {"dim", "layer_norm", *kinds}
+        known = {"dim", "layer_norm", MODALITIES, *kinds}
         need(key in known, f"encoders: {unknown('kind or setting', key, known)}")
     need(
-        encoders.keys() == {"dim", "layer_norm", *kinds}
+        encoders.keys() - {MODALITIES} == {"dim", "layer_norm", *kinds}
         and all(isinstance(encoders[kind], dict) for kind in kinds)
         and isinstance(encoders["layer_norm"], list),
         "encoders needs dim, layer_norm (a list of datasets), series, image and vector",
@@ -261,7 +277,17 @@ def _check(path: Path, protocol: Protocol) -> None:
         whole(encoders["dim"]) and encoders["dim"] >= 2 and encoders["dim"] % 2 == 0,
         "encoders.dim must be an even number",
     )
+    by_modality = encoders.get(MODALITIES, {})
     need(
-        isinstance(encoders["image"].get("pretrained", False), bool),
-        "encoders.image.pretrained must be true or false",
+        isinstance(by_modality, dict)
+        and all(isinstance(own, dict) for own in by_modality.values())
+        and all(isinstance(o, dict) for own in by_modality.values() for o in own.values()),
+        "encoders.modalities is a mapping of datasets to modalities to settings",
     )
+    settings = {f"encoders.{kind}": encoders[kind] for kind in kinds}
+    for dataset, own in by_modality.items():
+        settings |= {f"encoders.modalities.{dataset}.{m}": o for m, o in own.items()}
+    for where, options in settings.items():
+        for name in ("pretrained", "frozen"):
+            value = options.get(name, False)
+            need(isinstance(value, bool), f"{where}.{name} must be true or false")

@@ -619,7 +619,8 @@ def _defect(record: Record) -> str | None:
             return f"a task of {task['outputs']} outputs"
         if spec.placebo not in ("", *spec.modalities):
             return f"a placebo on '{spec.placebo}', which is none of its modalities"
-        options = spec.encoders["options"].values()
+        options = [spec.encoders["options"], spec.encoders.get("modalities", {})]
+        options += [own for each in options for own in each.values()]
         if not {"dim", "layer_norm"} <= spec.encoders.keys() or not all(map(_is_mapping, options)):
             return "encoders of unknown form"
         scalars = {metric.name for metric in SCALARS[record.data["task"]["kind"]]}

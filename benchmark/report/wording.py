@@ -98,15 +98,20 @@ def _data(group: Group) -> str:
 
 
 def _encoders(values: Mapping[str, Any]) -> str:
-    """The size of the features, and for each kind of modality the settings of its encoder."""
+    """The size of the features, and the settings of the encoder of each kind of modality, and of
+    modalities that have another than their kind."""
     parts = [f"D = {values['dim']}{', LayerNorm' if values['layer_norm'] else ''}"]
-    for kind, options in values["options"].items():
+    for name, options in {**values["options"], **values.get("modalities", {})}.items():
         options = dict(options)
+        frozen = ["frozen"] if options.pop("frozen", False) else []
         if "pretrained" in options:
             options["weights"] = "pretrained" if options.pop("pretrained") else "random"
-        if "plugin" in options:  # sha256 of its code
-            options["plugin"] = str(options["plugin"])[:12]
-        parts.append(f"{kind}: " + ", ".join(f"{k} {v}" for k, v in options.items()))
+        if options.get("weights", "") is None:
+            options["weights"] = "random"
+        for digest in ("plugin", "sha256"):  # of its code, and of the file of its weights
+            if digest in options:
+                options[digest] = str(options[digest])[:12]
+        parts.append(f"{name}: " + ", ".join([*(f"{k} {v}" for k, v in options.items()), *frozen]))
     return "; ".join(parts)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -28,7 +29,11 @@ CHUNK, ELEMENTS = 256, 1 << 23
 EVALUATION_BATCH = 512
 
 
-def channel_statistics(array: np.ndarray, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+ChannelStatistics = tuple[np.ndarray, np.ndarray]
+"""Mean and standard deviation (C,)."""
+
+
+def channel_statistics(array: np.ndarray, samples: np.ndarray) -> ChannelStatistics:
     """Mean and population standard deviation of each channel (last axis) over ``samples``.
 
     Missing values (NaN) are left out. A channel that says nothing there, as it has no value or
@@ -236,10 +241,13 @@ def fold_data(
     statistics: Statistics,
     device: torch.device,
     shared: Mapping[str, Values] | None = None,
+    own: Mapping[str, ChannelStatistics] = MappingProxyType({}),
 ) -> FoldData:
     """Standardise a fold with the statistics of its training part, or of all samples.
 
     A fold is indices and statistics; shared: `shared_values`, given where several folds use them.
+    own: modality → the statistics of its encoder's weights, which take the place of the training
+    part's; those of channels that these weights do not see (NaN) stay.
 
     Nothing of the test part enters: with ``statistics="training"`` neither its inputs nor its
     targets can move a mean, a class weight or the target scale.
@@ -260,10 +268,13 @@ def fold_data(
     if statistics == "all" and task.kind == "regression":
         task = dataset.task.fitted(dataset.y)
     shared = shared or shared_values(dataset, device)
-    x = {
-        m: StandardisedModality(shared[m], *channel_statistics(array, samples), device)
-        for m, array in dataset.x.items()
-    }
+    x = {}
+    for m, array in dataset.x.items():
+        mean, std = channel_statistics(array, samples)
+        if m in own:
+            left = np.isnan(own[m][0])
+            mean, std = np.where(left, mean, own[m][0]), np.where(left, std, own[m][1])
+        x[m] = StandardisedModality(shared[m], mean, std, device)
 
     def part(numbers: np.ndarray) -> Part:
         y = task.targets(dataset.y[numbers]).to(device)

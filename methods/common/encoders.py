@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, wraps
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, get_args
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from benchmark.errors import UserError, unknown
 from benchmark.plugins import Registry, file_at_hand
 from benchmark.problem import ModalityKind, ModalitySpec
+from methods.common.weights import WeightsError
 
 
 class Dropout(nn.Dropout):
@@ -268,12 +271,35 @@ def _cached_weights(repository: str | None) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def _timm_weights(options: Mapping[str, Any], fetch: bool) -> Path | None:
+    """As `Backbone.weights`."""
+    if not options.get("pretrained"):
+        return None
+    model = options["model"]
+    if fetch and (problem := pretrained_problem(model)):
+        raise WeightsError(problem)
+    file = _cached_weights(_repository(model))
+    return Path(file) if file else None
+
+
 KINDS: tuple[str, ...] = get_args(ModalityKind)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+/-]{0,99}")
 
-MODEL, PLUGIN = "model", "plugin"
-"""Options of a kind that are not the backbone's: its name, and the hash of a plug-in's code."""
+MODEL, PLUGIN, FROZEN, SHA256 = "model", "plugin", "frozen", "sha256"
+"""Options that are not the backbone's: its name, the hash of a plug-in's code, whether its weights
+stay as they are, and the sha256 of the file that they come from."""
+
+Statistics = tuple[np.ndarray, np.ndarray]
+"""Mean and standard deviation (C,) by which the channels of a modality are standardised."""
+
+
+def _no_statistics(spec: ModalitySpec, options: Mapping[str, Any]) -> Statistics | None:
+    return None
+
+
+def _no_weights(options: Mapping[str, Any], fetch: bool) -> Path | None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -283,6 +309,11 @@ class Backbone:
     name: what a protocol calls it: ``series: {model: NAME, ...}``. kinds: of modalities that it
     takes. build: spec and keyword-only options with defaults → module (B, *spec.shape) → (B,
     ``out_features``), which has this attribute. summary: one sentence for ``list encoders``.
+    statistics: spec, options → the statistics that its weights were trained with, in the
+    modality's units, NaN for channels that it does not see; None for those of the training part.
+    Raises `UserError` if the weights are not for such a modality. weights: options → the file that
+    its weights come from, None for random ones; with ``fetch`` it is brought onto this machine.
+    Raises `methods.common.weights.WeightsError`. random: the options that make them random.
     plugin: the plug-in file that registered it; `register` says so, not the entry.
     """
 
@@ -291,6 +322,9 @@ class Backbone:
     build: Callable[..., nn.Module]
     summary: str
     plugin: Path | None = None
+    statistics: Callable[[ModalitySpec, Mapping[str, Any]], Statistics | None] = _no_statistics
+    weights: Callable[[Mapping[str, Any], bool], Path | None] = _no_weights
+    random: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and NAME.fullmatch(self.name)):
@@ -342,7 +376,11 @@ register(
 )
 register(Backbone("mlp", ("vector",), _of_shape(VectorMLP), "Multi-layer perceptron."))
 register(
-    Backbone("timm", ("image",), _of_shape(TimmImage), "Any model of timm, by its name there.")
+    Backbone(
+        *("timm", ("image",), _of_shape(TimmImage), "Any model of timm, by its name there."),
+        weights=_timm_weights,
+        random={"pretrained": False},
+    )
 )
 UNNAMED = {"series": "tempcnn", "vector": "mlp", "image": "timm"}
 """The backbone of a kind for which a protocol names none of `BACKBONES`."""
@@ -353,7 +391,7 @@ def backbone_of(kind: str, options: Mapping[str, Any]) -> tuple[Backbone, dict[s
 
     Raises `UserError` for a name that nothing has, and for a backbone of other kinds.
     """
-    own = {name: value for name, value in options.items() if name != PLUGIN}
+    own = {k: value for k, value in options.items() if k not in (PLUGIN, FROZEN, SHA256)}
     backbone = BACKBONES[UNNAMED[kind]]
     named = own.get(MODEL)
     if isinstance(named, str) and named in BACKBONES:
@@ -372,6 +410,20 @@ def _of_kind(kind: str) -> list[str]:
     return sorted(name for name, backbone in BACKBONES.items() if kind in backbone.kinds)
 
 
+def build_backbone(spec: ModalitySpec, options: Mapping[str, Any]) -> nn.Module:
+    """The backbone that options name, for a modality: (B, *spec.shape) → (B, out_features)."""
+    backbone, own = backbone_of(spec.kind, options)
+    return backbone.build(spec, **own)
+
+
+class Features(nn.Identity):
+    """Takes the place of a frozen backbone where its features are given: (B, F) → (B, F)."""
+
+    def __init__(self, spec: ModalitySpec) -> None:
+        super().__init__()
+        (self.out_features,) = spec.shape
+
+
 class Encoder(nn.Sequential):
     """Backbone, linear projection to D and, if wanted, LayerNorm: x_m → z_m (B, D)."""
 
@@ -384,19 +436,35 @@ class Encoders:
     """Encoder factory of a protocol (`methods.common.contract.EncoderFactory`).
 
     options: kind of modality → name ("model") and keyword arguments of its backbone, as
-        `backbone_of` takes them.
+        `backbone_of` takes them. modalities: the same by name, for those that have others than
+        their kind. One that is frozen is given as its backbone's features, a vector.
     dim: D, the size of z_m. layer_norm: whether z_m is normalised unless a method decides.
     """
 
     def __init__(
-        self, *, dim: int, layer_norm: bool, options: Mapping[str, Mapping[str, Any]]
+        self,
+        *,
+        dim: int,
+        layer_norm: bool,
+        options: Mapping[str, Mapping[str, Any]],
+        modalities: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     ) -> None:
         self.dim = dim
         self.layer_norm = layer_norm
         self.options = options
+        self.modalities = modalities
 
     def __call__(self, spec: ModalitySpec, *, layer_norm: bool | None = None) -> Encoder:
         """A freshly initialised encoder for ``spec``."""
-        backbone, options = backbone_of(spec.kind, self.options.get(spec.kind, {}))
+        options = self._options(spec)
+        given = Features(spec) if options.get(FROZEN) else build_backbone(spec, options)
         norm = self.layer_norm if layer_norm is None else layer_norm
-        return Encoder(backbone.build(spec, **options), self.dim, norm)
+        return Encoder(given, self.dim, norm)
+
+    def statistics(self, spec: ModalitySpec) -> Statistics | None:
+        """By what ``spec`` is standardised for the weights of its encoder, as `Backbone` says."""
+        backbone, own = backbone_of(spec.kind, self._options(spec))
+        return backbone.statistics(spec, own)
+
+    def _options(self, spec: ModalitySpec) -> Mapping[str, Any]:
+        return self.modalities.get(spec.name, self.options.get(spec.kind, {}))

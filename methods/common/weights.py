@@ -1,0 +1,85 @@
+"""Files of pretrained weights: brought by torch's hub, known by their sha256, never unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import torch
+
+from benchmark.errors import UserError
+
+PROBE_TIMEOUT = 5.0
+"""Seconds to wait for a first answer; a download may then take longer."""
+
+
+class WeightsError(Exception):
+    """Why weights cannot be had, as a clause: "https://… cannot be downloaded (…)"."""
+
+
+def hub_file(url: str, *, fetch: bool) -> Path:
+    """Where torch's hub keeps what is at an address; with ``fetch`` it is brought there.
+
+    The digits that a name ends with ("resnet50-59bfdff9.pth") are compared with the sha256 of what
+    has arrived. One short question goes before, so that a machine without network learns it at
+    once. Raises `WeightsError`.
+    """
+    import urllib.request
+
+    name = PurePosixPath(urlsplit(url).path).name
+    path = Path(torch.hub.get_dir()) / "checkpoints" / name
+    if path.is_file():
+        return path
+    if not fetch:
+        raise WeightsError(f"{name} is not in {path.parent}")
+    prefix = torch.hub.HASH_REGEX.search(name)
+    try:
+        urllib.request.urlopen(url, timeout=PROBE_TIMEOUT).close()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), prefix[1] if prefix else None)
+    except Exception as error:  # of the network, the disk, and of what has arrived
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise WeightsError(f"{url} cannot be downloaded ({reason})") from error
+    return path
+
+
+def sha256(path: Path) -> str:
+    """Of a file, in hexadecimal digits; computed again when it has changed."""
+    return _sha256(path, _stamp(path))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The tensors of a file that torch has saved, by name: arrays and nothing else.
+
+    Raises `UserError` for a file that holds other things, or is damaged.
+    """
+    return _read(path, _stamp(path))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    return stat.st_mtime_ns, stat.st_size
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, stamp: tuple[int, int]) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=2)
+def _read(path: Path, stamp: tuple[int, int]) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise ValueError("it holds no tensors by name")
+    except Exception as error:  # whatever torch makes of a file that is not one of these
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path}: cannot be read as weights ({reason})") from error
+    return state
