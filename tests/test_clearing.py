@@ -23,6 +23,8 @@ OF_THE_CACHE = (
     f"prepared/.cropharvest_binary-{ID}.{PART}",
     "generated/lfmc-2600-v1",
     f"generated/.cropharvest-1500-v1.{PART}",
+    f"features/lfmc-{ID}",
+    f"features/.lfmc-{ID}.part",
 )
 NOT_OF_IT = ("prepared/mine", f"prepared/{ID}", "generated/lfmc", "notes", "prepared/lfmc-0123")
 
@@ -40,7 +42,9 @@ def cache(tmp_path) -> Path:
 
 def left(cache: Path) -> set[str]:
     return {
-        f"{kind}/{name}" for kind in ("prepared", "generated") for name in os.listdir(cache / kind)
+        f"{kind}/{name}"
+        for kind in ("prepared", "generated", "features")
+        for name in os.listdir(cache / kind)
     }
 
 
@@ -50,7 +54,7 @@ def test_the_cache_is_removed_and_nothing_else(cache, capsys):
     assert before - left(cache) == set(OF_THE_CACHE)
     assert all((cache / name / "deep" / "file").read_bytes() == b"1234567" for name in NOT_OF_IT)
     out = capsys.readouterr().out
-    assert out.count("removed ") == 9 and "9 folders with 63 bytes were removed" in out
+    assert out.count("removed ") == 11 and "11 folders with 77 bytes were removed" in out
     assert main(["data", "clear", "--cache", str(cache)]) == 0
     assert "0 folders with 0 bytes" in capsys.readouterr().out
 

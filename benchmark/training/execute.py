@@ -9,7 +9,7 @@ import os
 import platform
 import subprocess
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
 from importlib import metadata
@@ -24,6 +24,7 @@ from torch import nn
 from benchmark import metrics
 from benchmark.errors import NotWritableError, UserError
 from benchmark.planning.code import codes, encoder_plugins, file_code, plugin_code
+from benchmark.planning.encoders import changed_weights
 from benchmark.planning.jobs import Job
 from benchmark.planning.split import Fold, folds
 from benchmark.records import Record, find, write
@@ -32,11 +33,13 @@ from benchmark.training.artefacts import ArtefactStore
 from benchmark.training.data import FoldData, Part, Values, fold_data, shared_values, unseen
 from benchmark.training.fit import Trained, TrainingError, fit, outputs
 from benchmark.training.flops import FlopCounter
+from benchmark.training.frozen import Frozen, features, frozen_options, with_features
 from benchmark.training.memory import keep_large_blocks
 from benchmark.training.replicas import fit_together
 from datasets.common.contract import EODataset
 from datasets.common.prepared import reopen
 from methods.common.contract import ALL
+from methods.common.encoders import Encoders
 from methods.common.registry import REGISTRY
 
 log = logging.getLogger(__name__)
@@ -93,11 +96,12 @@ def execute_together(jobs: Sequence[Job]) -> Iterator[Record]:
     if len(todo) < 2:
         yield from map(execute, todo)
         return
-    dataset = _data(todo[0])[0]
+    _data(todo[0])
     try:
-        data = [_fold_data(j.prepared, _protocol(j), j.spec.fold, j.device) for j in todo]
+        data = [_fold_data(*_prepared(job)) for job in todo]
         store = ArtefactStore(todo[0].results)
-        trained = fit_together([job.spec for job in todo], dataset.modalities, data, store)
+        seen = _seen(*_prepared(todo[0])).modalities
+        trained = fit_together([job.spec for job in todo], seen, data, store)
     except torch.OutOfMemoryError:
         trained = None
     except Exception as error:  # each may still be done by itself
@@ -149,23 +153,27 @@ def compute(
         return failed(edited), None, None
     late = f"exceeded the time limit of {job.timeout} s"
     try:
+        frozen = _frozen(*_prepared(job))  # of all runs: not in this one's time
         with deadline(job.timeout, abandon=lambda: _commit(job, failed(late))):
-            data = _fold_data(job.prepared, _protocol(job), fold.number, job.device)
+            data = _fold_data(*_prepared(job))
             if trained is None:
-                trained = fit(job.spec, dataset.modalities, data, ArtefactStore(job.results))
+                seen = _seen(*_prepared(job)).modalities
+                trained = fit(job.spec, seen, data, ArtefactStore(job.results))
             elif isinstance(trained, BaseException):
                 raise trained
             if m := job.spec.placebo:  # the other students learnt from another's input
                 trained = replace(trained, predictors={m: trained.predictors[m]})
+            shared = [f.log(m, len(dataset)) for m, f in frozen.items() if m in job.spec.modalities]
+            trained = replace(trained, stages=[*shared, *trained.stages])
             predictions = {m: predict(p, m, data) for m, p in trained.predictors.items()}
-            features = features_of(trained, data.test) if job.keep_features else None
+            parts = features_of(trained, data.test) if job.keep_features else None
             y = dataset.y[fold.test]
             record = Record(
-                **_common(job, dataset, fold, _constant_channels(dataset, data)),
+                **_common(job, dataset, fold, _constant_channels(dataset, data, frozen)),
                 status="done",
                 metrics={m: metrics.score(data.task, y, p) for m, p in predictions.items()},
                 stages=[stage.as_json() for stage in trained.stages],
-                cost=_cost(trained, data.test),
+                cost=_cost(trained, data.test, frozen),
             )
     except OutOfTime:
         return failed(late), None, None
@@ -176,7 +184,7 @@ def compute(
         told = isinstance(error, (TrainingError, UserError))
         reason = str(error) if told else _describe(error, job.plugins)
         return failed(reason), None, None
-    return record, {"ids": dataset.ids[fold.test], **predictions}, features
+    return record, {"ids": dataset.ids[fold.test], **predictions}, parts
 
 
 def not_applicable(job: Job, reason: str) -> Record:
@@ -207,12 +215,17 @@ def _edited(job: Job) -> str | None:
     wanted = {spec.method: spec.plugin, **_plugins(spec.artefacts)}
     other = [m for m, code in wanted.items() if plugin_code(REGISTRY[m]) != code]
     other += [e.name for e, code in encoder_plugins(spec) if plugin_code(e) != code]
-    if not other:
-        return None
-    return (
-        f"the code of {' and '.join(other)} is not what this run was planned with: give the "
-        "command again (and start workers of a cluster anew)"
-    )
+    if other:
+        return (
+            f"the code of {' and '.join(other)} is not what this run was planned with: give the "
+            "command again (and start workers of a cluster anew)"
+        )
+    if weights := changed_weights(spec.encoders):
+        return (
+            f"the weights of {' and '.join(weights)} are not, or not any more, on this machine as "
+            "they were when this run was planned: give the command again"
+        )
+    return None
 
 
 def _plugins(artefacts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -281,23 +294,71 @@ def _protocol(job: Job) -> str:
     return json.dumps(dict(job.spec.protocol), allow_nan=False)
 
 
+Prepared = tuple[Path, str, str, int, str]
+"""What the data of a job depend on: folder, protocol values, encoders, fold, device."""
+
+
+def _prepared(job: Job) -> Prepared:
+    encoders = json.dumps(job.spec.encoders, sort_keys=True, default=dict)
+    return job.prepared, _protocol(job), encoders, job.spec.fold, job.device
+
+
 @lru_cache(maxsize=8)
 def _folds(prepared: Path, protocol: str) -> list[Fold]:
     return folds(reopen(prepared), json.loads(protocol))
 
 
 @lru_cache(maxsize=16)
-def _fold_data(prepared: Path, protocol: str, fold: int, device: str) -> FoldData:
+def _frozen(
+    prepared: Path, protocol: str, encoders: str, fold: int, device: str
+) -> dict[str, Frozen]:
+    """The features of frozen encoders, by modality; computed by the first run that needs them."""
+    options = json.loads(encoders)
+    if not frozen_options(options):
+        return {}
+    dataset = reopen(prepared)
+    training = _statistics_of(prepared, protocol, fold)
+    return features(dataset, options, training, prepared.parents[1], torch.device(device))
+
+
+def _statistics_of(prepared: Path, protocol: str, fold: int) -> np.ndarray:
+    """Numbers of the samples that give statistics."""
+    if json.loads(protocol)["statistics"] == "training":
+        return _folds(prepared, protocol)[fold].train
+    return np.arange(len(reopen(prepared)))
+
+
+@lru_cache(maxsize=16)
+def _seen(prepared: Path, protocol: str, encoders: str, fold: int, device: str) -> EODataset:
+    """The dataset as methods see it."""
+    return with_features(reopen(prepared), _frozen(prepared, protocol, encoders, fold, device))
+
+
+@lru_cache(maxsize=16)
+def _fold_data(prepared: Path, protocol: str, encoders: str, fold: int, device: str) -> FoldData:
     """Consecutive runs on a fold share its statistics."""
     statistics = json.loads(protocol)["statistics"]
     numbers = _folds(prepared, protocol)[fold]
-    shared = _shared_values(prepared, device)
-    return fold_data(reopen(prepared), numbers, statistics, torch.device(device), shared)
+    found = _frozen(prepared, protocol, encoders, fold, device)
+    dataset = _seen(prepared, protocol, encoders, fold, device)
+    factory = Encoders(**json.loads(encoders))
+    own = {
+        m: known
+        for m, spec in dataset.modalities.items()
+        if m not in found and (known := factory.statistics(spec))
+    }
+    shared = _shared_values(prepared, tuple((m, f.folder) for m, f in found.items()), device)
+    return fold_data(dataset, numbers, statistics, torch.device(device), shared, own)
 
 
 @lru_cache(maxsize=1)
-def _shared_values(prepared: Path, device: str) -> dict[str, Values]:
-    return shared_values(reopen(prepared), torch.device(device))
+def _shared_values(
+    prepared: Path, features: tuple[tuple[str, Path], ...], device: str
+) -> dict[str, Values]:
+    """Values of modalities, or their features from other folders."""
+    dataset = reopen(prepared)
+    arrays = {m: np.load(folder / "x.npy", mmap_mode="r") for m, folder in features}
+    return shared_values(replace(dataset, x={**dataset.x, **arrays}), torch.device(device))
 
 
 METHODS = Path(__file__).parents[2] / "methods"
@@ -324,12 +385,17 @@ def _describe(error: BaseException, plugins: Sequence[Path]) -> str:
     return f"{kind}{': ' * bool(said)}{said} ({place})"
 
 
-def _constant_channels(dataset: EODataset, data: FoldData) -> dict[str, list[str]]:
-    """Modality → names of the channels that are 0 everywhere; modalities without such left out."""
+def _constant_channels(
+    dataset: EODataset, data: FoldData, frozen: Collection[str]
+) -> dict[str, list[str]]:
+    """Modality → names of the channels that are 0 everywhere; modalities without such left out.
+
+    A feature of a frozen encoder that is always the same is no channel.
+    """
     return {
         m: [dataset.modalities[m].channels[channel] for channel in x.constant]
         for m, x in data.train.x.items()
-        if len(x.constant)
+        if len(x.constant) and m not in frozen
     }
 
 
@@ -380,17 +446,26 @@ def _common(
     }
 
 
-def _cost(trained: Trained, test: Part) -> dict[str, Any]:
+def _cost(trained: Trained, test: Part, frozen: Mapping[str, Frozen]) -> dict[str, Any]:
+    """Of training, and of one prediction: its frozen encoders' part in it included."""
+
+    def encoding(m: str, what: str) -> int:
+        used = frozen if m == ALL else {m: frozen[m]} if m in frozen else {}
+        return sum(getattr(one, what) for one in used.values())
+
     return {
         "seconds": sum(stage.seconds for stage in trained.stages),
         "steps": sum(stage.steps for stage in trained.stages),
         "training_flops": _training_flops(trained),
         "training_parameters": trained.training_parameters,
         "inference_parameters": {
-            m: sum(p.numel() for p in predictor.parameters())
+            m: sum(p.numel() for p in predictor.parameters()) + encoding(m, "parameters")
             for m, predictor in trained.predictors.items()
         },
-        "inference_flops": {m: _flops(p, m, test) for m, p in trained.predictors.items()},
+        "inference_flops": {
+            m: _flops(predictor, m, test) + encoding(m, "flops")
+            for m, predictor in trained.predictors.items()
+        },
     }
 
 

@@ -15,9 +15,12 @@ HEX = "[0-9a-f]"
 SUFFIX = rf"(\.part|\.damaged-{HEX}{{8}})?(\.{HEX}{{32}})?(\.\S+-\d+-{HEX}{{8}}\.part)*"
 NAMES = {
     "prepared": re.compile(rf"\.*(?P<of>[\w-]+)-{HEX}{{16}}{SUFFIX}"),
+    "features": re.compile(rf"\.*(?P<of>[\w-]+)-{HEX}{{16}}{SUFFIX}"),
     "generated": re.compile(rf"\.*(?P<of>[\w-]+)-\d+-v\d+(-{HEX}{{16}})?{SUFFIX}"),
 }
 """What the folders of a cache are called (see `datasets.common.prepared`), and of which dataset.
+
+Features are those of frozen encoders: made from prepared data by what trains on them.
 
 They are parts (`benchmark.writers.part_of`) while they are made or removed; earlier versions
 put 32 digits behind their names.
@@ -25,7 +28,8 @@ put 32 digits behind their names.
 
 
 def clear(cache: Path, adapters: Iterable[Adapter] | None = None) -> list[tuple[Path, int]]:
-    """Remove what was prepared and generated, of all datasets or of some: folders with their bytes.
+    """Remove what was prepared, generated or encoded, of all datasets or of some: folders with
+    their bytes.
 
     Only folders that are named as those of a cache are; links are not followed. Each becomes
     a part first, so that nobody reads half of one. Raises `UserError` if ``cache`` is no cache, or
@@ -36,7 +40,8 @@ def clear(cache: Path, adapters: Iterable[Adapter] | None = None) -> list[tuple[
     wanted = None
     if adapters is not None:
         adapters = list(adapters)
-        wanted = {"prepared": {a.name for a in adapters}, "generated": {a.folder for a in adapters}}
+        names, folders = {a.name for a in adapters}, {a.folder for a in adapters}
+        wanted = {"prepared": names, "features": names, "generated": folders}
     removed = []
     for kind, pattern in NAMES.items():
         for folder in sorted((cache / kind).glob("*")):
