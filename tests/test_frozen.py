@@ -176,6 +176,19 @@ def test_without_statistics_of_their_own_features_are_of_a_training_part(recorde
     assert len(folders(tmp_path)) == 2
 
 
+def test_no_value_of_a_test_part_reaches_what_a_frozen_encoder_is_given():
+    data, training = two_sensors(), np.arange(60)
+    spec, options = data.modalities["m1"], {"model": "tiny", "frozen": True}
+    other = data.x["m1"].copy()
+    other[60:] = 1e6
+    first = frozen.statistics_of(spec, options, data.x["m1"], training)
+    assert np.array_equal(first, frozen.statistics_of(spec, options, other, training))
+    own = {**options, "own": True}
+    assert np.array_equal(
+        frozen.statistics_of(spec, own, other, training), np.full((2, 2), [[3.0], [2.0]])
+    )
+
+
 def test_a_timm_model_can_be_frozen(recorded, tmp_path):
     data = two_sensors()
     record = recorded(data, {"model": "test_resnet", "frozen": True}, "single")["single"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.server
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -17,7 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
+import datasets
 import methods.common.torchgeo as encoders_of_torchgeo
 from benchmark.errors import UserError
 from benchmark.planning import encoders as planning
@@ -31,6 +34,7 @@ from tests.problems import dataset
 
 torchgeo = pytest.importorskip("torchgeo.models")
 
+ROOT = Path(__file__).parents[1]
 BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
 MOCO = "SENTINEL2_ALL_MOCO"
 OPTIONS = {
@@ -414,10 +418,28 @@ def test_a_modality_may_have_another_encoder_than_its_kind(resnet, hub):
         encoders({"m1": {**OPTIONS, "sise": 3}})
 
 
+def test_the_readme_shows_encoders_that_a_protocol_takes(hub, tmp_path):
+    """And weights that fit the channels of the dataset that it names."""
+    text = (ROOT / "README.md").read_text().partition("## Encoders trained on Earth observation")[2]
+    block = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1]
+    quick = yaml.safe_load((protocol.FOLDER / "quick.yaml").read_text())
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(yaml.safe_dump({**quick, **yaml.safe_load(block)}))
+    loaded = protocol.load(str(mine))
+    sensors = datasets.load()["bigearthnet"].sensors
+    protocol.check_modalities(loaded, "bigearthnet", sensors)
+    planning.check(loaded)
+    for m, sensor in sensors.items():
+        options = loaded.encoder_of("bigearthnet", m) or loaded.encoders["image"]
+        shape = (120, 120, len(sensor.channels))
+        given = ModalitySpec(m, "image", shape, sensor.channels, sensor.units)
+        backbone, own = backbone_of("image", options)
+        assert np.isfinite(backbone.statistics(given, own)).all() and options["frozen"]
+
+
 def test_nothing_imports_torchgeo_before_it_is_named():
     code = "import methods, sys; methods.load(); print('torchgeo' in sys.modules)"
-    root = Path(__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr
 
 

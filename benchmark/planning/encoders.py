@@ -116,9 +116,8 @@ def _stated(
 
     The built-in encoder is the same whether it is named or not.
     """
-    stated = dict(own)
-    if backbone.name != UNNAMED[kind]:
-        stated[MODEL] = backbone.name
+    named = {} if backbone.name == UNNAMED[kind] else {MODEL: backbone.name}
+    stated = {**named, **own}
     if code := plugin_code(backbone):
         stated[PLUGIN] = code
     if options.get(FROZEN):

@@ -111,8 +111,16 @@ def _encoders(values: Mapping[str, Any]) -> str:
         for digest in ("plugin", "sha256"):  # of its code, and of the file of its weights
             if digest in options:
                 options[digest] = str(options[digest])[:12]
-        parts.append(f"{name}: " + ", ".join([*(f"{k} {v}" for k, v in options.items()), *frozen]))
+        said = [f"{key} {_plain(value)}" for key, value in options.items()]
+        parts.append(f"{name}: {', '.join(said + frozen)}")
     return "; ".join(parts)
+
+
+def _plain(value: Any) -> str:
+    """A setting as a protocol file has it, without quotes."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_plain(inner)}" for key, inner in value.items()) + "}"
+    return "null" if value is None else str(value)
 
 
 def error_bars(group: Group) -> str:

@@ -336,6 +336,11 @@ class Backbone:
                 f"encoder '{self.name}': kinds cannot be {self.kinds!r:.80}; give a tuple of one "
                 f"or more of {', '.join(KINDS)}"
             )
+        if taken := {PLUGIN, FROZEN, SHA256} & self.options.keys():
+            raise UserError(
+                f"encoder '{self.name}': {' and '.join(sorted(taken))} cannot be settings of its "
+                "own: they say the same of every encoder"
+            )
 
     @property
     def options(self) -> dict[str, Any]:
