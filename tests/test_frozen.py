@@ -376,7 +376,9 @@ def test_a_full_disk_is_named_and_is_not_the_runs_fault(tmp_path, monkeypatch):
     usage = frozen.shutil.disk_usage(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(frozen.shutil, "disk_usage", lambda _: usage._replace(free=10))
-        with pytest.raises(UserError, match=r"features: 0.0 GB are needed and .* another --cache"):
+        with pytest.raises(
+            NotWritableError, match=r"features: 0.0 GB are needed and .* another --cache"
+        ):
             ask(data, tmp_path)
 
     def full(*_):

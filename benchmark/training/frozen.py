@@ -35,7 +35,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmark.errors import UserError, not_writable
+from benchmark.errors import NotWritableError, UserError, not_writable
 from benchmark.planning.code import code_of
 from benchmark.planning.encoders import as_features, weights_are_here
 from benchmark.problem import ModalitySpec
@@ -51,7 +51,7 @@ from methods.common.encoders import FROZEN, SHA256, Statistics, backbone_of, bui
 FORM = 1
 """Of a folder of features; raised when what stands in it changes."""
 
-PIECE = 64
+PIECE = 32
 """Samples that are encoded, written and noted at once."""
 
 LIBRARIES = ("torch", "timm", "torchgeo", "torchvision")
@@ -198,6 +198,7 @@ def _load(folder: Path) -> Frozen | None:
         meta = json.loads((folder / "meta.json").read_bytes())
         if (folder / "x.npy").stat().st_size != meta.pop("size"):
             raise ValueError("x.npy has not its size")
+        shutil.rmtree(folder / NOTES, ignore_errors=True)  # of a process killed at the end
         return Frozen(folder, **meta)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         with suppress(FileNotFoundError):  # another process was quicker
@@ -218,7 +219,7 @@ def _make(
     x = StandardisedModality(dataset.x[spec.name], *statistics, device)
     with torch.no_grad(), FlopCounter() as counter:
         width = net(x[torch.zeros(1, dtype=torch.long)]).shape[1]
-    part = folder.with_name(f".{folder.name}.part")
+    part = folder.with_name(f".{folder.name}.part")  # the same for all who fill it
     starts = list(range(0, len(dataset), PIECE))
     random.Random(os.getpid()).shuffle(starts)  # whoever comes second begins elsewhere
     try:
@@ -260,7 +261,7 @@ def _begin(part: Path, samples: int, width: int) -> None:
     with appearing(part) as own:
         need, free = 4e-9 * samples * width, shutil.disk_usage(own).free / 1e9
         if need > free:
-            raise UserError(
+            raise NotWritableError(
                 f"{part.parent}: {need:.1f} GB are needed and {free:.1f} GB are free; {ANOTHER}"
             )
         (own / NOTES).mkdir()
