@@ -347,18 +347,16 @@ def _fold_data(prepared: Path, protocol: str, encoders: str, fold: int, device: 
         for m, spec in dataset.modalities.items()
         if m not in found and (known := factory.statistics(spec))
     }
-    shared = _shared_values(prepared, tuple((m, f.folder) for m, f in found.items()), device)
+    shared = _shared_values(prepared, tuple(found.items()), device)
     return fold_data(dataset, numbers, statistics, torch.device(device), shared, own)
 
 
 @lru_cache(maxsize=1)
 def _shared_values(
-    prepared: Path, features: tuple[tuple[str, Path], ...], device: str
+    prepared: Path, found: tuple[tuple[str, Frozen], ...], device: str
 ) -> dict[str, Values]:
-    """Values of modalities, or their features from other folders."""
-    dataset = reopen(prepared)
-    arrays = {m: np.load(folder / "x.npy", mmap_mode="r") for m, folder in features}
-    return shared_values(replace(dataset, x={**dataset.x, **arrays}), torch.device(device))
+    """Values of modalities, or of the features that were found of them."""
+    return shared_values(with_features(reopen(prepared), dict(found)), torch.device(device))
 
 
 METHODS = Path(__file__).parents[2] / "methods"

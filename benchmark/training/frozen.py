@@ -72,6 +72,11 @@ class Frozen:
     flops: int
     seconds: float
 
+    @property
+    def x(self) -> np.ndarray:
+        """(N, F) float32, a memory map."""
+        return np.load(self.folder / "x.npy", mmap_mode="r", allow_pickle=False)
+
     def log(self, m: str, samples: int) -> StageLog:
         """For the record, as an artefact that runs share."""
         return StageLog(
@@ -129,7 +134,7 @@ def statistics_of(
 
 def with_features(dataset: EODataset, found: Mapping[str, Frozen]) -> EODataset:
     """The dataset as methods see it: features in the place of modalities."""
-    arrays = {m: np.load(f.folder / "x.npy", mmap_mode="r") for m, f in found.items()}
+    arrays = {m: f.x for m, f in found.items()}
     specs = {m: as_features(dataset.modalities[m], f.width) for m, f in found.items()}
     return replace(dataset, modalities={**dataset.modalities, **specs}, x={**dataset.x, **arrays})
 
