@@ -208,6 +208,21 @@ def test_methods_see_a_vector_and_say_what_they_say_of_vectors():
     assert len(list(encoder.parameters())) == 2, "a projection, and nothing before it"
 
 
+def test_folds_on_frozen_features_can_be_trained_together(tmp_path, monkeypatch):
+    data = two_sensors()
+    monkeypatch.setattr(execute, "reopen", lambda folder: data)
+    encoders = resolved(data, {"model": "tiny", "frozen": True})
+    spec = run_spec("single", data, encoders=encoders)
+    where = tmp_path / "cache" / "prepared" / "made"
+    jobs = [Job(replace(spec, fold=fold), where, tmp_path / "together") for fold in (0, 1)]
+    together = list(serial(jobs, Scale(replicas=2)))
+    assert [r.status for r in together] == ["done"] * 2
+    assert [s["replicas"] for r in together for s in r.stages] == [1, 2, 2] * 2
+    alone = serial([replace(job, results=tmp_path / "alone") for job in jobs], Scale())
+    for one, other in zip(alone, together, strict=True):
+        assert one.id == other.id and one.cost["inference_flops"] == other.cost["inference_flops"]
+
+
 # --- The predictor ------------------------------------------------------------------------------
 
 
