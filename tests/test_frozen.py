@@ -189,6 +189,18 @@ def test_no_value_of_a_test_part_reaches_what_a_frozen_encoder_is_given():
     )
 
 
+def test_weights_that_are_trained_see_their_own_statistics_too(tmp_path, monkeypatch):
+    data = two_sensors()
+    monkeypatch.setattr(execute, "reopen", lambda folder: data)
+    encoders = resolved(data, {"model": "tiny", "own": True})
+    job = Job(run_spec("single", data, encoders=encoders), tmp_path / "a" / "b", tmp_path)
+    ready = execute._fold_data(*execute._prepared(job))
+    batch = ready.val.batch(torch.arange(4))
+    assert np.allclose(batch.x["m1"], (data.x["m1"][ready.val.samples[:4]] - 3) / 2)
+    train = ready.train.batch(torch.arange(len(ready.train)))
+    assert train.x["m2"].mean().abs() < 1e-4 < (train.x["m1"].mean()).abs()
+
+
 def test_a_timm_model_can_be_frozen(recorded, tmp_path):
     data = two_sensors()
     record = recorded(data, {"model": "test_resnet", "frozen": True}, "single")["single"]

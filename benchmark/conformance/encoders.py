@@ -22,6 +22,9 @@ SHAPES: Mapping[str, tuple[tuple[int, ...], ...]] = {
 }
 """Of the modalities that a kind is checked with: odd ones among them."""
 
+BANDS = ("B02", "B03", "B04", "B08")
+"""Channels of images, for encoders that have to know what they see."""
+
 BATCH = 6
 
 
@@ -48,7 +51,8 @@ def check(backbone: Backbone, options: Mapping[str, Any] | None = None) -> Itera
 def _specs(backbone: Backbone) -> Iterator[ModalitySpec]:
     for kind in backbone.kinds:
         for shape in SHAPES[kind]:
-            channels = tuple(f"c{i}" for i in range(shape[-1]))
+            names = BANDS if kind == "image" else tuple(f"c{i}" for i in range(shape[-1]))
+            channels = names[: shape[-1]]
             yield ModalitySpec(kind, kind, shape, channels, "1")
 
 

@@ -19,6 +19,7 @@ from benchmark.seeds import stream
 from datasets.common.contract import EODataset
 from datasets.common.packed import Packed
 from methods.common.contract import Batch
+from methods.common.encoders import Statistics as ChannelStatistics
 
 ON_DEVICE = 1 << 30
 """A modality of at most this many bytes is held by the accelerator that trains on it."""
@@ -27,10 +28,6 @@ CHUNK, ELEMENTS = 256, 1 << 23
 """Samples, and numbers, that are read at once at most where a whole modality is passed over."""
 
 EVALUATION_BATCH = 512
-
-
-ChannelStatistics = tuple[np.ndarray, np.ndarray]
-"""Mean and standard deviation (C,)."""
 
 
 def channel_statistics(array: np.ndarray, samples: np.ndarray) -> ChannelStatistics:
