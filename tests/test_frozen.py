@@ -147,7 +147,10 @@ def test_a_frozen_encoder_is_a_value_of_the_run(recorded, saved):
 
 def test_records_say_what_features_cost_and_what_a_prediction_does(recorded, saved):
     data, options = two_sensors(), {"model": "tiny", "file": saved, "own": True, "frozen": True}
-    record = recorded(data, options, "single")["single"]
+    found = recorded(data, options, "single", "constant", "fusion_concat", "forest")
+    record, rest = found["single"], {m: r.cost["inference_parameters"] for m, r in found.items()}
+    assert rest["constant"]["m1"] == 4, "what does not look at features needs no encoder"
+    assert rest["forest"]["m1"] >= 15 and rest["fusion_concat"]["all"] > 15
     stage = record.stages[0]
     assert stage["stage"] == "features of m1" and stage["artefact"] and stage["method"] == "tiny"
     assert stage["flops"] == len(data) * 2 * 2 * 5 and stage["seconds"] > 0
@@ -206,6 +209,17 @@ def test_a_timm_model_can_be_frozen(recorded, tmp_path):
     record = recorded(data, {"model": "test_resnet", "frozen": True}, "single")["single"]
     assert record.status == "done", record.reason
     assert record.cost["inference_parameters"]["m1"] > 300_000 > record.cost["training_parameters"]
+
+
+def test_what_is_made_of_several_modalities_is_trained_and_stated():
+    data = dataset("multiclass", kinds=("series", "series"))
+    quick = protocol.load("quick")
+    series = {**quick.encoders["series"], "frozen": True}
+    by_modality = {"made_up": {"m2": {"width": 4, "dense": 8}}}
+    changed = {**quick.encoders, "series": series, "modalities": by_modality}
+    found, _ = planning.resolve(data, replace(quick, encoders=changed))
+    assert found["options"] == {"series": quick.encoders["series"]}
+    assert found["modalities"] == {"m1": series, "m2": {"width": 4, "dense": 8}}
 
 
 def test_methods_see_a_vector_and_say_what_they_say_of_vectors():

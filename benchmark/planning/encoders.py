@@ -73,11 +73,11 @@ def resolve(
         named[m] = stated[where]
         seen[m] = as_features(spec, width) if named[m].get(FROZEN) else spec
     resolved = protocol.encoders_for(dataset.name, set())
-    for kind in sorted({spec.kind for spec in dataset.modalities.values()}):
-        # What methods make of several modalities of a kind is encoded as the kind is.
-        options = stated.get(f"encoders.{kind}") or _of_kind(protocol, kind)
-        if not options.get(FROZEN):
-            resolved["options"][kind] = options
+    for kind in sorted({seen[m].kind for m in seen if not named[m].get(FROZEN)}):
+        # Also where each has options of its own: of several, a method may make one of the kind.
+        options = stated.get(f"encoders.{kind}", {FROZEN: True})
+        trained = _of_kind(protocol, kind) if options.get(FROZEN) else options
+        resolved["options"][kind] = trained
     own = {
         m: options
         for m, options in named.items()
@@ -87,10 +87,9 @@ def resolve(
 
 
 def _of_kind(protocol: Protocol, kind: str) -> dict[str, Any]:
-    """The options of a kind all of whose modalities have others: without weights."""
-    options = protocol.encoders[kind]
-    backbone, own = _backbone(protocol, f"encoders.{kind}", kind, options)
-    return _stated(backbone, kind, {**own, **backbone.random}, options)
+    """The options of a kind for what no weights know: random ones, which are trained."""
+    backbone, own = _backbone(protocol, f"encoders.{kind}", kind, protocol.encoders[kind])
+    return _stated(backbone, kind, {**own, **backbone.random}, {})
 
 
 def _backbone(

@@ -445,26 +445,37 @@ def _common(
 
 
 def _cost(trained: Trained, test: Part, frozen: Mapping[str, Frozen]) -> dict[str, Any]:
-    """Of training, and of one prediction: its frozen encoders' part in it included."""
-
-    def encoding(m: str, what: str) -> int:
-        used = frozen if m == ALL else {m: frozen[m]} if m in frozen else {}
-        return sum(getattr(one, what) for one in used.values())
-
+    """Of training, and of one prediction, its frozen encoders' part in it included."""
+    predictors = trained.predictors
+    needed = {m: _encoders_of(predictor, m, test, frozen) for m, predictor in predictors.items()}
     return {
         "seconds": sum(stage.seconds for stage in trained.stages),
         "steps": sum(stage.steps for stage in trained.stages),
         "training_flops": _training_flops(trained),
         "training_parameters": trained.training_parameters,
         "inference_parameters": {
-            m: sum(p.numel() for p in predictor.parameters()) + encoding(m, "parameters")
-            for m, predictor in trained.predictors.items()
+            m: sum(p.numel() for p in predictor.parameters())
+            + sum(encoder.parameters for encoder in needed[m])
+            for m, predictor in predictors.items()
         },
         "inference_flops": {
-            m: _flops(predictor, m, test) + encoding(m, "flops")
-            for m, predictor in trained.predictors.items()
+            m: _flops(predictor, m, test) + sum(encoder.flops for encoder in needed[m])
+            for m, predictor in predictors.items()
         },
     }
+
+
+def _encoders_of(
+    predictor: nn.Module, m: str, test: Part, frozen: Mapping[str, Frozen]
+) -> list[Frozen]:
+    """The frozen encoders that a prediction needs: none if it is the same whatever they say."""
+    if m == ALL:
+        return [*frozen.values()]
+    if m not in frozen:
+        return []
+    z = torch.zeros(1, frozen[m].width, device=test.y.device)
+    with torch.no_grad():
+        return [] if torch.equal(predictor(z), predictor(z + 1e3)) else [frozen[m]]
 
 
 def _training_flops(trained: Trained) -> int | None:
