@@ -244,6 +244,33 @@ def test_dofa_knows_bands_by_their_wavelengths(small):
         backbone.build(spec(("red",)), weights="DOFA_MAE", size=64)
 
 
+def test_panopticon_knows_bands_by_wavelengths_and_polarisations(hub, monkeypatch):
+    import timm
+    from torchgeo.models import Panopticon
+
+    whole = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name: whole(name, depth=1))
+    small = partial(Panopticon, attn_dim=48)
+    monkeypatch.setattr(torchgeo, "panopticon_vitb14", small)
+    torch.manual_seed(2)
+    model = small(img_size=28).eval()
+    state = {**model.model.state_dict(), "mask_token": torch.zeros(1, 768)}
+    torch.save(state, hub / name_of(torchgeo.Panopticon_Weights.VIT_BASE14))
+    backbone = BACKBONES["torchgeo/panopticon_vitb14"]
+    given = spec(("VH", "VV", "B8A"), "dB", 28)
+    net = backbone.build(given, weights="VIT_BASE14", size=28).eval()
+    x = torch.randn(2, 28, 28, 3)
+    with torch.no_grad():
+        ids = torch.tensor([[-2.0, -1.0, 865.0]]).repeat(2, 1)
+        expected = model({"imgs": x.permute(0, 3, 1, 2).contiguous(), "chn_ids": ids})
+        for _ in range(2):
+            assert torch.allclose(net(x), expected, atol=1e-5)
+        larger = backbone.build(given, weights="VIT_BASE14", size=56).eval()
+        assert larger(torch.randn(2, 56, 56, 3)).shape == (2, net.out_features)
+    with pytest.raises(UserError, match="no number of pixels, from 8 on, that 14 divides"):
+        backbone.build(given, size=32)
+
+
 @pytest.mark.parametrize("sensor", ["sar", "optical"])
 def test_croma_has_an_encoder_for_radar_and_one_for_bands(small, sensor):
     _, croma = small

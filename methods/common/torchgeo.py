@@ -10,15 +10,17 @@ Two things differ: an image is resized as a whole to the size that torchgeo crop
 a larger one, so that nothing of a patch is cut away; and a missing value, like a band that nothing
 stands for, is 0 after all that, the weights' mean.
 
-DOFA (Xiong et al. 2024, arXiv 2403.15356) and CROMA (Fuller, Millard, Green 2023, arXiv 2311.00566)
-come without statistics: their authors standardise by those of the data at hand, and so is done
-here, by the training part's. CROMA then maps mean ± 2 standard deviations to 0 to 1, and clips.
+DOFA (Xiong et al. 2024, arXiv 2403.15356), Panopticon (Waldmann et al. 2025, arXiv 2503.10845) and
+CROMA (Fuller, Millard, Green 2023, arXiv 2311.00566) come without statistics: they are given what
+is standardised by those of the data at hand, here the training part's. CROMA then maps mean ± 2
+standard deviations to 0 to 1, and clips, as its authors do.
 
 The library is `torchgeo`; it is imported when such an encoder is planned or built.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,10 @@ CROMA = {
     "croma_base": "CROMA Base, its radar or its optical encoder",
     "croma_large": "CROMA Large, its radar or its optical encoder",
 }
+
+PANOPTICON = {"panopticon_vitb14": "Panopticon, for any bands of known wavelength"}
+PATCH = 14
+"""Pixels along a side of one of its patches."""
 
 FIXED = {*DOFA, *(name for name in TIMM if name.startswith("vit"))}
 """Models whose positions are those of one size of image."""
@@ -136,6 +142,20 @@ class DofaFeatures(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, size, size) standardised → (B, features)."""
         return self.model.forward_features(x, self.wavelengths)
+
+
+class PanopticonFeatures(nn.Module):
+    """Panopticon's class token of channels by their wavelengths in nm, or negative numbers."""
+
+    def __init__(self, model: nn.Module, channels: Sequence[float]) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("channels", torch.tensor(channels), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, size, size) standardised → (B, features)."""
+        channels = self.channels.repeat(len(x), 1)  # torchgeo writes into them
+        return self.model({"imgs": x, "chn_ids": channels})
 
 
 class CromaFeatures(nn.Module):
@@ -284,7 +304,7 @@ def _other_model(weights: str, reason: str) -> UserError:
 
 def _size(name: str, size: Any, default: int | None, fixed: bool) -> int | None:
     """The size of images that a model sees."""
-    step = 8 if name in CROMA else 1
+    step = 8 if name in CROMA else PATCH if name in PANOPTICON else 1
     whole = size is None or (isinstance(size, int) and not isinstance(size, bool))
     if not whole or (size is not None and (size < 8 or size % step)):
         raise UserError(f"size: {size} is no number of pixels, from 8 on, that {step} divides")
@@ -327,40 +347,73 @@ def _plain(
     return TorchgeoImage(net, width, index, size, gain, shift)
 
 
-def _dofa(
-    name: str, spec: ModalitySpec, weights: str | None, size: int | None, options: dict[str, Any]
-) -> nn.Module:
+def _seen(
+    name: str, spec: ModalitySpec, options: Mapping[str, Any], radar: Mapping[str, float]
+) -> tuple[list[int], list[float]]:
+    """Numbers of the channels that a model for any sensor sees, and their wavelengths in µm.
+
+    radar: what it takes in the place of one, by polarisation.
+    """
     given = options.get("wavelengths") or {}
     ignored = options.get("ignore") or ()
     if not isinstance(given, Mapping) or isinstance(ignored, str):
         raise UserError("wavelengths is a mapping {channel: µm}, ignore a list of channels")
     for channel in (*given, *ignored):
         if channel not in spec.channels:
-            raise UserError(
-                f"'{channel}' is no channel of {spec.name} ({', '.join(spec.channels)})"
-            )
-    seen = [channel for channel in spec.channels if channel not in ignored]
-    wavelengths = []
-    for channel in seen:
+            own = ", ".join(spec.channels)
+            raise UserError(f"'{channel}' is no channel of {spec.name} ({own})")
+    index, waves = [], []
+    for number, channel in enumerate(spec.channels):
+        if channel in ignored:
+            continue
+        index.append(number)
         known = canonical(channel)
         wave = given.get(channel, WAVELENGTHS.get(known))
-        if wave is None and known in RADAR:
+        if wave is None and known in radar:
             _need_decibels(spec)
-            wave = RADAR_FREQUENCY
+            waves.append(radar[known])
+            continue
         if not isinstance(wave, int | float) or isinstance(wave, bool) or not wave > 0:
             raise UserError(
                 f"'{PREFIX}{name}' must know the wavelength of {channel} of {spec.name} in µm: "
                 f"wavelengths: {{{channel}: 0.81}}, or ignore: [{channel}]"
             )
-        wavelengths.append(float(wave))
-    if not seen:
+        waves.append(float(wave))
+    if not index:
         raise UserError(f"ignore leaves no channel of {spec.name}")
+    return index, waves
+
+
+def _dofa(
+    name: str, spec: ModalitySpec, weights: str | None, size: int | None, options: dict[str, Any]
+) -> nn.Module:
+    index, waves = _seen(name, spec, options, dict.fromkeys(RADAR, RADAR_FREQUENCY))
     size = _size(name, size, 224, weights is not None)
     net = getattr(_library(), name)(num_classes=0, img_size=size)
     if weights is not None:
         _load(net, _state(name, weights), weights)
-    index = [spec.channels.index(channel) for channel in seen]
-    return TorchgeoImage(DofaFeatures(net, wavelengths), net.embed_dim, index, size)
+    return TorchgeoImage(DofaFeatures(net, waves), net.embed_dim, index, size)
+
+
+def _panopticon(
+    name: str, spec: ModalitySpec, weights: str | None, size: int | None, options: dict[str, Any]
+) -> nn.Module:
+    radar = {"VV": -1.0, "VH": -2.0}  # of an orbit that is not known
+    index, waves = _seen(name, spec, options, radar)
+    size = _size(name, size, 224, False)
+    net = getattr(_library(), name)(img_size=size).model
+    if weights is not None:
+        from torchgeo.models.copernicusfm import resize_abs_pos_embed
+
+        state = {k: v for k, v in _state(name, weights).items() if k != "mask_token"}
+        trained = state.get("pos_embed")
+        if not isinstance(trained, Tensor):
+            raise _other_model(weights, "no pos_embed")
+        patches = math.isqrt(trained.shape[1] - 1)
+        state["pos_embed"] = resize_abs_pos_embed(trained, size // PATCH, patches)
+        _load(net, state, weights)
+    ids = [wave if wave < 0 else 1000 * wave for wave in waves]  # nanometres
+    return TorchgeoImage(PanopticonFeatures(net, ids), net.num_features, index, size)
 
 
 def _croma(
@@ -392,6 +445,9 @@ def _need_decibels(spec: ModalitySpec) -> None:
         )
 
 
+BY_WAVELENGTH = (_dofa, _panopticon)
+"""Makers of models that know a channel by its wavelength and not by the name of a band."""
+
 Make = Callable[[str, ModalitySpec, str | None, int | None, dict[str, Any]], nn.Module]
 
 
@@ -418,7 +474,7 @@ def _register(name: str, summary: str, make: Make, *, own_bands: bool, doc: str)
     ) -> nn.Module:
         return make(name, spec, weights, size, {"wavelengths": wavelengths, "ignore": ignore})
 
-    build = build_with_wavelengths if make is _dofa else build_with_bands
+    build = build_with_wavelengths if make in BY_WAVELENGTH else build_with_bands
     build.__doc__ = doc
 
     def statistics(spec: ModalitySpec, options: Mapping[str, Any]) -> Any:
@@ -445,7 +501,9 @@ BANDS = """bands: band of the weights → channel that stands for it, or null fo
 WAVES = """wavelengths: of channels that are called neither like a band of Sentinel-2 (B2, B8A, …)
     nor VV, VH, red, green or blue, in micrometres."""
 
-for _models, _make in ((TIMM, _plain), (SWIN, _plain), (DOFA, _dofa), (CROMA, _croma)):
+MAKERS = ((TIMM, _plain), (SWIN, _plain), (DOFA, _dofa), (CROMA, _croma), (PANOPTICON, _panopticon))
+
+for _models, _make in MAKERS:
     for _name, _summary in _models.items():
         _own_size = ", and without weights that of the images" if _make is _plain else ""
         _register(
@@ -453,5 +511,5 @@ for _models, _make in ((TIMM, _plain), (SWIN, _plain), (DOFA, _dofa), (CROMA, _c
             f"{_summary}, with torchgeo's weights.",
             _make,
             own_bands=_make is _plain,
-            doc=f"{COMMON.format(size=_own_size)}\n\n{WAVES if _make is _dofa else BANDS}",
+            doc=f"{COMMON.format(size=_own_size)}\n\n{WAVES if _make in BY_WAVELENGTH else BANDS}",
         )
