@@ -493,23 +493,29 @@ def _register(name: str, summary: str, make: Make, *, own_bands: bool, doc: str)
     )
 
 
-COMMON = """weights: a name of torchgeo ("SENTINEL2_ALL_MOCO"), or none for random ones. size: in
-    pixels, to which images are resized; none for the weights' own{size}. ignore: channels that are
-    not seen."""
+COMMON = """weights: a name of torchgeo ("{example}"), or none for random ones. size: in
+    pixels, to which images are resized; none for that of the weights. ignore: channels that are not
+    seen."""
 BANDS = """bands: band of the weights → channel that stands for it, or null for none: its values
     are the weights' mean. Others are matched by name."""
 WAVES = """wavelengths: of channels that are called neither like a band of Sentinel-2 (B2, B8A, …)
     nor VV, VH, red, green or blue, in micrometres."""
 
-MAKERS = ((TIMM, _plain), (SWIN, _plain), (DOFA, _dofa), (CROMA, _croma), (PANOPTICON, _panopticon))
+FAMILIES = (
+    (TIMM, _plain, "SENTINEL2_ALL_MOCO"),
+    (SWIN, _plain, "SENTINEL2_SI_RGB_SATLAS"),
+    (DOFA, _dofa, "DOFA_MAE"),
+    (CROMA, _croma, "CROMA_VIT"),
+    (PANOPTICON, _panopticon, "VIT_BASE14"),
+)
 
-for _models, _make in MAKERS:
+for _models, _make, _example in FAMILIES:
     for _name, _summary in _models.items():
-        _own_size = ", and without weights that of the images" if _make is _plain else ""
+        _settings = WAVES if _make in BY_WAVELENGTH else BANDS
         _register(
             _name,
             f"{_summary}, with torchgeo's weights.",
             _make,
             own_bands=_make is _plain,
-            doc=f"{COMMON.format(size=_own_size)}\n\n{WAVES if _make in BY_WAVELENGTH else BANDS}",
+            doc=f"{COMMON.format(example=_example)}\n\n{_settings}",
         )
