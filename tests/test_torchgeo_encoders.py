@@ -409,6 +409,17 @@ def test_weights_of_another_model_are_told_before_anything_runs(hub, wrong):
         resolved(OPTIONS)
 
 
+def test_a_file_that_others_have_put_there_is_taken_and_told(resnet, hub, caplog):
+    (file,) = hub.iterdir()
+    found, _ = resolved(OPTIONS)
+    digest = found["options"]["image"]["sha256"]
+    assert f"{file}: is not the file that was published: its sha256 is {digest}" in caplog.text
+    caplog.clear()
+    named = file.rename(hub / f"mine-{digest[:8]}.pth")
+    assert files.published_digits(named) == digest[:8]
+    assert files.published_digits(hub / "panopticon_vitb14_teacher.pth") is None
+
+
 def test_weights_that_changed_since_a_run_was_planned_are_told(resnet, hub):
     found, _ = resolved(OPTIONS)
     assert planning.changed_weights(found) == []

@@ -26,7 +26,7 @@ from methods.common.encoders import (
     backbone_of,
     build_backbone,
 )
-from methods.common.weights import WeightsError, sha256
+from methods.common.weights import WeightsError, published_digits, sha256
 
 log = logging.getLogger(__name__)
 
@@ -148,6 +148,8 @@ def _with_weights(
     found, wanted = sha256(file), options.get(SHA256)
     if wanted not in (None, found):
         raise _wrong(protocol, where, f"{file} has the sha256 {found}, not {wanted}")
+    if not found.startswith(published_digits(file) or ""):
+        log.warning("%s: is not the file that was published: its sha256 is %s", file, found)
     try:
         build_backbone(spec, stated)
     except UserError as error:

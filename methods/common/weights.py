@@ -35,15 +35,20 @@ def hub_file(url: str, *, fetch: bool) -> Path:
         return path
     if not fetch:
         raise WeightsError(f"{name} is not in {path.parent}")
-    prefix = torch.hub.HASH_REGEX.search(name)
     try:
         urllib.request.urlopen(url, timeout=PROBE_TIMEOUT).close()
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), prefix[1] if prefix else None)
+        torch.hub.download_url_to_file(url, str(path), published_digits(path))
     except Exception as error:  # of the network, the disk, and of what has arrived
         reason = " ".join(str(error).split()) or type(error).__name__
         raise WeightsError(f"{url} cannot be downloaded ({reason})") from error
     return path
+
+
+def published_digits(path: Path) -> str | None:
+    """The first digits of the sha256 of what was published, where a file's name ends with them."""
+    found = torch.hub.HASH_REGEX.search(path.name)
+    return found[1] if found and len(found[1]) >= 8 else None
 
 
 def sha256(path: Path) -> str:
