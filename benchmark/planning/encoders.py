@@ -137,7 +137,9 @@ def _with_weights(
         file = backbone.weights(own, True)
     except WeightsError as error:
         if options.get(FROZEN):
-            random = ", ".join(f"{k}: {json.dumps(v)}" for k, v in backbone.random.items())
+            random = ", ".join(
+                f"{k}: {json.dumps(v, allow_nan=False)}" for k, v in backbone.random.items()
+            )
             reason = f"{what} to be frozen in weights that cannot be had: {error}"
             reason += f"; frozen random ones would be {{{random}, frozen: true}}"
             raise _wrong(protocol, where, reason) from error

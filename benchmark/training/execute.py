@@ -299,7 +299,7 @@ Prepared = tuple[Path, str, str, int, str]
 
 
 def _prepared(job: Job) -> Prepared:
-    encoders = json.dumps(job.spec.encoders, sort_keys=True, default=dict)
+    encoders = json.dumps(job.spec.encoders, sort_keys=True, default=dict, allow_nan=False)
     return job.prepared, _protocol(job), encoders, job.spec.fold, job.device
 
 

@@ -182,7 +182,7 @@ def _key(
     versions = {name: _version(name) for name in LIBRARIES}
     facts = [FORM, dataset.fingerprint, spec.name, spec.kind, spec.shape, spec.channels, spec.units]
     facts += [dict(options), code_of(backbone), versions]
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode())
     for values in statistics:
         digest.update(np.asarray(values, dtype=np.float64).tobytes())
     return digest.hexdigest()[:16]
@@ -242,7 +242,7 @@ def _make(
                     "seconds": sum(note["seconds"] for note in notes),
                     "size": (part / "x.npy").stat().st_size,
                 }
-                replace_with(part / "meta.json", json.dumps(meta), part / NOTES)
+                replace_with(part / "meta.json", json.dumps(meta, allow_nan=False), part / NOTES)
                 sync(part / "meta.json")
                 part.rename(folder)
                 sync(folder.parent)
@@ -298,5 +298,5 @@ def _fill(
         file.write(np.ascontiguousarray(z).data.cast("B"))
         file.flush()
         os.fsync(file.fileno())  # before the note: it must not outlive its piece
-    note = json.dumps({"seconds": time.perf_counter() - started})
+    note = json.dumps({"seconds": time.perf_counter() - started}, allow_nan=False)
     replace_with(_note(part, start), note, part / NOTES)
