@@ -25,3 +25,10 @@ DefaultsFrom = Literal["these datasets", "elsewhere", "this benchmark"]
 
 EXTERNAL = "external"
 """The family of what was trained elsewhere; its predictions alone were scored here."""
+
+DROPOUT = "encoder_dropout"
+TRAINING = ("learning_rate", "weight_decay", DROPOUT)
+"""Values of the protocol that a single run may have others of, by hand or because it was tuned."""
+
+EACH, ONCE = "in each fold", "once, on fold 0"
+"""On what `tune` chooses: for each fold on its validation part, or for all on that of fold 0."""

@@ -21,7 +21,7 @@ from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import Batch, EncoderFactory, Method, Stage
 from methods.common.nets import UnimodalNet
-from methods.common.registry import Entry, Publication, register
+from methods.common.registry import Entry, Publication, Range, register
 
 MAX_SCALE = 100.0
 """Bound of 1/τ in the publication."""
@@ -110,5 +110,9 @@ register(
         defaults_from="elsewhere",
         defaults_note="τ and its bound of the publication; λ is chosen here, as the publication "
         "has no supervised term",
+        tuning={
+            "lambda_con": Range(0.1, 10, log=True, default_from="this benchmark"),
+            "tau": Range(0.02, 0.5, log=True),
+        },
     )
 )

@@ -55,5 +55,6 @@ register(
         publication=None,
         defaults_from="this benchmark",
         deterministic=True,
+        network=False,
     )
 )

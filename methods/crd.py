@@ -27,7 +27,7 @@ from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import ALL, Artefact, Batch, EncoderFactory, Method, Stage
 from methods.common.nets import UnimodalNet
-from methods.common.registry import Entry, Publication, register
+from methods.common.registry import Entry, Publication, Range, register
 
 
 def nce_loss(P: Tensor, n: int) -> Tensor:
@@ -190,5 +190,6 @@ register(
         defaults_note="β, τ, momentum and size of HobbitLong/RepDistiller for image "
         "classification; at most 4096 negatives is chosen here",
         per_modality=True,
+        tuning={"beta": Range(0.1, 10, log=True), "tau": Range(0.02, 0.5, log=True)},
     )
 )

@@ -35,7 +35,7 @@ from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import Batch, EncoderFactory, Method, Stage
 from methods.common.disentangle import DisentangledNet, Disentangler
 from methods.common.losses import modality_loss, reverse_gradient
-from methods.common.registry import Entry, Publication, register
+from methods.common.registry import Entry, Publication, Range, register
 
 
 def released_modality_loss(head: nn.Module, z: Sequence[Tensor]) -> Tensor:
@@ -147,6 +147,7 @@ DISCOM_KD = register(
         defaults_from="elsewhere",
         defaults_note="all weights 1, as released for image pairs; sizes in the protocol's "
         "proportions (the release: 512 features a ResNet-18, halved)",
+        tuning={name: Range(0.1, 10, log=True) for name in ("w_aux", "w_mod", "w_adv", "w_orth")},
     )
 )
 register(

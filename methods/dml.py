@@ -18,7 +18,7 @@ from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import Batch, EncoderFactory, Method, Stage
 from methods.common.nets import UnimodalNet
-from methods.common.registry import Entry, Publication, register
+from methods.common.registry import Entry, Publication, Range, register
 
 
 class DML(Method):
@@ -75,5 +75,6 @@ register(
         ),
         defaults_from="elsewhere",
         defaults_note="λ = 1 and temperature 1 of the publication, for image classification",
+        tuning={"lam": Range(0.1, 10, log=True)},
     )
 )

@@ -29,7 +29,7 @@ from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import Batch, EncoderFactory, Method, Stage
 from methods.common.nets import mlp_head
-from methods.common.registry import Entry, Publication, register
+from methods.common.registry import Entry, Publication, Range, register
 from methods.common.subsets import SensorDropout
 
 
@@ -119,6 +119,7 @@ register(
         defaults_note="ratio of the released example (fmenat/DSensDp)",
         configured={"dsensd": ("cropharvest_multi",)},
         overrides={"w_full": 0.0, "w_ind": 0.0, "w_sd": 0.0},
+        tuning={"ratio": Range(0.1, 0.9)},
     )
 )
 register(
@@ -133,5 +134,10 @@ register(
         defaults_from="these datasets",
         defaults_note="ratio, weights and T of the released example (fmenat/DSensDp)",
         configured={"dsensd_plus": ("cropharvest_multi",)},
+        tuning={
+            "ratio": Range(0.1, 0.9),
+            **{name: Range(0.1, 10, log=True) for name in ("w_full", "w_ind", "w_sd")},
+            "T": Range(0.25, 4, log=True, idle_on=("regression",)),
+        },
     )
 )

@@ -26,7 +26,7 @@ from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import ALL, Artefact, Batch, EncoderFactory, Method, Stage
 from methods.common.nets import UnimodalNet
-from methods.common.registry import Entry, Publication, register
+from methods.common.registry import Entry, Publication, Range, register
 
 
 def hint_loss(r: Tensor, z_t: Tensor) -> Tensor:
@@ -99,5 +99,6 @@ register(
         defaults_note="β = 10, so that the hint weighs a few times as much as the task at first; "
         "one stage as in HobbitLong/RepDistiller, whose β = 100 is for raw features",
         per_modality=True,
+        tuning={"beta": Range(1, 100, log=True)},
     )
 )

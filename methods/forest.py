@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import Batch, EncoderFactory, FitStage, Method
-from methods.common.registry import Entry, Publication, register
+from methods.common.registry import Entry, Publication, Range, register
 
 if TYPE_CHECKING:
     from sklearn.tree import DecisionTreeRegressor
@@ -198,5 +198,7 @@ register(
         defaults_note="scikit-learn's number of trees and of features to choose from; leaves of at "
         "least three samples are chosen here",
         per_modality=True,
+        tuning={"min_leaf": Range(1, 20, log=True), "max_features": Range(0.1, 1)},
+        network=False,
     )
 )

@@ -20,7 +20,7 @@ from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import ALL, Artefact, Batch, EncoderFactory, Method, Stage
 from methods.common.nets import UnimodalNet
-from methods.common.registry import Entry, Publication, register
+from methods.common.registry import Entry, Publication, Range, register
 
 
 class GeneralizedDistillation(Method):
@@ -102,5 +102,9 @@ register(
         defaults_from="this benchmark",
         defaults_note="T = 2 and λ = 0.5 lie inside the grid of the publication's code",
         per_modality=True,
+        tuning={
+            "T": Range(1, 50, log=True, idle_on=("regression",)),
+            "lam": Range(0.1, 0.9),
+        },
     )
 )

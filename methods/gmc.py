@@ -25,7 +25,7 @@ from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import Batch, EncoderFactory, Method, Stage
 from methods.common.losses import nt_xent
 from methods.common.nets import ConcatNet
-from methods.common.registry import Entry, Publication, register
+from methods.common.registry import Entry, Publication, Range, register
 
 
 class Projection(nn.Module):
@@ -114,6 +114,7 @@ GMC_ENTRY = register(
         ),
         defaults_from="elsewhere",
         defaults_note="weight and τ of the release for affect recognition (CMU-MOSI, CMU-MOSEI)",
+        tuning={"w_con": Range(0.1, 10, log=True), "tau": Range(0.05, 1, log=True)},
     )
 )
 register(
@@ -125,5 +126,10 @@ register(
         defaults_from="this benchmark",
         defaults_note="w_sup is chosen here; the rest as in gmc",
         overrides={"w_sup": 1.0},
+        tuning={
+            "w_con": Range(0.1, 10, log=True, default_from="elsewhere"),
+            "w_sup": Range(0.1, 10, log=True),
+            "tau": Range(0.05, 1, log=True, default_from="elsewhere"),
+        },
     )
 )

@@ -28,7 +28,7 @@ from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import Artefact, Batch, EncoderFactory, Method, Stage
 from methods.common.nets import UnimodalNet
-from methods.common.registry import Entry, Publication, register
+from methods.common.registry import Entry, Publication, Range, register
 
 
 def hallucination_loss(A_H: Tensor, A_j: Tensor) -> Tensor:
@@ -174,5 +174,11 @@ register(
         defaults_note="T, λ_1 and λ_2 of the release for action recognition; λ_3 is chosen here, "
         "as the term is a mean instead of a sum",
         per_modality=True,
+        tuning={
+            "T": Range(1, 50, log=True, idle_on=("regression",)),
+            "lambda_1": Range(0.1, 0.9),
+            "lambda_2": Range(0.1, 0.9),
+            "lambda_3": Range(1, 100, log=True, default_from="this benchmark"),
+        },
     )
 )

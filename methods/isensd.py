@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import Batch, EncoderFactory, Method, Stage
 from methods.common.nets import mlp_head
-from methods.common.registry import Entry, Publication, register
+from methods.common.registry import Entry, Publication, Range, register
 from methods.common.subsets import SensorDropout
 
 
@@ -131,6 +131,7 @@ register(
         defaults_from="these datasets",
         defaults_note="ratio of the released example (fmenat/DSensDp)",
         configured={"isensd": ("cropharvest_multi",)},
+        tuning={"ratio": Range(0.1, 0.9)},
         applicable=no_common_time_axis,
     )
 )

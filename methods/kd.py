@@ -21,7 +21,7 @@ from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import ALL, Artefact, Batch, EncoderFactory, Method, Stage
 from methods.common.nets import UnimodalNet
-from methods.common.registry import Entry, Publication, register
+from methods.common.registry import Entry, Publication, Range, register
 
 
 class KD(Method):
@@ -148,6 +148,10 @@ KD_ENTRY = register(
         defaults_note="T = 4 is usual for image classification (HobbitLong/RepDistiller, which "
         "weights with 0.1 and 0.9); α = 0.5 is chosen here",
         per_modality=True,
+        tuning={
+            "T": Range(1, 20, log=True, default_from="elsewhere", idle_on=("regression",)),
+            "alpha": Range(0.1, 0.9),
+        },
     )
 )
 register(

@@ -33,7 +33,7 @@ from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import Batch, EncoderFactory, Method, Stage
 from methods.common.disentangle import DisentangledNet, Disentangler
 from methods.common.losses import modality_loss, nt_xent, reverse_gradient
-from methods.common.registry import Entry, Publication, register
+from methods.common.registry import Entry, Publication, Range, register
 
 
 class SpecificNet(nn.Module):
@@ -180,6 +180,12 @@ MDICO = register(
         defaults_from="these datasets",
         defaults_note="weights, τ and sizes of the released configurations (fmenat/MDiCo)",
         configured={"mdico": DATASETS, "mdico_released": DATASETS},
+        tuning={
+            "w_aux": Range(0.1, 10, log=True),
+            "w_con": Range(0.2, 20, log=True),
+            "w_mod": Range(0.1, 10, log=True),
+            "tau": Range(0.02, 1, log=True),
+        },
     )
 )
 
@@ -195,6 +201,11 @@ def ablation(
         overrides=overrides,
         role="ablation",
         never_trained=never_trained,
+        tuning={
+            name: span
+            for name, span in MDICO.tuning.items()
+            if name not in overrides and not (name == "tau" and overrides.get("w_con") == 0)
+        },
     )
     if not entry.defaults_for:
         note = "what is changed is chosen here; the rest as in mdico"

@@ -42,7 +42,7 @@ from torch.special import entr
 from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import ALL, Artefact, Batch, EncoderFactory, Method, Stage
-from methods.common.registry import Entry, Publication, register
+from methods.common.registry import Entry, Publication, Range, register
 from methods.common.subsets import SensorDropout, non_empty_subsets
 
 
@@ -234,5 +234,6 @@ register(
         defaults_from="elsewhere",
         defaults_note="weights and warm-up of the release for face anti-spoofing (CASIA-SURF); its "
         "λ_MAR was chosen for a term that broadcasting made about 68 times as large as here",
+        tuning={"lambda_MAD": Range(3, 300, log=True), "lambda_MAR": Range(0.05, 50, log=True)},
     )
 )

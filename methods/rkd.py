@@ -20,7 +20,7 @@ from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import ALL, Artefact, Batch, EncoderFactory, Method, Stage
 from methods.common.nets import UnimodalNet
-from methods.common.registry import Entry, Publication, register
+from methods.common.registry import Entry, Publication, Range, register
 
 SAME = 1e-6
 """Features that are nearer than this are the same point."""
@@ -108,5 +108,6 @@ register(
         defaults_note="λ_D = 25, λ_A = 50 of HobbitLong/RepDistiller for image classification, in "
         "the ratio 1 : 2 of the release (lenscloth/RKD)",
         per_modality=True,
+        tuning={"lambda_D": Range(2.5, 250, log=True), "lambda_A": Range(5, 500, log=True)},
     )
 )

@@ -30,7 +30,7 @@ from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import Batch, EncoderFactory, Method, Stage
 from methods.common.losses import modality_loss
-from methods.common.registry import Entry, Publication, register
+from methods.common.registry import Entry, Publication, Range, register
 from methods.common.subsets import SensorDropout
 
 
@@ -172,5 +172,6 @@ register(
         ),
         defaults_from="elsewhere",
         defaults_note="α, β and the two stages of the release for segmentation (BraTS 2018)",
+        tuning={"alpha": Range(0.01, 1, log=True), "beta": Range(0.002, 0.2, log=True)},
     )
 )

@@ -24,7 +24,7 @@ from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import Batch, EncoderFactory, Method, Stage
 from methods.common.nets import UnimodalNet
-from methods.common.registry import Entry, Publication, register
+from methods.common.registry import Entry, Publication, Range, register
 
 
 class PrivilegedTower(nn.Module):
@@ -116,5 +116,9 @@ register(
         defaults_note="w = 1 and width 128 of the release for CIFAR with label noise; the dropout "
         "on the privileged feature is chosen here",
         per_modality=True,
+        tuning={
+            "w": Range(0.1, 10, log=True),
+            "dropout": Range(0, 0.5, default_from="this benchmark"),
+        },
     )
 )

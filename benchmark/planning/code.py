@@ -31,7 +31,8 @@ PACKAGES = ("benchmark", "methods", "datasets")
 ALWAYS = ROOT / "methods" / "common" / "encoders.py"
 """The encoders, which a method is given and need not import."""
 
-WORDS = {"benchmark.errors", "benchmark.plugins", "benchmark.terms", "methods.common.registry"}
+WORDS = {"benchmark.errors", "benchmark.plugins", "benchmark.ranges", "benchmark.terms"}
+WORDS |= {"methods.common.registry"}
 """Modules that name things and decide no number."""
 
 Code = Mapping[str, str]
@@ -228,6 +229,8 @@ def _tokens(node: Any) -> Iterator[str]:
         for name, value in ast.iter_fields(node):
             if name == "body" and isinstance(value, list):
                 value = [statement for statement in value if not _is_text(statement)]
+            elif name in ("keywords", "names") and _registers(node):
+                value = [item for item in value if _name(item) not in TUNING]
             if name not in NOT_CODE and value not in (None, []):
                 yield name
                 yield from _tokens(value)
@@ -238,6 +241,21 @@ def _tokens(node: Any) -> Iterator[str]:
         yield "]"
     else:
         yield f"{type(node).__name__} {node!r}"
+
+
+TUNING = {"Range", "network", "tuning"}
+"""What an entry says of `tune`: what is tried, which decides the numbers of no run."""
+
+
+def _registers(node: ast.AST) -> bool:
+    """Whether an entry is made here, ``Entry(...)`` or ``replace(...)``, or its parts imported."""
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id in ("Entry", "replace")
+    return isinstance(node, ast.ImportFrom) and node.module == "methods.common.registry"
+
+
+def _name(item: ast.keyword | ast.alias) -> str | None:
+    return item.arg if isinstance(item, ast.keyword) else item.name
 
 
 def _is_text(statement: ast.stmt) -> bool:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, unknown
 from benchmark.plugins import Registry, file_at_hand
-from benchmark.problem import ModalitySpec, TaskSpec
-from benchmark.terms import DefaultsFrom, Family, Role
+from benchmark.problem import ModalitySpec, TaskKind, TaskSpec
+from benchmark.ranges import Range as Range
+from benchmark.terms import TRAINING, DefaultsFrom, Family, Role
 from methods.common.contract import Method
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
@@ -61,6 +62,9 @@ class Entry:
     never_trained: parameters that knowingly get no gradient, as names or "name[rows]".
     per_modality: one student per deployed modality is trained (cost class b), not one for all.
     deterministic: another seed gives the same numbers.
+    tuning: hyper-parameter → the `Range` that `tune` draws it from. What has none is never tuned:
+        a choice between words, or what would make another method of it.
+    network: whether gradients train it, so that the protocol's learning rate has an effect.
     plugin: the plug-in file that registered it; `register` says so, not the entry.
     """
 
@@ -80,6 +84,8 @@ class Entry:
     never_trained: tuple[str, ...] = ()
     per_modality: bool = False
     deterministic: bool = False
+    tuning: Mapping[str, Range] = field(default_factory=dict)
+    network: bool = True
     plugin: Path | None = None
 
     def __post_init__(self) -> None:
@@ -100,6 +106,32 @@ class Entry:
                 f"method '{self.key}': no such hyper-parameters: {', '.join(sorted(foreign))}; "
                 f"{self.method.__name__} has {', '.join(self._signature()) or 'none'}"
             )
+        for name in TRAINING:
+            if name in self._signature():
+                raise UserError(
+                    f"method '{self.key}': '{name}' is a value of the protocol, the same for all "
+                    "methods; a hyper-parameter of a method needs another name"
+                )
+        for name, span in self.tuning.items():
+            self._check_range(name, span)
+
+    def _check_range(self, name: str, span: Range) -> None:
+        where = f"method '{self.key}', tuning"
+        if name not in self._signature():
+            raise UserError(f"{where}: {unknown('hyper-parameter', name, self._signature())}")
+        if not isinstance(span, Range):
+            raise UserError(f"{where}: {name} needs a Range(low, high), not {span!r:.60}")
+        if self.hyperparameters[name] not in span:
+            raise UserError(
+                f"{where}: the default of {name}, {self.hyperparameters[name]!r:.60}, lies outside "
+                f"{span}; widen the range, or leave it out where the value is what the method is"
+            )
+        for what, known in (
+            (span.default_from, CHOICES["defaults_from"]),
+            *((kind, get_args(TaskKind)) for kind in span.idle_on),
+        ):
+            if what and what not in known:
+                raise UserError(f"{where}: {name}: {unknown('word', str(what), known)}")
 
     def _signature(self) -> dict[str, Any]:
         parameters = inspect.signature(self.method).parameters.values()
