@@ -3,6 +3,7 @@
     <results>/records/<dataset>/<method>/<id>.json     everything but the predictions
     <results>/records/<dataset>/<method>/<id>.npz      predictions, named with their sha256 above
     <results>/records/<dataset>/<method>/<id>.features.npz   where a run was asked to keep them
+    <results>/trials/<dataset>/<method>/<id>.json, .npz      of trials, which are in no table's rows
 
 The predictions are written first; the record follows by an atomic rename, so that a record that
 exists is whole. The first to record a run as done is believed; several processes, on several
@@ -162,7 +163,15 @@ class Record:
 
 def record_path(results: Path, spec: RunSpec) -> Path:
     """Where the record of ``spec`` lies below a results folder."""
-    return results / "records" / spec.dataset / spec.method / f"{spec.id}.json"
+    return results / _folder(spec) / spec.dataset / spec.method / f"{spec.id}.json"
+
+
+RECORDS, TRIALS = "records", "trials"
+"""Folders of runs, which are scored on test parts, and of trials, which never see one."""
+
+
+def _folder(spec: RunSpec) -> str:
+    return TRIALS if spec.trial else RECORDS
 
 
 def digest(record: Record) -> str:
@@ -347,8 +356,8 @@ def _not_whole(path: Path, error: Exception) -> UserError:
     return UserError(f"{path}: not a whole record of this benchmark ({reason})")
 
 
-def check_types(value: Record | RunSpec) -> None:
-    """Raise TypeError if a field is not of the type that it is declared with."""
+def check_types(value: Any) -> None:
+    """Raise TypeError if a field of a dataclass is not of the type that it is declared with."""
     for name, fits in _fields(type(value)):
         found = getattr(value, name)
         if not fits(found):
@@ -401,23 +410,26 @@ def _any_of(alternatives: list[Fits]) -> Fits:
     return fits
 
 
-def files(results: Path) -> list[Path]:
+def files(results: Path, folder: str = RECORDS) -> list[Path]:
     """The files that should be records below a results folder, in the order of their paths.
 
-    Raises `UserError` for a folder that cannot be read.
+    folder: `TRIALS` for those of trials. Raises `UserError` for a folder that cannot be read.
     """
     try:
-        names = [n for n in names_below(os.fspath(results / "records")) if n.endswith(".json")]
+        names = [n for n in names_below(os.fspath(results / folder)) if n.endswith(".json")]
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
     names.sort(key=lambda name: name.split(os.sep))
     return [Path(name) for name in names if not os.path.basename(name).startswith(".")]
 
 
-def read_all(results: Path) -> tuple[list[Record], list[str]]:
-    """All records below a results folder in the order of their paths, and what was unreadable."""
+def read_all(results: Path, folder: str = RECORDS) -> tuple[list[Record], list[str]]:
+    """All records below a results folder in the order of their paths, and what was unreadable.
+
+    folder: as in `files`.
+    """
     records, unreadable = [], []
-    for path in files(results):
+    for path in files(results, folder):
         try:
             records.append(read(path))
         except UserError as error:

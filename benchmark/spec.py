@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypedDict
 
@@ -38,11 +38,28 @@ class ProtocolValues(TypedDict, total=False):
     statistics: Statistics
     optimiser: str
     learning_rate: float
+    weight_decay: float
     epochs: int
     patience: int
     min_delta: float
     stop_on: StopOn
     batch_size: int
+
+
+class Tuned(TypedDict, total=False):
+    """What was tried: ranges by name, as `benchmark.ranges.Range.as_json` has them.
+
+    Of a run whose values trials have chosen also how many they were on each part, and on which
+    (`benchmark.terms`).
+    """
+
+    space: Mapping[str, list[Any]]
+    trials: int
+    on: str
+
+
+Setting = bool | float | str
+"""A value that may be set by hand."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +74,11 @@ class RunSpec:
     registry, whose version stands for its code. placebo: the one modality that is paired with the
     labels as it should be, while the others are those of other samples
     (`benchmark.training.data.Part.with_wrong_partners`); "" for a run on the data as they are.
+    training: values in place of the protocol's (`benchmark.terms.TRAINING`), in all that the run
+    trains, its artefacts included. trial: number of a trial of `tune`, from 1, which is scored on
+    the validation part; 0 for a run. tuned: of a trial, and of a run whose values trials have
+    chosen. differs: in what it is not as its method and protocol have it by default; a name, like
+    dataset and source.
     """
 
     dataset: str
@@ -76,6 +98,10 @@ class RunSpec:
     compiled: bool = False
     plugin: str = ""
     placebo: str = ""
+    training: Mapping[str, float] = field(default_factory=dict)
+    trial: int = 0
+    tuned: Tuned = field(default_factory=Tuned)
+    differs: Mapping[str, Setting] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modalities", tuple(self.modalities))
@@ -105,6 +131,9 @@ class RunSpec:
             **({"compiled": True} if self.compiled else {}),
             **({"plugin": self.plugin} if self.plugin else {}),
             **({"placebo": self.placebo} if self.placebo else {}),
+            **({"training": dict(self.training)} if self.training else {}),
+            **({"trial": self.trial} if self.trial else {}),
+            **({"tuned": dict(self.tuned)} if self.tuned else {}),
         }
 
     @property
@@ -119,9 +148,43 @@ class RunSpec:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
+    def budget(self) -> str:
+        """By what its values were chosen: "20 trials in each fold"; "" if by nobody, or by hand."""
+        trials, on = self.tuned.get("trials"), self.tuned.get("on")
+        return f"{trials} trial{'s' * (trials != 1)} {on}" if on else ""
+
+    @property
+    def row(self) -> str:
+        """What its row of a table is called: the method, and what was set by hand."""
+        if self.tuned or not self.differs:
+            return self.method
+        return f"{self.method} ({settings_text(self.differs)})"
+
+    @property
     def title(self) -> str:
-        """The method's name, and what tells a placebo from its other runs."""
-        return f"{self.method} (placebo on {self.placebo})" if self.placebo else self.method
+        """The row, and what tells a placebo from the other runs of it."""
+        return f"{self.row} (placebo on {self.placebo})" if self.placebo else self.row
+
+    @property
+    def full_title(self) -> str:
+        """The title, and what trial it is, or that trials have chosen its values."""
+        if self.trial:
+            values = f": {settings_text(self.differs)}" if self.differs else ", as it is by default"
+            return f"{self.title} (trial {self.trial}{values})"
+        return f"{self.title} (tuned: {self.budget})" if self.budget else self.title
 
     def __str__(self) -> str:
-        return f"{self.dataset} {self.title} fold {self.fold} seed {self.seed}"
+        return f"{self.dataset} {self.full_title} fold {self.fold} seed {self.seed}"
+
+
+def settings_text(values: Mapping[str, Any]) -> str:
+    """Settings in words: "w_con=4, merge=gated"; another value is another text."""
+    return ", ".join(f"{name}={setting_text(value)}" for name, value in values.items())
+
+
+def setting_text(value: Any) -> str:
+    """A value as a user writes it: "4" for 4.0, "true" for True."""
+    if type(value) is float:
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -33,6 +33,9 @@ DECIDES_NUMBERS = {
     "compiled": st.just(True),
     "plugin": WORDS,
     "placebo": WORDS,
+    "training": MAPPINGS,
+    "trial": st.integers(1, 9),
+    "tuned": MAPPINGS,
 }
 
 
@@ -87,13 +90,13 @@ def test_what_json_has_no_number_for_has_no_id(value):
         replace(SPEC, hyperparameters={"value": value}).id  # noqa: B018
 
 
-@given(dataset=WORDS, source=st.sampled_from(["real", "generated"]))
-def test_names_and_places_do_not_change_the_id(dataset, source):
-    assert replace(SPEC, dataset=dataset, source=source).id == SPEC.id
+@given(dataset=WORDS, source=st.sampled_from(["real", "generated"]), differs=MAPPINGS)
+def test_names_and_places_do_not_change_the_id(dataset, source, differs):
+    assert replace(SPEC, dataset=dataset, source=source, differs=differs).id == SPEC.id
 
 
 def test_every_field_is_either_a_name_or_decides_numbers():
-    assert {f.name for f in fields(RunSpec)} == {*DECIDES_NUMBERS, "dataset", "source"}
+    assert {f.name for f in fields(RunSpec)} == {*DECIDES_NUMBERS, "dataset", "source", "differs"}
 
 
 @given(st.permutations(sorted(SPEC.protocol.items())))

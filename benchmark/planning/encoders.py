@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -209,3 +209,27 @@ def weights_are_here(options: Mapping[str, Any]) -> bool:
     except WeightsError:
         return False
     return file is not None and sha256(file) == options[SHA256]
+
+
+def trained(
+    encoders: Mapping[str, Any], dataset: EODataset
+) -> Iterator[tuple[Backbone, dict[str, Any]]]:
+    """The backbones of a dataset's modalities that are trained, with their own options."""
+    for m, spec in dataset.modalities.items():
+        options = encoders.get("modalities", {}).get(m, encoders["options"].get(spec.kind, {}))
+        if not options.get(FROZEN):
+            yield backbone_of(spec.kind, options)
+
+
+def without_weights(encoders: Mapping[str, Any], dataset: EODataset) -> dict[str, Any]:
+    """Encoders of a spec with random weights: to try whether something can be built, or not."""
+
+    def random(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        return {**options, **backbone_of(kind, options)[0].random}
+
+    own = encoders.get("modalities", {})
+    return {
+        **encoders,
+        "options": {kind: random(kind, given) for kind, given in encoders["options"].items()},
+        "modalities": {m: random(dataset.modalities[m].kind, given) for m, given in own.items()},
+    }

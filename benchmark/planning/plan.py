@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import product
@@ -15,9 +15,11 @@ from benchmark.planning import encoders
 from benchmark.planning.code import plugin_code
 from benchmark.planning.jobs import Job
 from benchmark.planning.protocol import Protocol
+from benchmark.planning.settings import Settings, Variants, apply, by_default
 from benchmark.planning.split import folds
-from benchmark.spec import FULL, RunSpec
+from benchmark.spec import FULL, RunSpec, settings_text
 from datasets.common.contract import EODataset
+from methods.common.encoders import Encoders
 from methods.common.registry import REGISTRY, Entry
 
 log = logging.getLogger(__name__)
@@ -46,8 +48,9 @@ def plan(
     precision: str = FULL,
     compiled: bool = False,
     placebo: bool = False,
+    variants: Variants = by_default,
 ) -> list[Planned]:
-    """One job for every dataset, method, fold and seed.
+    """One job for every dataset, method, variant of it, fold and seed.
 
     datasets: with the folder of their prepared arrays. placebo: as many jobs more for each modality
     that may be deployed, unless `no_placebo` says why not. Methods go before folds, so that
@@ -69,13 +72,25 @@ def plan(
         for entry in methods:
             spec = _spec(dataset, entry, protocol, used)
             spec = replace(spec, precision=precision, compiled=compiled)
-            reason = _reason(entry, replace(dataset, modalities=seen), protocol)
-            specs = [spec]
+            seen_so = replace(dataset, modalities=seen)
+            reason = _reason(entry, seen_so, protocol)
+            twins = [""]
             if placebo and not (reason or no_placebo(entry)):
-                specs += [replace(spec, placebo=m) for m in dataset.modalities]
-            for each, fold, seed in product(specs, numbers, repetitions):
+                twins += dataset.modalities
+            try:
+                chosen = variants(dataset, entry, used)
+                specs = {
+                    (variant, fold): _set(spec, entry, variant(fold), dataset)
+                    for variant, fold in product(chosen, numbers)
+                }
+                if not reason:
+                    _try_values(entry, dataset, seen_so, specs.values())
+            except UserError as error:
+                problems.append(str(error))
+                continue
+            for variant, twin, fold, seed in product(chosen, twins, numbers, repetitions):
                 job = Job(
-                    replace(each, fold=fold, seed=seed),
+                    replace(specs[variant, fold], placebo=twin, fold=fold, seed=seed),
                     prepared,
                     results,
                     device,
@@ -154,6 +169,33 @@ def _spec(dataset: EODataset, entry: Entry, protocol: Protocol, used: dict[str, 
         seed=0,
         plugin=plugin_code(entry),
     )
+
+
+def _set(spec: RunSpec, entry: Entry, settings: Settings, dataset: EODataset) -> RunSpec:
+    """The spec with settings, and with the artefacts that a method with such values needs."""
+    spec = apply(spec, entry, settings, dataset)
+    if not spec.differs.keys() & entry.hyperparameters.keys():
+        return spec
+    artefacts = resolve_artefacts(entry, spec.modalities, spec.hyperparameters)
+    return replace(spec, artefacts=artefacts)
+
+
+def _try_values(
+    entry: Entry, dataset: EODataset, seen: EODataset, specs: Iterable[RunSpec]
+) -> None:
+    """Build a method with its values: what it does not take is told before any run begins.
+
+    seen: the dataset as methods see it. Trials are left out: what is drawn lies within the method's
+    own ranges.
+    """
+    set_by_user = {settings_text(s.differs): s for s in specs if s.differs and not s.trial}
+    for text, spec in set_by_user.items():
+        factory = Encoders(**encoders.without_weights(spec.encoders, dataset))
+        try:
+            entry.method(seen.modalities, dataset.task, factory, **spec.hyperparameters)
+        except Exception as error:  # whatever a method makes of values that are not its own
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise UserError(f"{entry.key} ({text}) on {dataset.name}: {reason}") from error
 
 
 def resolve_artefacts(

@@ -9,16 +9,26 @@ import fnmatch
 import math
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 from benchmark.documents import read_mapping
 from benchmark.errors import UserError, unknown
+from benchmark.ranges import Range
 from benchmark.records import Standing
 from benchmark.spec import ProtocolValues, Split, Statistics, StopOn, ValidationPiece
+from benchmark.terms import TRAINING
 
 FOLDER = Path(__file__).parent / "protocols"
+
+
+RANGES = {
+    "learning_rate": Range(1e-4, 1e-2, log=True),
+    "weight_decay": Range(1e-6, 1e-2, log=True),
+    "encoder_dropout": Range(0.0, 0.5),
+}
+"""What is drawn under a protocol whose file does not say."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +36,10 @@ class Protocol:
     """The values of a protocol file; the comments of ``protocols/quick.yaml`` explain each.
 
     batch_size, view: dataset → value, with a "default". encoders: sizes D, which datasets have
-    LayerNorm, and the options of each kind's backbone (`methods.common.encoders`). rope: region of
-    practical equality, in the unit of the primary metric; a file need not have it, and without one
-    the report decides.
+    LayerNorm, and the options of each kind's backbone (`methods.common.encoders`). What follows a
+    file need not have. rope: region of practical equality, in the unit of the primary metric;
+    without one the report decides. weight_decay: as torch's Adam has it. tuning: what `tune` draws
+    for every method alike, name of `benchmark.terms.TRAINING` → range; it decides no run's numbers.
     """
 
     name: str
@@ -55,6 +66,8 @@ class Protocol:
     encoders: Mapping[str, Any]
     view: Mapping[str, Mapping[str, Any]]
     rope: float | None = None
+    weight_decay: float = 0.0
+    tuning: Mapping[str, Range] = field(default_factory=lambda: dict(RANGES))
 
     def applies_to(self, method: str) -> bool:
         """Whether the protocol is meant for a method."""
@@ -98,7 +111,7 @@ class Protocol:
 MODALITIES = "modalities"
 """Of a protocol's encoders: dataset → modality → options, where they are not those of its kind."""
 
-YOUNGER = {"target_quantiles": 0, "validation_piece": "first"}
+YOUNGER = {"target_quantiles": 0, "validation_piece": "first", "weight_decay": 0.0}
 """Values that ids are older than: what was in force before protocols had them, and is in no id."""
 
 
@@ -165,7 +178,8 @@ def _parse(path: Path) -> Protocol:
     for name in document:
         if name not in known:
             raise UserError(f"{path}: {unknown('setting', str(name), known)}")
-    needed = {field.name for field in fields(Protocol) if field.default is MISSING} - {"name"}
+    needed = {f.name for f in fields(Protocol) if {f.default, f.default_factory} == {MISSING}}
+    needed -= {"name"}
     if missing := ", ".join(sorted(needed - document.keys())):
         raise UserError(f"{path}: it lacks {missing}; {FOLDER}/quick.yaml says what they are")
     hints = get_type_hints(Protocol)
@@ -202,6 +216,8 @@ def _value(path: Path, key: str, value: Any, hint: Any) -> Any:
             if value is not None and not (math.isfinite(float(value)) and float(value) > 0):
                 raise ValueError("a number above 0, or null")
             return value if value is None else float(value)
+        if key == "tuning":
+            return _ranges(value)
         if key in ("batch_size", "encoders", "view"):
             if not isinstance(value, dict) or not _is_plain(value):
                 raise ValueError("a mapping of words to numbers, words, lists and mappings")
@@ -209,8 +225,24 @@ def _value(path: Path, key: str, value: Any, hint: Any) -> Any:
         if value not in get_args(hint):
             raise ValueError("one of " + ", ".join(get_args(hint)))
         return value
-    except (ValueError, TypeError, OverflowError) as error:
+    except (ValueError, TypeError, OverflowError, UserError) as error:
         raise UserError(f"{path}: '{key}: {value}' cannot be read: expected {error}") from error
+
+
+def _ranges(value: Any) -> dict[str, Range]:
+    """Ranges as ``[low, high]`` or ``[low, high, log]``."""
+    if not isinstance(value, dict) or not all(isinstance(span, list) for span in value.values()):
+        raise ValueError("ranges such as {learning_rate: [0.0001, 0.01, log]}")
+    found = {}
+    for name, span in value.items():
+        if name not in TRAINING:
+            raise unknown("range", str(name), TRAINING)
+        if len(span) not in (2, 3) or span[2:] not in ([], ["log"]):
+            raise ValueError(f"[low, high] or [low, high, log] for {name}")
+        found[name] = Range(float(span[0]), float(span[1]), log=len(span) == 3)
+        if found[name].low < 0 or (name == "encoder_dropout" and found[name].high >= 1):
+            raise ValueError(f"{name} of at least 0, and encoder_dropout below 1")
+    return found
 
 
 def _is_plain(value: Any) -> bool:
@@ -240,6 +272,7 @@ def _check(path: Path, protocol: Protocol) -> None:
     need(protocol.repetitions >= 1, "repetitions must be at least 1")
     need(protocol.epochs >= 1 and protocol.patience >= 1, "epochs and patience must be at least 1")
     need(protocol.learning_rate > 0, "learning_rate must be above 0")
+    need(protocol.weight_decay >= 0, "weight_decay must not be negative")
     need(protocol.min_delta >= 0, "min_delta must not be negative")
     need(
         protocol.validation == "test" or 0 < protocol.validation < 1,

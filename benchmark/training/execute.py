@@ -27,6 +27,7 @@ from benchmark.planning.code import codes, encoder_plugins, file_code, plugin_co
 from benchmark.planning.encoders import changed_weights
 from benchmark.planning.jobs import Job
 from benchmark.planning.split import Fold, folds
+from benchmark.problem import TaskSpec
 from benchmark.records import Record, find, write
 from benchmark.stopping import OutOfTime, deadline
 from benchmark.training.artefacts import ArtefactStore
@@ -165,15 +166,17 @@ def compute(
                 trained = replace(trained, predictors={m: trained.predictors[m]})
             shared = [f.log(m, len(dataset)) for m, f in frozen.items() if m in job.spec.modalities]
             trained = replace(trained, stages=[*shared, *trained.stages])
-            predictions = {m: predict(p, m, data) for m, p in trained.predictors.items()}
-            parts = features_of(trained, data.test) if job.keep_features else None
-            y = dataset.y[fold.test]
+            # A trial never sees the test part: its values are chosen by what it scores.
+            part, samples = (data.val, fold.val) if job.spec.trial else (data.test, fold.test)
+            predictions = {m: predict(p, m, data.task, part) for m, p in trained.predictors.items()}
+            parts = features_of(trained, part) if job.keep_features else None
+            y = dataset.y[samples]
             record = Record(
                 **_common(job, dataset, fold, _constant_channels(dataset, data, frozen)),
                 status="done",
                 metrics={m: metrics.score(data.task, y, p) for m, p in predictions.items()},
                 stages=[stage.as_json() for stage in trained.stages],
-                cost=_cost(trained, data.test, frozen),
+                cost=_cost(trained, part, frozen),
             )
     except OutOfTime:
         return failed(late), None, None
@@ -184,7 +187,7 @@ def compute(
         told = isinstance(error, (TrainingError, UserError))
         reason = str(error) if told else _describe(error, job.plugins)
         return failed(reason), None, None
-    return record, {"ids": dataset.ids[fold.test], **predictions}, parts
+    return record, {"ids": dataset.ids[samples], **predictions}, parts
 
 
 def not_applicable(job: Job, reason: str) -> Record:
@@ -244,18 +247,18 @@ def _data(job: Job) -> tuple[EODataset, Fold]:
     return dataset, _folds(job.prepared, _protocol(job))[job.spec.fold]
 
 
-def predict(predictor: nn.Module, m: str, data: FoldData) -> np.ndarray:
-    """Predictions of a deployment on the test part, as `TaskSpec.predict` gives them."""
+def predict(predictor: nn.Module, m: str, task: TaskSpec, part: Part) -> np.ndarray:
+    """Predictions of a deployment on a part, as `TaskSpec.predict` gives them."""
     with torch.inference_mode():
-        found = data.task.predict(outputs(predictor, m, data.test)).float().cpu().numpy()
+        found = task.predict(outputs(predictor, m, part)).float().cpu().numpy()
     bad = int((~np.isfinite(found)).sum())
     if bad:
         raise TrainingError(f"{bad} of {found.size} predicted values of '{m}' are not finite")
     return found
 
 
-def features_of(trained: Trained, test: Part) -> dict[str, np.ndarray]:
-    """ "<deployment>/<part>" → features (n_test, D) of the predictors that tell parts apart.
+def features_of(trained: Trained, part: Part) -> dict[str, np.ndarray]:
+    """ "<deployment>/<part>" → features (n, D) on a part of the predictors that tell parts apart.
 
     Such a predictor has a method ``features``: x_m → part ("shared", "specific", ...) → (B, D).
     """
@@ -264,9 +267,9 @@ def features_of(trained: Trained, test: Part) -> dict[str, np.ndarray]:
         if m == ALL or not hasattr(predictor, "features"):
             continue
         with torch.inference_mode():
-            for batch in test.only((m,)).in_order():
-                for part, z in predictor.features(batch.x[m]).items():
-                    collected.setdefault(f"{m}/{part}", []).append(z.float().cpu().numpy())
+            for batch in part.only((m,)).in_order():
+                for name, z in predictor.features(batch.x[m]).items():
+                    collected.setdefault(f"{m}/{name}", []).append(z.float().cpu().numpy())
     return {name: np.concatenate(parts) for name, parts in collected.items()}
 
 
@@ -444,10 +447,10 @@ def _common(
     }
 
 
-def _cost(trained: Trained, test: Part, frozen: Mapping[str, Frozen]) -> dict[str, Any]:
+def _cost(trained: Trained, part: Part, frozen: Mapping[str, Frozen]) -> dict[str, Any]:
     """Of training, and of one prediction, its frozen encoders' part in it included."""
     predictors = trained.predictors
-    needed = {m: _encoders_of(predictor, m, test, frozen) for m, predictor in predictors.items()}
+    needed = {m: _encoders_of(predictor, m, part, frozen) for m, predictor in predictors.items()}
     return {
         "seconds": sum(stage.seconds for stage in trained.stages),
         "steps": sum(stage.steps for stage in trained.stages),
@@ -459,7 +462,7 @@ def _cost(trained: Trained, test: Part, frozen: Mapping[str, Frozen]) -> dict[st
             for m, predictor in predictors.items()
         },
         "inference_flops": {
-            m: _flops(predictor, m, test) + sum(encoder.flops for encoder in needed[m])
+            m: _flops(predictor, m, part) + sum(encoder.flops for encoder in needed[m])
             for m, predictor in predictors.items()
         },
     }
@@ -484,9 +487,9 @@ def _training_flops(trained: Trained) -> int | None:
     return None if None in counts else sum(counts)
 
 
-def _flops(predictor: nn.Module, m: str, test: Part) -> int:
+def _flops(predictor: nn.Module, m: str, part: Part) -> int:
     """Operations of one prediction: by torch's counter, and those that a module states."""
-    x = test.batch(torch.zeros(1, dtype=torch.long, device=test.y.device)).x
+    x = part.batch(torch.zeros(1, dtype=torch.long, device=part.y.device)).x
     with torch.no_grad(), FlopCounter() as counter:
         predictor(x if m == ALL else x[m])
     return counter.total + sum(getattr(module, "operations", 0) for module in predictor.modules())

@@ -21,14 +21,18 @@ from torch import Tensor, nn
 from benchmark.problem import ModalitySpec, TaskSpec
 from benchmark.seeds import stream
 from benchmark.spec import RunSpec
+from benchmark.terms import DROPOUT
 from benchmark.training.data import FoldData, Part
 from benchmark.training.flops import FlopCounter
 from benchmark.training.optimiser import Adam
 from methods.common.contract import ALL, Batch, FitStage, Method, Stage
-from methods.common.encoders import Encoders
+from methods.common.encoders import FROZEN, Encoders, backbone_of
 from methods.common.registry import REGISTRY
 
 State = dict[str, Tensor]
+
+WITHOUT = {"weight_decay": 0.0}
+"""What a protocol has that does not say it."""
 
 
 class TrainingError(Exception):
@@ -125,6 +129,9 @@ def artefact_spec(spec: RunSpec, name: str) -> RunSpec:
         plugin=values.get("plugin", ""),
         stream="/".join(filter(None, label)),
         placebo="" if alone else spec.placebo,
+        trial=0,
+        tuned={},
+        differs={},
     )
 
 
@@ -136,11 +143,35 @@ def build(spec: RunSpec, modalities: Mapping[str, ModalitySpec], task: TaskSpec)
     entry = REGISTRY[spec.method]
     torch.manual_seed(stream(spec.stream, spec.seed, spec.fold, "initialisation"))
     specs = {m: modalities[m] for m in spec.modalities}
-    method = entry.method(specs, task, Encoders(**spec.encoders), **spec.hyperparameters)
+    method = entry.method(specs, task, encoders_of(spec, specs), **spec.hyperparameters)
     for name in spec.artefacts:
         needed = build(artefact_spec(spec, name), modalities, task)
         method.given[name] = {m: needed.predictor(m) for m in needed.deployed}
     return method
+
+
+def encoders_of(spec: RunSpec, modalities: Mapping[str, ModalitySpec]) -> Encoders:
+    """The encoder factory of a run, with its own dropout where a trained encoder has one."""
+    encoders = spec.encoders
+    if DROPOUT in spec.training:
+        rate = spec.training[DROPOUT]
+        own = encoders.get("modalities", {})
+        encoders = {
+            **encoders,
+            "options": {k: _dropping(k, o, rate) for k, o in encoders["options"].items()},
+            "modalities": {
+                m: _dropping(modalities[m].kind, o, rate) if m in modalities else o
+                for m, o in own.items()
+            },
+        }
+    return Encoders(**encoders)
+
+
+def _dropping(kind: str, options: Mapping[str, Any], rate: float) -> Mapping[str, Any]:
+    """The options of an encoder with another dropout, if it has one and is trained."""
+    if options.get(FROZEN) or "dropout" not in backbone_of(kind, options)[0].options:
+        return options
+    return {**options, "dropout": rate}
 
 
 def fit(
@@ -261,12 +292,12 @@ def _train_stage(
 
     A stage that is watched as a whole leaves its modules in their best state.
     """
-    values = spec.protocol
+    values = {**WITHOUT, **spec.protocol, **spec.training}
     parameters = _parameters(*stage.modules)
     method.requires_grad_(False)
     for parameter in parameters:
         parameter.requires_grad_(True)
-    optimiser = Adam(parameters, lr=values["learning_rate"])
+    optimiser = Adam(parameters, lr=values["learning_rate"], weight_decay=values["weight_decay"])
     order = torch.Generator().manual_seed(
         stream(spec.stream, spec.seed, spec.fold, "order", number)
     )
