@@ -34,8 +34,10 @@ class Workplace:
         (folder / "tiny.yaml").write_text(quick.replace("epochs: 15 ", "epochs: 2 "))
         self.log = folder / "log"
 
-    def arguments(self, results: str, *more: str, methods: str = "steady") -> list[str]:
-        """The arguments of `run`; everything it writes lies below this folder."""
+    def arguments(
+        self, results: str, *more: str, methods: str = "steady", command: str = "run"
+    ) -> list[str]:
+        """The arguments of `run`, or `tune`; everything it writes lies below this folder."""
         places = {
             "--datasets": "lfmc",
             "--methods": methods,
@@ -46,20 +48,20 @@ class Workplace:
             "--results": self.folder / results,
             "--device": "cpu",
         }
-        return ["run", *(str(word) for pair in places.items() for word in pair), *more]
+        return [command, *(str(word) for pair in places.items() for word in pair), *more]
 
     def start(
-        self, results: str, *more: str, methods: str = "steady", pause: float = 0.0
+        self,
+        results: str,
+        *more: str,
+        methods: str = "steady",
+        pause: float = 0.0,
+        command: str = "run",
     ) -> subprocess.Popen[str]:
         """The command in a process (and a process group) of its own."""
-        command = [
-            sys.executable,
-            "-m",
-            "benchmark",
-            *self.arguments(results, *more, methods=methods),
-        ]
+        arguments = self.arguments(results, *more, methods=methods, command=command)
         return subprocess.Popen(
-            command,
+            [sys.executable, "-m", "benchmark", *arguments],
             cwd=ROOT,
             env={**os.environ, "EO_TEST_LOG": str(self.log), "EO_TEST_PAUSE": str(pause)},
             stdout=subprocess.PIPE,
@@ -72,9 +74,9 @@ class Workplace:
         """How many runs have begun to train since the log was last removed."""
         return len(self.log.read_text().splitlines()) if self.log.exists() else 0
 
-    def records(self, results: str) -> list[Path]:
-        """The files that are records."""
-        return sorted((self.folder / results / "records").rglob("*.json"))
+    def records(self, results: str, folder: str = "records") -> list[Path]:
+        """The files that are records, or trials."""
+        return sorted((self.folder / results / folder).rglob("*.json"))
 
     def strays(self, results: str) -> list[str]:
         """Files that are neither a record nor what belongs to one, nor of a report or a cache."""
@@ -101,10 +103,10 @@ class Workplace:
         return sum(at > recorded.get(seed, math.inf) for seed, at in begun)
 
 
-def comparable(results: Path) -> dict[str, bytes]:
+def comparable(results: Path, folder: str = "records") -> dict[str, bytes]:
     """All that records say but timing and environment, by path, and their predictions."""
     found = {}
-    for path in sorted((results / "records").rglob("*.*")):
+    for path in sorted((results / folder).rglob("*.*")):
         content = path.read_bytes()
         if path.suffix == ".json":
             document = json.loads(content)

@@ -16,7 +16,10 @@ from benchmark.writers import sweep
 
 if TYPE_CHECKING:
     from benchmark.executors.slurm import Request
+    from benchmark.planning.chosen import Chosen
+    from benchmark.planning.plan import Planned
     from benchmark.planning.protocol import Protocol
+    from benchmark.planning.settings import Variants
     from datasets.common.contract import EODataset
     from methods.common.registry import Entry
 
@@ -104,6 +107,45 @@ def choose_methods(options: argparse.Namespace) -> list[Entry]:
             raise unknown("method", pattern, registry)
     chosen = [e for e in registry.values() if any(fnmatch.fnmatch(e.key, p) for p in wanted)]
     return sorted(chosen, key=lambda e: (FAMILIES.index(e.family), e.key))
+
+
+def choose_variants(options: argparse.Namespace) -> Variants:
+    """What runs have in place of the defaults, by --set or --hparams.
+
+    Where no methods are named, they are those that are set, or those of the file on its datasets.
+    """
+    import datasets
+    import methods
+    from benchmark.planning import chosen
+    from benchmark.planning.settings import by_hand, parse
+
+    registry = methods.load(options.plugin)
+    if options.hparams is None:
+        assigned = parse(options.set, registry)
+        for method in assigned:
+            if options.methods and not any(fnmatch.fnmatch(method, p) for p in options.methods):
+                raise UserError(
+                    f"--set {method}.…: {method} is not among the methods that run; add it to "
+                    "--methods"
+                )
+        if assigned and options.methods is None and not options.all:
+            options.methods = tuple(assigned)
+        return by_hand(assigned)
+    found = chosen.Chosen(options.hparams, chosen.read(options.hparams, registry))
+    if options.datasets is None:
+        options.datasets = tuple(dict.fromkeys(choice.dataset for choice in found.choices))
+    if options.methods is None:
+        options.methods = tuple(found.methods([datasets.name_of(n) for n in options.datasets]))
+    return found
+
+
+def check_chosen(found: Chosen, planned: Sequence[Planned]) -> None:
+    """Raise `UserError` where a run is of other data or code than its values were chosen with."""
+    from benchmark.planning.code import codes
+
+    specs = {(item.job.spec.dataset, item.job.spec.method): item.job.spec for item in planned}
+    for spec in specs.values():
+        found.check(spec, codes(spec))
 
 
 YARDSTICKS = ("constant", "forest")

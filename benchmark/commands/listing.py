@@ -16,7 +16,7 @@ from tabulate import tabulate
 from benchmark.commands.browsing import browse
 from benchmark.errors import UserError, unknown
 from benchmark.planning import protocol
-from benchmark.terms import FAMILIES
+from benchmark.terms import FAMILIES, TRAINING
 
 if TYPE_CHECKING:
     from datasets.common.contract import Adapter
@@ -188,15 +188,38 @@ def _of_method(entry: Entry) -> str:
         "role": entry.role,
         "publication": entry.publication or "none",
         "loss": entry.losses,
-        "hyper-parameters": ", ".join(f"{k}={v!r}" for k, v in entry.hyperparameters.items()),
         "defaults from": "; ".join(filter(None, [_origin(entry), entry.defaults_note])),
         "runs": "one student per modality" if entry.per_modality else "one model for all",
         "never trained": ", ".join(entry.never_trained) or "nothing",
         "version": entry.version,
         "file": _source(entry.method),
     }
-    docs = _doc(entry.method), _doc(sys.modules[entry.method.__module__])
+    docs = _settings_of(entry), _doc(entry.method), _doc(sys.modules[entry.method.__module__])
     return _text(f"{entry.key}: {entry.summary}", facts, docs)
+
+
+def _settings_of(entry: Entry) -> str:
+    """Of each hyper-parameter its type, default, origin and range, and where it does nothing."""
+    types = inspect.signature(entry.method).parameters
+    lines = ["hyper-parameters, as in --set METHOD.NAME=VALUE:"] if entry.hyperparameters else []
+    for name, value in entry.hyperparameters.items():
+        span = entry.tuning.get(name)
+        kind = types[name].annotation
+        kind = kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind))
+        origin = (span and span.default_from) or entry.defaults_from
+        parts = [kind, f"default from {origin}", f"tuned from {span}" if span else "never tuned"]
+        if name in entry.overrides and not span:
+            parts[1:] = ["what this variant is, never tuned"]
+        if span and span.idle_on:
+            parts.append(f"no effect on {' and '.join(span.idle_on)} tasks")
+        lines.append(f"{name}={value!r}: {'; '.join(parts)}")
+    if not entry.network:
+        lines.append(f"no network: {', '.join(TRAINING)} have no effect")
+    else:
+        lines.append("of the protocol, for this method alone where --set says so:")
+        standard = protocol.load("standard")
+        lines += [f"{name}: tuned from {span}" for name, span in standard.tuning.items()]
+    return "\n".join(textwrap.fill(line, 100, subsequent_indent="    ") for line in lines)
 
 
 def _origin(entry: Entry) -> str:

@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _resume(options: argparse.Namespace) -> str:
     """What remains of an interrupted command, and how to go on with it."""
-    if options.command != "run":
+    if options.command not in ("run", "tune"):
         return "give the same command again"
     return (
         f"every run that was finished is recorded in {options.results}; "
@@ -79,6 +79,10 @@ def _command(options: argparse.Namespace) -> int:
         from benchmark.commands.run import run
 
         return run(options)
+    if options.command == "tune":
+        from benchmark.commands.tune import tune
+
+        return tune(options)
     if options.command == "collect":
         from benchmark.commands.submission import collect
 

@@ -14,7 +14,7 @@ from datasets.common.archives import unpack
 
 @contextmanager
 def merged(folders: Sequence[Path]) -> Iterator[Path]:
-    """One results folder with the records of all; of a single folder, itself.
+    """One results folder with the records and trials of all; of a single folder, itself.
 
     A run that is in two of them with other scores is a conflict: that of the folder that was named
     first is kept, and it is said on the screen.
@@ -33,11 +33,11 @@ def merged(folders: Sequence[Path]) -> Iterator[Path]:
             if not found:
                 raise UserError(f"{folder}: no records there; --results names their folder")
             conflicts = []
-            for path in found:
+            for path in [*found, *records.files(folder, records.TRIALS)]:
                 place = whole / path.relative_to(folder)
                 if place.exists():
                     if _scores(place) != _scores(path):
-                        conflicts.append(path.relative_to(folder / "records"))
+                        conflicts.append(path.relative_to(folder))
                     continue
                 place.parent.mkdir(parents=True, exist_ok=True)
                 for suffix in (".json", ".npz", ".features.npz"):

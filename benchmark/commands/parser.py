@@ -15,6 +15,8 @@ EXAMPLES = """examples:
   python -m benchmark run --datasets lfmc --methods single,mdico --protocol standard --data-root DIR
   python -m benchmark run --all --executor slurm --slurm partition=gpu --dry-run
   python -m benchmark collect
+  python -m benchmark tune --datasets lfmc --methods single,forest,kd,mdico --trials 20
+  python -m benchmark run --hparams results/runs/tuned.json
   python -m benchmark report
   python -m benchmark report --results mine --results results/reference --out both
   python -m benchmark verify --results results/reference
@@ -81,6 +83,72 @@ def _protocol(default: str) -> argparse.ArgumentParser:
     return parent
 
 
+def _work() -> argparse.ArgumentParser:
+    """How whatever trains does its work: `run` and `tune`."""
+    parent = argparse.ArgumentParser(add_help=False)
+    parent.add_argument("--folds", type=numbers, metavar="0,2-4", help="these folds only, from 0")
+    parent.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
+    parent.add_argument(
+        "--precision",
+        choices=tuple(PRECISIONS),
+        default="fp32",
+        help="of training: fp32 (default), tf32 on a GPU, or bf16 (torch's autocast); scores are "
+        "computed in fp32 always",
+    )
+    parent.add_argument("--compile", action="store_true", help="train through torch.compile")
+    parent.add_argument(
+        "--executor",
+        choices=("serial", "processes", "dask", "slurm"),
+        help="how runs are executed (default: processes, or serial with one worker)",
+    )
+    parent.add_argument(
+        "--dask-address",
+        metavar="ADDRESS",
+        help="tcp://... of a Dask scheduler, or its scheduler file (default: a local cluster)",
+    )
+    parent.add_argument(
+        "--slurm",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of sbatch, as in --slurm partition=gpu --slurm time=60 (minutes); "
+        "may be given several times",
+    )
+    parent.add_argument(
+        "--runs-per-job", type=int, metavar="N", help="runs in one SLURM job (default: 10)"
+    )
+    parent.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="runs at the same time (default: one a core; 20 jobs with --executor slurm)",
+    )
+    parent.add_argument(
+        "--replicas",
+        type=replicas,
+        default=1,
+        metavar="auto|off|N",
+        help="train so many folds and seeds of a method at once, as one batched model; auto: as "
+        "many as a GPU holds, off without one (default: off)",
+    )
+    parent.add_argument(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help="record a run that takes longer as failed (default: none does)",
+    )
+    parent.add_argument(
+        "--retry",
+        choices=("failed", "changed", "all"),
+        help="run again what is recorded as failed, or was made by code that has changed since, or "
+        "all; a record stays until there is another that is done",
+    )
+    parent.add_argument(
+        "--dry-run", action="store_true", help="list what would run, or would be submitted"
+    )
+    return parent
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     root = argparse.ArgumentParser(
@@ -133,9 +201,10 @@ def parser() -> argparse.ArgumentParser:
     verbose = argparse.ArgumentParser(add_help=False)
     verbose.add_argument("-v", "--verbose", action="store_true", help="say more")
 
+    work = _work()
     run = commands.add_parser(
         "run",
-        parents=[inputs, quick, folders, plugins, verbose],
+        parents=[inputs, quick, folders, plugins, verbose, work],
         help="train, score and record; then report",
     )
     run.add_argument(
@@ -159,63 +228,20 @@ def parser() -> argparse.ArgumentParser:
         help="run each method once more for every deployed modality, with the other modalities of "
         "other samples: what it gains so, no other sensor gave it",
     )
-    run.add_argument("--folds", type=numbers, metavar="0,2-4", help="these folds only, from 0")
     run.add_argument("--seeds", type=numbers, metavar="0,1", help="these seeds")
-    run.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
     run.add_argument(
-        "--precision",
-        choices=tuple(PRECISIONS),
-        default="fp32",
-        help="of training: fp32 (default), tf32 on a GPU, or bf16 (torch's autocast); scores are "
-        "computed in fp32 always",
-    )
-    run.add_argument("--compile", action="store_true", help="train through torch.compile")
-    run.add_argument(
-        "--executor",
-        choices=("serial", "processes", "dask", "slurm"),
-        help="how runs are executed (default: processes, or serial with one worker)",
-    )
-    run.add_argument(
-        "--dask-address",
-        metavar="ADDRESS",
-        help="tcp://... of a Dask scheduler, or its scheduler file (default: a local cluster)",
-    )
-    run.add_argument(
-        "--slurm",
+        "--set",
         action="append",
         default=[],
-        metavar="NAME=VALUE",
-        help="an option of sbatch, as in --slurm partition=gpu --slurm time=60 (minutes); "
-        "may be given several times",
+        metavar="METHOD.NAME=VALUE",
+        help="a hyper-parameter, or learning_rate, weight_decay or encoder_dropout, of one method, "
+        "as in --set kd.alpha=0.1; its runs get a row of their own; may be given several times",
     )
     run.add_argument(
-        "--runs-per-job", type=int, metavar="N", help="runs in one SLURM job (default: 10)"
-    )
-    run.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="runs at the same time (default: one a core; 20 jobs with --executor slurm)",
-    )
-    run.add_argument(
-        "--replicas",
-        type=replicas,
-        default=1,
-        metavar="auto|off|N",
-        help="train so many folds and seeds of a method at once, as one batched model; auto: as "
-        "many as a GPU holds, off without one (default: off)",
-    )
-    run.add_argument(
-        "--timeout",
-        type=float,
-        metavar="SECONDS",
-        help="record a run that takes longer as failed (default: none does)",
-    )
-    run.add_argument(
-        "--retry",
-        choices=("failed", "changed", "all"),
-        help="run again what is recorded as failed, or was made by code that has changed since, or "
-        "all; a record stays until there is another that is done",
+        "--hparams",
+        type=Path,
+        metavar="FILE",
+        help="values that `tune` has chosen; by default, of all its datasets and methods",
     )
     run.add_argument(
         "--keep-features",
@@ -223,8 +249,34 @@ def parser() -> argparse.ArgumentParser:
         help="keep the features of test samples, for the feature-space figure; runs that are "
         "recorded already are not run again for it",
     )
-    run.add_argument(
-        "--dry-run", action="store_true", help="list what would run, or would be submitted"
+
+    tune = commands.add_parser(
+        "tune",
+        parents=[inputs, quick, folders, plugins, verbose, work],
+        help="choose hyper-parameters with the same number of trials for every method",
+    )
+    tune.add_argument(
+        "--datasets", type=names, metavar="A,B", help="these datasets (default: as `run --all`)"
+    )
+    tune.add_argument(
+        "--methods", type=names, required=True, metavar="A,B", help="these methods, or patterns"
+    )
+    tune.add_argument(
+        "--trials",
+        type=int,
+        default=20,
+        metavar="N",
+        help="of each method, the first with its defaults (default: %(default)s)",
+    )
+    tune.add_argument(
+        "--tune-on",
+        choices=("each-fold", "fold-0"),
+        default="each-fold",
+        help="choose for each fold on its own validation part (default), or once on that of fold "
+        "0: less work, but its training part holds test samples of the other folds",
+    )
+    tune.add_argument(
+        "--out", type=Path, metavar="FILE", help="chosen values (default: RESULTS/tuned.json)"
     )
 
     commands.add_parser(

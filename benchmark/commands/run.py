@@ -18,9 +18,11 @@ from benchmark import records
 from benchmark.commands import submission
 from benchmark.commands.choosing import (
     check_arithmetic,
+    check_chosen,
     choose_device,
     choose_methods,
     choose_replicas,
+    choose_variants,
     is_here,
     prepare_datasets,
     with_yardsticks,
@@ -35,6 +37,7 @@ from benchmark.writers import sweep
 
 if TYPE_CHECKING:
     from benchmark.executors.scale import Executor, Scale
+    from benchmark.executors.slurm import Request
     from benchmark.planning.plan import Planned
     from benchmark.records import Record, Status
     from benchmark.spec import RunSpec
@@ -53,16 +56,17 @@ def run(options: argparse.Namespace) -> int:
     """Plan, execute what is not recorded yet, then report. Returns 1 if a run failed."""
     protocol = protocols.load(options.protocol)
     _check_request(options)
-    _check_writable(options.results)
-    _begin_workers(options)
-    methods = with_yardsticks(choose_methods(options), protocol)
+    check_work(options)
+    begin_workers(options)
+    variants = choose_variants(options)
+    methods = choose_methods(options)
+    if not options.hparams:
+        methods = with_yardsticks(methods, protocol)
     request = submission.request(options) if options.executor == "slurm" else None
     device = choose_device(options, request)
     check_arithmetic(options, device, here=is_here(options))
     datasets = prepare_datasets(options, protocol)
 
-    from benchmark.executors import executor
-    from benchmark.executors.scale import Scale
     from benchmark.planning.plan import plan
 
     planned = plan(
@@ -79,19 +83,42 @@ def run(options: argparse.Namespace) -> int:
         precision=PRECISIONS[options.precision],
         compiled=options.compile,
         placebo=options.placebo,
+        variants=variants,
     )
+    if options.hparams:
+        check_chosen(variants, planned)
     if options.placebo:
         print(_placebo_notice(planned))
     _notice_other_data(planned, options.results)
+    outcomes = carry_out(planned, options, device, request)
+    if outcomes is None:
+        return 0
+    report_all(options, {item.job.spec.id for item in planned})
+    return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
+
+
+def carry_out(
+    planned: Sequence[Planned],
+    options: argparse.Namespace,
+    device: str,
+    request: Request | None,
+) -> list[Outcome] | None:
+    """Execute what is not recorded yet, and say what has become of all; or submit it to SLURM.
+
+    Returns None where it was submitted, or would be, or is only listed.
+    """
+    from benchmark.executors import executor
+    from benchmark.executors.scale import Scale
+
     waiting = submission.waiting(options) if request else set()
     todo, skipped = _compare_with_records(planned, options)
     todo = [item for item in todo if item.job.spec.id not in waiting]
     if options.dry_run:
         _list(todo, len(skipped))
     if request:
-        return submission.submit(todo, request, options.results, dry_run=options.dry_run)
-    if options.dry_run:
-        return 0
+        submission.submit(todo, request, options.results, dry_run=options.dry_run)
+    if request or options.dry_run:
+        return None
     replicas = choose_replicas(options, device)
     one = device != "cpu" or replicas > 1
     workers = options.workers or (1 if one else cores())
@@ -102,13 +129,19 @@ def run(options: argparse.Namespace) -> int:
     finally:
         sweep(options.results)
     _summarise(planned, skipped, done)
-    report_all(options, {item.job.spec.id for item in planned})
-    return 1 if any(outcome.status == "failed" for outcome in (*skipped, *done)) else 0
+    return [*skipped, *done]
 
 
 def _check_request(options: argparse.Namespace) -> None:
-    if not (options.all or options.datasets or options.methods):
+    named = options.datasets or options.methods or options.set or options.hparams
+    if not (options.all or named):
         raise UserError("say what to run: --all, or --datasets and/or --methods with names")
+    if options.hparams and options.set:
+        raise UserError("--set and --hparams: give values by hand, or those of a file, not both")
+
+
+def check_work(options: argparse.Namespace) -> None:
+    """Raise `UserError` for options that do not go together, or results that cannot be written."""
     if options.modalities is not None and len(options.modalities) < 2:
         raise UserError("--modalities: co-learning needs at least two modalities")
     if options.workers is not None and options.workers < 1:
@@ -135,9 +168,10 @@ def _check_request(options: argparse.Namespace) -> None:
         raise UserError(f"--replicas: one process trains them, in full precision; not with {named}")
     if options.timeout is not None and not 0 < options.timeout < threading.TIMEOUT_MAX:
         raise UserError("--timeout must be a number of seconds above 0")
+    _check_writable(options.results)
 
 
-def _begin_workers(options: argparse.Namespace) -> None:
+def begin_workers(options: argparse.Namespace) -> None:
     """Have worker processes import what they need while this one does, and looks at the data."""
     wanted = options.executor or ("processes" if options.device in ("auto", "cpu") else "serial")
     several = options.executor or (options.replicas == 1 and (options.workers or cores()) > 1)
@@ -302,10 +336,12 @@ def _line(record: Record) -> str:
     if record.status != "done":
         return f"{record.spec}: {record.status.upper()}: {record.reason}"
     metric = primary(record.data["task"]["kind"])
-    scores = ", ".join(f"{m} {s[metric.name]:.3f}" for m, s in record.metrics.items())
+    found = {m: s[metric.name] for m, s in record.metrics.items()}
+    scores = ", ".join(f"{m} {'–' if v is None else f'{v:.3f}'}" for m, v in found.items())
+    label = f"validation {metric.label}" if record.spec.trial else metric.label
     at_once = max((stage.get("replicas", 1) for stage in record.stages), default=1)
     share = f", its share of {at_once} at once" if at_once > 1 else ""
-    return f"{record.spec}: {metric.label} {scores} ({record.cost['seconds']:.1f} s{share})"
+    return f"{record.spec}: {label} {scores} ({record.cost['seconds']:.1f} s{share})"
 
 
 def _summarise(
