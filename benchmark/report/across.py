@@ -27,7 +27,8 @@ class Across:
     A block's score is the mean of the primary metric over the dataset's modalities. methods: those
     with all runs on all datasets, `REFERENCE` among them; ranks has them in this order. families:
     method → family. gains: method → mean over datasets of its gain in per cent of the reference's
-    score, and the ends of its interval. why_not: why there is no comparison.
+    score, and the ends of its interval. why_not: why there is no comparison. tuning: what was
+    tuned on what.
     """
 
     source: str
@@ -38,6 +39,7 @@ class Across:
     ranks: Ranks | None = None
     gains: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     why_not: str = ""
+    tuning: str = ""
 
 
 def across(outlines: Sequence[Outline]) -> list[Across]:
@@ -78,7 +80,9 @@ def _compare(source: str, protocol: str, blocks: dict[str, Outline]) -> Across:
             low, high = hierarchical_interval(relative, ratios)
             gains[method] = mean, float(low), float(high)
     families = {method: complete[0][method][0].family for method in methods}
-    return Across(source, protocol, names, methods, families, friedman_nemenyi(values), gains)
+    tuning = " ".join(dict.fromkeys(outline.tuning for outline in blocks.values()))
+    ranks = friedman_nemenyi(values)
+    return Across(source, protocol, names, methods, families, ranks, gains, tuning=tuning)
 
 
 def _complete(outline: Outline) -> dict[str, list[OutlineRow]]:

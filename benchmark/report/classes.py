@@ -24,8 +24,8 @@ def per_class(
     values: dict[str, list[list[float | None]]] = {}
     for record in summary.group.runs:
         own = record.metrics.get(deployment, {}).get(name)
-        if isinstance(own, list) and record.spec.method not in summary.group.hidden:
-            values.setdefault(record.spec.method, []).append(own)
+        if isinstance(own, list) and record.spec.row not in summary.group.hidden:
+            values.setdefault(record.spec.row, []).append(own)
     means = {}
     for method in in_order(summary):
         if method in values:

@@ -104,7 +104,7 @@ def compare(results: Path, other: Path) -> Comparison:
         raise UserError(f"{results} and {other} have no run in common: the same id in both")
     by_method: dict[tuple[Place, str], list[str]] = {}
     for id in shared:
-        by_method.setdefault((_place(here[id]), here[id].spec.title), []).append(id)
+        by_method.setdefault((_place(here[id]), here[id].spec.full_title), []).append(id)
     noise = _Noise(here.values()), _Noise(there.values())
     found = []
     for (place, method), ids in sorted(by_method.items()):
@@ -181,7 +181,7 @@ class _Noise:
             for deployment, values in record.metrics.items() if record.status == "done" else ():
                 score = values.get(primary(record.data["task"]["kind"]).name)
                 if score is not None:
-                    key = _place(record), record.spec.title, deployment
+                    key = _place(record), record.spec.full_title, deployment
                     at = record.spec.fold, record.spec.seed
                     self.scores.setdefault(key, {})[at] = score
 

@@ -50,8 +50,11 @@ class Evidence(Protocol):
         """Whether a row has all that `draws` takes."""
         ...
 
-    def compare(self, own: Row, other: Row) -> Comparison | None:
-        """How much better ``own`` is than ``other``; None if they have too little in common."""
+    def compare(self, own: Row, other: Row, of: Evidence | None = None) -> Comparison | None:
+        """How much better ``own`` is than ``other``; None if they have too little in common.
+
+        of: the evidence of the group whose row ``other`` is, where it is another group.
+        """
         ...
 
     def anticipated(self, own: Row, other: Row, seeds: float) -> tuple[float, float] | None:
@@ -89,7 +92,7 @@ class OverFolds:
     def knows(self, row: Row) -> bool:
         return row.metric(self.metric.name).n == self.folds
 
-    def compare(self, own: Row, other: Row) -> Comparison | None:
+    def compare(self, own: Row, other: Row, of: Evidence | None = None) -> Comparison | None:
         if not (self.knows(own) and self.knows(other)):
             return None
         a, b = (row.metric(self.metric.name).values for row in (own, other))
@@ -142,14 +145,17 @@ class OverSamples:
     def knows(self, row: Row) -> bool:
         return row.place in self.scores
 
-    def compare(self, own: Row, other: Row) -> Comparison | None:
-        if not (self.knows(own) and self.knows(other)):
+    def compare(self, own: Row, other: Row, of: Evidence | None = None) -> Comparison | None:
+        theirs = self if of is None else of
+        if not (isinstance(theirs, OverSamples) and self.knows(own) and theirs.knows(other)):
             return None
         a, b = own.place, other.place
+        if self.resampled[a].shape != theirs.resampled[b].shape:
+            return None
         sign = self.metric.gain(1.0, 0.0)
         return nested_test(
-            sign * (self.scores[a] - self.scores[b]),
-            sign * (self.resampled[a] - self.resampled[b]),
+            sign * (self.scores[a] - theirs.scores[b]),
+            sign * (self.resampled[a] - theirs.resampled[b]),
             self.blocks,
         )
 
@@ -241,7 +247,7 @@ def over_samples(group: Group, results: Path, cache: Path | None) -> OverSamples
             left_out[record.spec.title] = str(error.args[0])
             continue
         for deployment, prediction in predictions.items():
-            place = record.spec.method, deployment, bool(record.spec.placebo)
+            place = record.spec.row, deployment, bool(record.spec.placebo)
             both = resampled_scores(group.kind, y, prediction, weights)
             scores.setdefault(place, {})[record.spec.seed] = both[0]
             drawn.setdefault(place, {})[record.spec.seed] = both[1:]

@@ -31,7 +31,7 @@ from benchmark.planning.code import changed
 from benchmark.records import Record, Standing
 from benchmark.report.kept import NOTHING_KEPT, Kept, code_digest, key_of
 from benchmark.report.text import csv_line, csv_number, shortened
-from benchmark.spec import FULL
+from benchmark.spec import FULL, settings_text
 from benchmark.terms import ALL, FAMILIES
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ COLUMNS = (
     "version",
     "family",
     "role",
+    "differs",
+    "tuned",
     "fold",
     "seed",
     "placebo",
@@ -111,7 +113,7 @@ class Group:
     def _by_method(self) -> dict[str, list[Record]]:
         found: dict[str, list[Record]] = {}
         for record in self.runs:
-            found.setdefault(record.spec.method, []).append(record)
+            found.setdefault(record.spec.row, []).append(record)
         return found
 
     def runs_of(self, method: str) -> list[Record]:
@@ -148,9 +150,15 @@ class Group:
 
     @property
     def protocol_title(self) -> str:
-        """The protocol's name, and how training computed where that was not in full precision."""
+        """The protocol's name, and how training computed or values were chosen, if not as usual."""
         name, arithmetic = self.protocol_name, self.spec.arithmetic
-        return name if arithmetic == FULL else f"{name}, trained in {arithmetic}"
+        title = name if arithmetic == FULL else f"{name}, trained in {arithmetic}"
+        return f"{title}, tuned with {self.budget}" if self.budget else title
+
+    @property
+    def budget(self) -> str:
+        """By what the values of all its methods were chosen, or "" if by no trials."""
+        return self.spec.budget
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -206,7 +214,7 @@ class Group:
 
         All methods, absent ones included, in the order of their families and names.
         """
-        entries = {r.spec.method: {**DEFAULT_ENTRY, **r.entry} for r in self.records}
+        entries = {r.spec.row: {**DEFAULT_ENTRY, **r.entry} for r in self.records}
 
         def position(method: str) -> tuple[int, str, str]:
             family = entries[method]["family"]
@@ -214,6 +222,12 @@ class Group:
             return known, family, method
 
         return {method: entries[method] for method in sorted(entries, key=position)}
+
+    @cached_property
+    def by_hand(self) -> dict[str, str]:
+        """Row → what was set by hand for its runs, in words; rows by default are not there."""
+        specs = (record.spec for record in self.records)
+        return {s.row: settings_text(s.differs) for s in specs if s.differs and not s.tuned}
 
     @cached_property
     def deployments(self) -> tuple[str, ...]:
@@ -234,7 +248,9 @@ class Head:
     """What is known of a group when its records need not be looked at again.
 
     protocol: its name. done: method → number of records with scores, placebos too; all methods are
-    among them. digest: of all that the group is made of. make: the group, whatever is hidden.
+    among them. digest: of all that the group is made of. budget: as a group has it. setting: what
+    tuned runs and those by default have in common (`setting_of`). make: the group, whatever is
+    hidden.
     """
 
     dataset: str
@@ -243,6 +259,8 @@ class Head:
     modalities: Sequence[str]
     done: Mapping[str, int]
     digest: str
+    budget: str
+    setting: str
     make: Callable[[], Group] = field(compare=False, repr=False)
     hidden: frozenset[str] = frozenset()
 
@@ -321,7 +339,7 @@ def collect(
     return Results(tuple(heads), tuple(exclusions), len(paths))
 
 
-PLAIN = ("dataset", "protocol", "fingerprint", "modalities", "done", "digest")
+PLAIN = ("dataset", "protocol", "fingerprint", "modalities", "done", "digest", "budget", "setting")
 """What JSON can hold of a head, in order."""
 
 
@@ -443,7 +461,7 @@ def _no_collection() -> Iterator[None]:
 
 
 def _head(group: Group, of_record: Mapping[int, str], make: Callable[[], Group]) -> Head:
-    counts = Counter(r.spec.method for r in (*group.runs, *group.placebos) if r.status == "done")
+    counts = Counter(r.spec.row for r in (*group.runs, *group.placebos) if r.status == "done")
     made_of = [[of_record[id(r)] for r in of] for of in (group.runs, group.absent, group.placebos)]
     digest = key_of("group", made_of, group.variant, group.other_code)
     done = {method: counts[method] for method in group.entries}
@@ -455,8 +473,17 @@ def _head(group: Group, of_record: Mapping[int, str], make: Callable[[], Group])
         list(spec.modalities),
         done,
         digest,
+        group.budget,
+        setting_of(spec),
         make,
     )
+
+
+def setting_of(spec: RunSpec) -> str:
+    """What a run, the same when it is tuned, and its trials have in common, as a digest."""
+    parts = [spec.dataset, spec.fingerprint, list(spec.modalities), spec.arithmetic]
+    values = [parts, dict(spec.protocol), dict(spec.encoders)]
+    return hashlib.sha256(json.dumps(values, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 BESIDE = (".npz", ".features.npz")
@@ -617,6 +644,10 @@ def _defect(record: Record) -> str | None:
             return "an empty training or test part"
         if not 1 <= task["outputs"] <= MOST_OUTPUTS:
             return f"a task of {task['outputs']} outputs"
+        if spec.trial:
+            return "a trial, which no table shows: it was scored on the validation part"
+        if spec.tuned and not {"space", "trials", "on"} <= spec.tuned.keys():
+            return "values that were chosen in an unknown way"
         if spec.placebo not in ("", *spec.modalities):
             return f"a placebo on '{spec.placebo}', which is none of its modalities"
         options = [spec.encoders["options"], spec.encoders.get("modalities", {})]
@@ -671,10 +702,11 @@ def _version(record: Record) -> tuple[int, str, str]:
     return record.spec.version, *_age(record)
 
 
-def _key(record: Record) -> tuple[str, str, tuple[str, ...], str, str]:
+def _key(record: Record) -> tuple[str, str, tuple[str, ...], str, str, str]:
     """What the heading of a table says."""
     spec = record.spec
-    return spec.dataset, spec.source, spec.modalities, spec.protocol["name"], spec.arithmetic
+    name = spec.protocol["name"]
+    return spec.dataset, spec.source, spec.modalities, name, spec.arithmetic, spec.budget
 
 
 def _values(record: Record) -> dict[str, Any]:
@@ -693,12 +725,18 @@ def _setup(record: Record) -> dict[str, Any]:
 
 
 def _recipe(record: Record) -> dict[str, Any]:
-    """What all runs of a method in a group must share, by the name it has in a reason."""
+    """What all runs of a method in a group must share, by the name it has in a reason.
+
+    Values that trials have chosen may be others in every fold.
+    """
     spec = record.spec
+    shared = {"version of the method": spec.version, "code of the plug-in": spec.plugin[:12]}
+    if spec.tuned:
+        return {**shared, "space of the trials": spec.tuned["space"]}
+    hyperparameters = {**spec.hyperparameters, **spec.training}
     return {
-        "version of the method": spec.version,
-        "code of the plug-in": spec.plugin[:12],
-        "hyper-parameters": dict(spec.hyperparameters),
+        **shared,
+        "hyper-parameters": hyperparameters,
         "artefacts": dict(spec.artefacts),
     }
 
@@ -786,7 +824,7 @@ def _other_code(runs: Iterable[Record]) -> dict[str, int]:
         code = tuple(record.code.items())
         if code not in known:
             known[code] = bool(changed(record.code))
-        counts[record.spec.method] += known[code]
+        counts[record.spec.row] += known[code]
     return {method: n for method, n in counts.items() if n}
 
 
@@ -798,7 +836,7 @@ def _sort(valid: Iterable[Record]) -> tuple[list[Group], list[Exclusion]]:
         excluded += old
         by_method: dict[str, list[Record]] = {}
         for record in current:
-            by_method.setdefault(record.spec.method, []).append(record)
+            by_method.setdefault(record.spec.row, []).append(record)
         kept: list[Record] = []
         for same_method in by_method.values():
             current, old = _newest_only(same_method, _recipe, _version)
@@ -806,16 +844,16 @@ def _sort(valid: Iterable[Record]) -> tuple[list[Group], list[Exclusion]]:
             kept += single
             excluded += old + double
         plain = [r for r in kept if not r.spec.placebo]
-        methods = {r.spec.method for r in plain}
+        methods = {r.spec.row for r in plain}
         placebos = [r for r in kept if r.spec.placebo]
         reason = "a placebo of a method that has no other run to compare it with"
         excluded += [
-            _exclusion(r, "invalid", reason) for r in placebos if r.spec.method not in methods
+            _exclusion(r, "invalid", reason) for r in placebos if r.spec.row not in methods
         ]
         if plain:
             runs = tuple(r for r in plain if r.status == "done")
             absent = tuple(r for r in plain if r.status != "done")
-            placebos = tuple(r for r in placebos if r.spec.method in methods)
+            placebos = tuple(r for r in placebos if r.spec.row in methods)
             other_code = _other_code((*runs, *placebos))
             groups.append(Group(runs, absent, placebos, other_code=other_code))
     newest_first = sorted(_with_variants(groups), key=lambda g: _age(g.records[-1]), reverse=True)
@@ -823,10 +861,10 @@ def _sort(valid: Iterable[Record]) -> tuple[list[Group], list[Exclusion]]:
 
 
 def _order(group: Group) -> tuple:
-    dataset, source, modalities, name, arithmetic = _key(group.records[-1])
+    dataset, source, modalities, name, arithmetic, budget = _key(group.records[-1])
     known = PROTOCOLS.index(name) if name in PROTOCOLS else len(PROTOCOLS)
     other = "" if arithmetic == FULL else arithmetic
-    return dataset, source != "real", source, known, name, other, modalities
+    return dataset, source != "real", source, known, name, other, modalities, budget
 
 
 def _newest_only(
@@ -866,7 +904,7 @@ def _no_duplicates(candidates: Sequence[Record]) -> tuple[list[Record], list[Exc
 
 def _exclusion(record: Record, status: Status, reason: str) -> Exclusion:
     spec = record.spec
-    return Exclusion(str(spec), status, reason, str(spec.dataset), str(spec.method), record.id)
+    return Exclusion(str(spec), status, reason, str(spec.dataset), spec.row, record.id)
 
 
 class _Choice:
@@ -888,7 +926,7 @@ class _Choice:
         self.known["method"].update(head.done)
         shown = set(head.done)
         if self.methods is not None:
-            shown = {m for m in shown if any(fnmatchcase(m, pattern) for pattern in self.methods)}
+            shown = {row for row in shown if any(_is_asked(row, p) for p in self.methods)}
         if (
             shown
             and (self.datasets is None or head.dataset in self.datasets)
@@ -906,8 +944,13 @@ class _Choice:
         if self.protocol is not None and self.protocol not in known["protocol"]:
             raise unknown("protocol among the records", self.protocol, known["protocol"])
         for pattern in self.methods or ():
-            if not any(fnmatchcase(method, pattern) for method in known["method"]):
+            if not any(_is_asked(row, pattern) for row in known["method"]):
                 raise unknown("method among the records", pattern, known["method"])
+
+
+def _is_asked(row: str, pattern: str) -> bool:
+    """Whether a pattern means a row: by its whole name, or by that of its method."""
+    return fnmatchcase(row, pattern) or fnmatchcase(row.partition(" (")[0], pattern)
 
 
 def scores_csv(group: Group) -> str:
@@ -917,12 +960,13 @@ def scores_csv(group: Group) -> str:
     cell, lines = cache(lambda text: csv_line([text])), []
     for record in (*group.runs, *placebos):
         spec = record.spec
-        if spec.method in group.hidden:
+        if spec.row in group.hidden:
             continue
-        entry = group.entries[spec.method]
+        entry = group.entries[spec.row]
         head = (spec.dataset, spec.source, "+".join(spec.modalities), group.protocol_name)
-        head += (spec.arithmetic, spec.fingerprint, spec.method, spec.version)
-        head += (entry["family"], entry["role"], spec.fold, spec.seed, spec.placebo)
+        head += (spec.arithmetic, spec.fingerprint, spec.row, spec.version)
+        head += (entry["family"], entry["role"], settings_text(spec.differs), spec.budget)
+        head += (spec.fold, spec.seed, spec.placebo)
         line = csv_line(head)
         for deployment, values in record.metrics.items():
             place = f"{line},{cell(deployment)}"

@@ -11,6 +11,7 @@ from benchmark.report.frame import Results
 from benchmark.report.summary import REFERENCE, Summary, in_order
 from benchmark.report.tables import ABSENT_HEADER, absent, exclusion_counts
 from benchmark.report.text import MISSING, markdown, markdown_table, number, shortened
+from benchmark.report.tuning import leaderboard_lines
 from benchmark.report.variance import seeds_line
 from benchmark.report.verdict import all_sentences
 from benchmark.report.wording import (
@@ -75,6 +76,7 @@ def section(summary: Summary) -> str:
     lines += [markdown_table(*_table(summary), text_columns=1), ""]
     lines += _bounds(summary)
     lines += [f"{markdown(note)}  " for note in footnotes(summary)]
+    lines += leaderboard_lines(summary)
     return "\n".join([*lines, *_absent(summary), ""])
 
 

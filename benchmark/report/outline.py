@@ -10,6 +10,7 @@ from typing import Any
 from benchmark.metrics import Metric, primary
 from benchmark.problem import TaskKind
 from benchmark.report.summary import Summary
+from benchmark.report.wording import tuning_note
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,14 @@ class OutlineRow:
 class Outline:
     """One group: whose it is, and its rows in their order.
 
-    protocol: as titles have it. runs: their number. units: number of folds, or seeds. ratio: size
-    of a test part over that of its training part.
+    protocol: as titles have it. tuning: what was tuned on what. runs: their number. units: number
+    of folds, or seeds. ratio: size of a test part over that of its training part.
     """
 
     dataset: str
     source: str
     protocol: str
+    tuning: str
     kind: TaskKind
     modalities: list[str]
     smoke: bool
@@ -84,6 +86,7 @@ def outline_of(summary: Summary) -> Outline:
         group.dataset,
         group.source,
         group.protocol_title,
+        tuning_note(group),
         group.kind,
         list(group.modalities),
         group.smoke,

@@ -31,13 +31,36 @@ ROLES = ("control", "method", "ablation", "bound")
 
 
 @dataclass(frozen=True)
+class Trial:
+    """What is kept of a trial: its score on the validation part, None if it failed."""
+
+    fold: int
+    number: int
+    score: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Of a tuned group: its methods by default, and the trials by which their values were chosen.
+
+    by_default: the summary of the same data, protocol and arithmetic, or None. trials: method →
+    trials; empty where their records are not below the results folder.
+    """
+
+    by_default: Summary | None
+    trials: Mapping[str, Sequence[Trial]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Summary:
     """The rows of a group, in the order in which they are shown.
 
     evidence: what its comparisons rest on; None where ``why_not`` says why. levels: deployment →
     that of the first step of Holm's correction, which a gain has to pass. ropes: deployment → half
     the width of the region in which a difference does not matter, where that is known. placebos:
-    rows of the runs with wrong partners; they are in nothing else.
+    rows of the runs with wrong partners; they are in nothing else. tuning: of a tuned group, what
+    it is shown beside.
     """
 
     group: Group
@@ -47,6 +70,7 @@ class Summary:
     levels: Mapping[str, float] = field(default_factory=dict)
     ropes: Mapping[str, float] = field(default_factory=dict)
     placebos: tuple[Row, ...] = ()
+    tuning: Tuning | None = None
 
     def at(self, deployment: str) -> list[Row]:
         """The rows that are shown for a deployment."""
@@ -238,9 +262,9 @@ def _rows(group: Group) -> tuple[Row, ...]:
 def _placebo_rows(group: Group) -> tuple[Row, ...]:
     """The rows of the placebos beside the same reference, over the same folds and seeds."""
     done = [record for record in group.placebos if record.status == "done"]
-    others = [r for r in group.runs if r.spec.method != REFERENCE] + [*group.absent]
+    others = [r for r in group.runs if r.spec.row != REFERENCE] + [*group.absent]
     beside = replace(group, runs=(*group.runs_of(REFERENCE), *done), absent=tuple(others))
-    places = {(record.spec.method, record.spec.placebo) for record in group.placebos}
+    places = {(record.spec.row, record.spec.placebo) for record in group.placebos}
     rows = _rows(beside) if places else ()
     return tuple(
         replace(row, placebo=True) for row in rows if (row.method, row.deployment) in places
@@ -256,7 +280,7 @@ def _planned(group: Group) -> dict[str, int]:
         return dict.fromkeys(group.entries, len(group.planned))
     seeds: dict[str, set[int]] = {}
     for record in group.records:
-        seeds.setdefault(record.spec.method, set()).add(record.spec.seed)
+        seeds.setdefault(record.spec.row, set()).add(record.spec.seed)
     folds = len({fold for fold, _ in group.planned})
     return {method: len(own) * folds for method, own in seeds.items()}
 
@@ -275,7 +299,7 @@ def _spreads(group: Group) -> tuple[dict[Any, dict[str, Spread]], dict[Any, dict
         fold, seed = record.spec.fold, record.spec.seed
         unit = fold if group.unit == "fold" else seed
         for deployment, found in record.metrics.items():
-            place = record.spec.method, deployment
+            place = record.spec.row, deployment
             of_place = values.setdefault(place, {})
             for name in names:
                 value = found.get(name)

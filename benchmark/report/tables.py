@@ -22,6 +22,7 @@ from benchmark.report.text import (
     number,
     shortened,
 )
+from benchmark.report.tuning import CSV_COLUMNS, csv_cells, tuning_lines
 from benchmark.report.variance import components_of, variance_lines
 from benchmark.report.verdict import sentences
 from benchmark.report.wording import (
@@ -81,7 +82,7 @@ def costs(summary: Summary) -> tuple[list[str], list[list[str]]]:
     header = ["method", "seconds", "steps", "training GFLOP", "trained parameters"]
     header += [f"{d}: {what}" for d in group.deployments for what in ("parameters", "MFLOP")]
     header += ["runs"]
-    with_runs = {record.spec.method for record in group.runs}
+    with_runs = {record.spec.row for record in group.runs}
     rows = []
     for method in group.entries:
         if method in with_runs and method not in group.hidden:
@@ -121,7 +122,7 @@ def absent(group: Group) -> list[list[str]]:
     merged: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
     failed = (record for record in group.placebos if record.status != "done")
     for record in (*group.absent, *failed):
-        if record.spec.method not in group.hidden:
+        if record.spec.row not in group.hidden:
             place = record.spec.title, record.status, shortened(record.reason or "")
             merged.setdefault(place, []).append((record.spec.fold, record.spec.seed))
     return [
@@ -146,6 +147,7 @@ def as_markdown(summary: Summary) -> str:
         lines += [markdown_table(*main_table(summary, deployment), text_columns=3)]
     footnotes = [*notes(summary), *evidence_notes(summary)]
     lines += ["", *(f"{markdown(note)}  " for note in footnotes)]
+    lines += tuning_lines(summary)
     lines += [*placebo_lines(summary), *gap_lines(summary), *ablation_lines(summary)]
     lines += variance_lines(summary)
     missing = absent(group)
@@ -206,6 +208,7 @@ def as_csv(summary: Summary) -> str:
     """One row for each method, deployment and scalar metric of a group."""
     group = summary.group
     twins = {p.own.place: p for m in group.modalities for p in placebos(summary, m)}
+    tuned = csv_cells(summary)
     rows: list[dict[str, Any]] = []
     for row in summary.rows:
         if row.method in group.hidden:
@@ -223,6 +226,8 @@ def as_csv(summary: Summary) -> str:
                 "method": row.method,
                 "family": row.entry["family"],
                 "role": row.entry["role"],
+                "differs": group.by_hand.get(row.method, ""),
+                "tuned": group.budget,
                 "metric": metric.name,
                 "mean": spread.mean,
                 "sd": spread.sd,
@@ -251,6 +256,7 @@ def as_csv(summary: Summary) -> str:
                 cells["seeds_needed"] = row.seeds_needed
                 cells["best_set"] = row.best
                 cells |= _placebo_cells(twins.get(row.place))
+                cells |= tuned.get((row.method, row.deployment), dict.fromkeys(CSV_COLUMNS))
             rows.append(cells)
     return csv_table(rows)
 

@@ -46,6 +46,12 @@ def shortened(text: str, length: int = 160) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence has them: "a, b and c"."""
+    *first, last = names or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def markdown(text: str) -> str:
     """``text`` as it is, in a Markdown table. Underscores within a word need no escape."""
     escaped = html.escape(one_line(text), quote=False)

@@ -8,7 +8,7 @@ from benchmark.report.placebo import placebo_sentence
 from benchmark.report.rows import Row
 from benchmark.report.statistics import ALPHA
 from benchmark.report.summary import REFERENCE, Summary, reference_of
-from benchmark.report.text import number
+from benchmark.report.text import listed, number
 from benchmark.report.wording import Formats, p_value
 from benchmark.terms import ALL
 
@@ -42,7 +42,7 @@ def _of_methods(summary: Summary, deployment: str, rows: Sequence[Row]) -> str:
     better, open_, worse = of_mark.values()
     text = f"On {deployment}, "
     if better:
-        text += f"{_and(better)} {_are(better)} better than {REFERENCE}"
+        text += f"{listed(better)} {_are(better)} better than {REFERENCE}"
     else:
         text += f"no method is better than {REFERENCE}"
     decimals = Formats(summary).decimals[summary.group.primary.name]
@@ -54,13 +54,13 @@ def _of_methods(summary: Summary, deployment: str, rows: Sequence[Row]) -> str:
         text += " would have had a mark in 80 % of cases"
     text += ")"
     if worse:
-        text += f"; {_and(worse)} {_are(worse)} worse"
+        text += f"; {listed(worse)} {_are(worse)} worse"
     equal = [r.method for r in family if r.practical and r.practical.equal >= SURE]
     if equal:
-        text += f"; {_and(equal)} {_are(equal)} practically equal to it"
+        text += f"; {listed(equal)} {_are(equal)} practically equal to it"
     best = [row.method for row in family if row.best]
     if best:
-        text += f"; the best set holds {_and(best)}"
+        text += f"; the best set holds {listed(best)}"
     return text + "."
 
 
@@ -85,11 +85,6 @@ def _of_nothing(summary: Summary, deployment: str, rows: Sequence[Row]) -> str:
         f"On {deployment}, {REFERENCE} is not shown to beat {NOTHING} ({scores}, p "
         f"{p_value(comparison.p, '= ')}): gains over it may mean nothing."
     )
-
-
-def _and(names: Sequence[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _are(names: Sequence[str]) -> str:

@@ -14,11 +14,27 @@ from benchmark.report.remarks import fold_remarks
 from benchmark.report.rows import NOTHING, Row
 from benchmark.report.statistics import ALPHA
 from benchmark.report.summary import AGAIN, REFERENCE, Summary
-from benchmark.report.text import MISSING, Strong, decimals_for, number
+from benchmark.report.text import MISSING, Strong, decimals_for, listed, number
 from benchmark.spec import FULL
-from benchmark.terms import ALL, EXTERNAL
+from benchmark.terms import ALL, EXTERNAL, ONCE, TRAINING
 
-UNTUNED = "Published defaults, untuned: no method was tuned with an equal budget."
+
+def tuning_note(group: Group) -> str:
+    """What was tuned on what, for every table and figure."""
+    by_hand = sorted(group.by_hand.keys() - group.hidden)
+    if not group.budget:
+        note = "Published defaults, untuned: no method was tuned with an equal budget."
+        return f"{note} Set by hand: {', '.join(by_hand)}." if by_hand else note
+    ranges = {name for record in group.runs for name in record.spec.tuned["space"]}
+    shared = [name for name in TRAINING if name in ranges]
+    fixed = sorted({r.spec.row for r in group.runs if not r.spec.tuned["space"]} - group.hidden)
+    still = f" Nothing to tune: {', '.join(fixed)}." if fixed else ""
+    return (
+        f"Tuned with {group.budget}, the same number for every method, the first with its "
+        f"defaults: of the ranges that a method declares{', and of ' * bool(shared)}"
+        f"{listed(shared)}. Chosen by {group.primary.label} on the validation part of the training "
+        f"data, mean over what a method deploys; never on a test part.{still}"
+    )
 
 
 def slug(group: Group) -> str:
@@ -26,7 +42,10 @@ def slug(group: Group) -> str:
     parts = [group.dataset, group.source, group.protocol["name"], *group.modalities]
     arithmetic = group.spec.arithmetic
     variant = [hashlib.sha256(group.variant.encode()).hexdigest()[:8]] if group.variant else []
-    return file_name(*parts, *(arithmetic.split(", ") if arithmetic != FULL else []), *variant)
+    tuned = ["tuned", *re.findall(r"\w+", group.budget)] if group.budget else []
+    return file_name(
+        *parts, *(arithmetic.split(", ") if arithmetic != FULL else []), *tuned, *variant
+    )
 
 
 def file_name(*parts: str) -> str:
@@ -147,6 +166,8 @@ def flags(group: Group) -> list[str]:
         found.append("FLAG: validation is the test fold")
     if values.get("statistics") == "all":
         found.append("FLAG: statistics over all samples, test included")
+    if group.spec.tuned.get("on") == ONCE and len({fold for fold, _ in group.planned}) > 1:
+        found.append("FLAG: values were chosen on fold 0, whose training part has test samples")
     return found + [f"FLAG: {flag}" for flag in group.flags if flag not in BY_VALUES]
 
 
@@ -324,7 +345,11 @@ def modality_notes(dataset: str, modalities: Sequence[str]) -> list[str]:
 def notes(summary: Summary) -> list[str]:
     """Footnotes of every table of a group."""
     group = summary.group
-    lines = [*modality_notes(group.dataset, group.modalities), UNTUNED, *_defaults(summary)]
+    lines = [
+        *modality_notes(group.dataset, group.modalities),
+        tuning_note(group),
+        *_defaults(summary),
+    ]
     if summary.has_reference:
         lines.append(
             f"Gain over {REFERENCE}: mean over {group.unit}s of the paired difference in "

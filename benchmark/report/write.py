@@ -21,6 +21,7 @@ from benchmark.report.frame import (
     Results,
     collect,
     scores_csv,
+    setting_of,
 )
 from benchmark.report.kept import Kept, key_of
 from benchmark.report.leaderboard import leaderboard
@@ -29,6 +30,7 @@ from benchmark.report.section import Section
 from benchmark.report.summary import Summary, summarise
 from benchmark.report.tables import exclusion_counts
 from benchmark.report.text import csv_line, csv_table
+from benchmark.report.tuning import Trials, with_tuning
 from benchmark.report.wording import modality_notes
 from benchmark.writers import atomic, sweep
 
@@ -137,14 +139,24 @@ class _Maker:
         self, results: Path, cache: Path | None, kept: Kept, drawing: Drawing | None
     ) -> None:
         self.results, self.cache, self.kept, self.drawing = results, cache, kept, drawing
+        self.trials = Trials(results)
+        self.by_default: dict[str, Head] = {}
         self.sections: list[Section] = []
         self.scores: list[bytes] = []
 
     def __call__(self, head: Head) -> None:
-        """Make the section, the scores and the figures of the next group."""
+        """Make the section, the scores and the figures of the next group.
+
+        That of a tuned group comes after the one by default, whose records are at hand as well.
+        """
         notes = modality_notes(head.dataset, head.modalities)
         targets = truth_digest(self.cache, head.fingerprint)
-        of = head.digest, sorted(head.hidden), notes, targets
+        of = [head.digest, sorted(head.hidden), notes, targets]
+        if head.budget:
+            other = self.by_default.get(head.setting)
+            of += [other and other.digest, self.trials.digest(head.dataset)]
+        else:
+            self.by_default[head.setting] = head
         summary = cache(lambda: self.summary(head.group))
         own = self._kept("section", of, lambda: sections.section(summary()).to_bytes())
         section = sections.from_bytes(own)
@@ -163,7 +175,15 @@ class _Maker:
         return content
 
     def summary(self, group: Group) -> Summary:
-        """The summary of a group; an official split needs the predictions and the targets."""
+        """The summary of a group; a tuned one's beside the same methods by default."""
+        summary = self._alone(group)
+        if not group.budget:
+            return summary
+        other = self.by_default.get(setting_of(group.spec))
+        return with_tuning(summary, other and self._alone(other.group), self.trials)
+
+    def _alone(self, group: Group) -> Summary:
+        """An official split needs the predictions and the targets."""
         if group.unit != "seed" or group.no_evidence:
             return summarise(group)
         return summarise(group, over_samples(group, self.results, self.cache))

@@ -34,6 +34,8 @@ TITLES = {
     "predicted": "Predicted against true values",
     "features": "Feature space",
     "learning-curves": "Learning curves",
+    "tuned": "Default and tuned",
+    "trials": "Validation score against trials",
     "ranks": "Average ranks across datasets",
 }
 """Kinds of figures, in the order in which the page shows them."""
@@ -41,7 +43,7 @@ TITLES = {
 
 OF_GROUP = (
     *("scores", "gap", "ablations", "cost", "confusion", "predicted", "features"),
-    "learning-curves",
+    *("learning-curves", "tuned", "trials"),
 )
 """Those of one group, in the order of their files."""
 

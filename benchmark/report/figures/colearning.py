@@ -16,7 +16,7 @@ from benchmark.report.rows import Row
 from benchmark.report.summary import REFERENCE, Summary, in_order
 from benchmark.report.tables import mean_cost
 from benchmark.report.text import number
-from benchmark.report.wording import UNTUNED, Formats, few, heading, with_unit
+from benchmark.report.wording import Formats, few, heading, tuning_note, with_unit
 from benchmark.terms import ALL
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def gap_bars(summary: Summary) -> Figure | None:
         + "; ".join(without)
         + ". A number stands in a bar that ends outside, a triangle where an interval goes on."
     )
-    caption(figure, summary.group, sizes, GAP_NOTE, UNTUNED)
+    caption(figure, summary.group, sizes, GAP_NOTE, tuning_note(summary.group))
     return figure
 
 
@@ -120,7 +120,7 @@ def ablation_bars(summary: Summary) -> Figure | None:
         figure,
         group,
         f"Positive: better than the whole method. Bar: mean; point: a {group.unit}{bars}.",
-        UNTUNED,
+        tuning_note(group),
     )
     return figure
 
@@ -171,7 +171,7 @@ def cost_against_score(summary: Summary) -> Figure | None:
         "edge with its score: a method far worse than the others."
         + f" Not drawn, as their records state no operations: {', '.join(unknown)}."
         * bool(unknown),
-        UNTUNED,
+        tuning_note(group),
     )
     for axis, deployment in zip(axes[0], panels, strict=True):
         _cost_panel(axis, points[deployment], summary)

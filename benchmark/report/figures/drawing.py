@@ -23,6 +23,7 @@ from benchmark.report.figures.scores import (
     learning_curves,
 )
 from benchmark.report.figures.style import STYLE
+from benchmark.report.figures.tuning import default_and_tuned, validation_against_trials
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,6 +38,8 @@ FIGURES: dict[str, Callable[[Any, Path, Path | None], Figure | None]] = {
     "predicted": predicted_against_true,
     "features": lambda summary, results, cache: feature_space(summary, results),
     "learning-curves": lambda summary, results, cache: learning_curves(summary),
+    "tuned": lambda summary, results, cache: default_and_tuned(summary),
+    "trials": lambda summary, results, cache: validation_against_trials(summary),
     "ranks": lambda comparison, results, cache: critical_difference(comparison),
 }
 """Kind of figure → what makes it; results, cache: as in `benchmark.report.figures.Drawing`."""

@@ -17,7 +17,7 @@ from benchmark.report.figures.style import at_edge, caption, colour, label, undr
 from benchmark.report.rows import Row
 from benchmark.report.summary import REFERENCE, Summary, in_order
 from benchmark.report.text import number, shortened
-from benchmark.report.wording import UNTUNED
+from benchmark.report.wording import tuning_note
 from benchmark.terms import ALL
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def confusion_matrices(summary: Summary) -> Figure | None:
         summary.group,
         "Per cent of the test samples of a true class, all runs together. Methods chosen by what "
         "they are, not by their scores.",
-        UNTUNED,
+        tuning_note(summary.group),
     )
     return figure
 
@@ -154,7 +154,7 @@ def predicted_against_true(summary: Summary, results: Path, cache: Path | None) 
         + f" but {len(missing)} whose predictions are not there" * bool(missing)
         + ". Line: equal. Triangle at an edge: a point beyond it. Methods chosen by what they are, "
         "not by their scores.",
-        UNTUNED,
+        tuning_note(group),
     )
     return figure
 

@@ -24,7 +24,7 @@ from benchmark.report.outline import Outline
 from benchmark.report.rows import Row
 from benchmark.report.summary import REFERENCE, Summary, in_order
 from benchmark.report.text import MISSING, number, one_line
-from benchmark.report.wording import UNTUNED, error_bars, few, heading, p_value
+from benchmark.report.wording import error_bars, few, heading, p_value, tuning_note
 from benchmark.terms import ALL
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def distributions(summary: Summary) -> Figure:
     axes[0][0].set_ylim(len(order) - 0.4, -0.6)
     family_legend(figure, [group.entries[m]["family"] for m in order])
     what = f"A point is a {group.unit}; diamond and bar: mean ± sd. Dashed: mean of {REFERENCE}."
-    lines = [what, f"{error_bars(group)}.", UNTUNED]
+    lines = [what, f"{error_bars(group)}.", tuning_note(group)]
     caption(figure, group, *lines)
     return figure
 
@@ -164,7 +164,7 @@ def gain_map(outlines: Sequence[Outline]) -> Figure | None:
         f"Gain over {REFERENCE}: {what}, protocol {first.protocol}{smoke}",
         "Mean over folds, or over the seeds of an official split. Colours end at "
         f"±{limit:.0f} %. {MISSING}: no score; n: over fewer than the table's.",
-        UNTUNED,
+        " ".join(dict.fromkeys(outline.tuning for outline in outlines)),
     ]
     below(figure, *lines)
     return figure
@@ -311,6 +311,7 @@ def critical_difference(comparison: Across) -> Figure:
         figure,
         f"Average rank over N = {ranks.blocks} datasets (blocks), 1 is best; {what}, protocol "
         f"{comparison.protocol}.{warning}",
-        f"CD: Nemenyi's critical difference at 5 %. Friedman p {p_value(ranks.p, '= ')}. {UNTUNED}",
+        f"CD: Nemenyi's critical difference at 5 %. Friedman p {p_value(ranks.p, '= ')}. "
+        f"{comparison.tuning}",
     )
     return figure

@@ -29,6 +29,7 @@ from benchmark.report.rows import Row
 from benchmark.report.summary import REFERENCE, Summary
 from benchmark.report.tables import exclusion_counts
 from benchmark.report.text import MISSING, number
+from benchmark.report.tuning import tuning_note_lines
 from benchmark.report.variance import seeds_needed
 from benchmark.report.verdict import sentences
 from benchmark.report.wording import (
@@ -108,7 +109,12 @@ def group_content(summary: Summary) -> dict[str, Any]:
         "primary": group.primary.label,
         "test": summary.evidence.test if summary.tested else "",
         "whyNot": summary.why_not,
-        "notes": [*footnotes(summary), *_gap_note(gap), *[PLACEBO_NOTE] * bool(twins)],
+        "notes": [
+            *footnotes(summary),
+            *tuning_note_lines(summary),
+            *_gap_note(gap),
+            *[PLACEBO_NOTE] * bool(twins),
+        ],
         "methods": [
             {
                 "name": method,
@@ -163,7 +169,7 @@ def _row(
             "runs": [
                 record.id
                 for record in group.placebos
-                if record.spec.method == row.method and row.deployment in record.metrics
+                if record.spec.row == row.method and row.deployment in record.metrics
             ],
         }
     if row.gain is not None and row.gain.n:
@@ -214,7 +220,7 @@ def _reference(summary: Summary, row: Row) -> Mapping[int, float]:
 
 def _runs(group: Group, places: Mapping[str, int]) -> dict[str, Any]:
     """Ids, folds and seeds of the shown runs, and their scores: deployment → metric → by run."""
-    shown = [record for record in group.runs if record.spec.method in places]
+    shown = [record for record in group.runs if record.spec.row in places]
     names = [metric.name for metric in SCALARS[group.kind]]
     values: dict[str, dict[str, list[float | None]]] = {}
     for place, record in enumerate(shown):
@@ -226,7 +232,7 @@ def _runs(group: Group, places: Mapping[str, int]) -> dict[str, Any]:
     return {
         "runs": {
             "id": [record.id for record in shown],
-            "method": [places[record.spec.method] for record in shown],
+            "method": [places[record.spec.row] for record in shown],
             "fold": [record.spec.fold for record in shown],
             "seed": [record.spec.seed for record in shown],
         },
