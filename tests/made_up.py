@@ -18,7 +18,7 @@ from benchmark.metrics import score
 from benchmark.planning import protocol as protocols
 from benchmark.problem import TaskKind, TaskSpec
 from benchmark.records import Record
-from benchmark.spec import RunSpec
+from benchmark.spec import RunSpec, Tuned
 
 OUTPUTS = {"binary": 2, "multiclass": 4, "multilabel": 3, "regression": 1}
 MODALITIES = ("S1", "S2")
@@ -83,6 +83,7 @@ def run(
     samples: int = 60,
     entry: Mapping[str, Any] | None = None,
     placebo: str = "",
+    tuned: Tuned | None = None,
 ) -> Record:
     """One made-up record. The same arguments give the same record."""
     family, role = ENTRIES.get(method, ("a family of its own", "method"))
@@ -102,6 +103,7 @@ def run(
         fold=fold,
         seed=seed,
         placebo=placebo,
+        tuned=tuned or {},
     )
     problem = task(kind)
     scores = {}
