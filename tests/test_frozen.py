@@ -261,7 +261,7 @@ def test_a_predictor_with_its_encoder_works_from_its_state_alone(tmp_path, saved
     ready = execute._fold_data(*execute._prepared(job))
     seen = execute._seen(*execute._prepared(job))
     trained = fit.fit(job.spec, seen.modalities, ready, lambda _, __, train: train())
-    predictions = execute.predict(trained.predictors["m1"], "m1", ready)
+    predictions = execute.predict(trained.predictors["m1"], "m1", ready.task, ready.test)
 
     spec, own = data.modalities["m1"], encoders["modalities"]["m1"]
     training = execute._folds(job.prepared, execute._protocol(job))[0].train

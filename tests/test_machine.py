@@ -148,7 +148,7 @@ def test_nothing_that_a_device_computes_is_in_double_precision(method):
     with NoDoubles():
         trained = fit(spec, data.modalities, ready, lambda _, __, train: train())
         for m, predictor in trained.predictors.items():
-            execute.predict(predictor, m, ready)
+            execute.predict(predictor, m, ready.task, ready.test)
 
 
 @pytest.fixture
