@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, settings  # noqa: E402
 # No test sets a number of its own.
 EVERYWHERE = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 settings.register_profile("suite", max_examples=25, derandomize=True, database=None, **EVERYWHERE)
-settings.register_profile("soak", max_examples=1000, print_blob=True, **EVERYWHERE)
+settings.register_profile("soak", max_examples=500, print_blob=True, **EVERYWHERE)
 settings.load_profile("suite")
 
 
