@@ -1,4 +1,4 @@
-"""The example of CONTRIBUTING.md and README.md, executed as printed in a copy of the project."""
+"""The examples of CONTRIBUTING.md, executed as printed in a copy of the project."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from benchmark import plugins
 from benchmark.commands import main as cli
 
@@ -19,25 +17,18 @@ ROOT = Path(__file__).parents[1]
 METHOD_FILE = "methods/align.py"
 
 
-def example(document: str) -> tuple[str, str]:
+def example() -> tuple[str, str]:
     """The method file and the commands after it, as printed."""
-    text = (ROOT / document).read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```\n\n```sh\n(.*?)```", text, re.DOTALL)
-    if document == "README.md" and not blocks:
-        pytest.skip("README.md does not print the example")
-    ((code, commands),) = blocks
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    ((code, commands),) = re.findall(r"```python\n(.*?)```\n\n```sh\n(.*?)```", text, re.DOTALL)
     assert METHOD_FILE in text
     return code, commands
 
 
 def test_the_example_is_short():
-    code, _ = example("CONTRIBUTING.md")
+    code, _ = example()
     assert len(code.splitlines()) <= 40
     assert max(map(len, code.splitlines())) <= 100
-
-
-def test_both_documents_print_the_same_example():
-    assert example("README.md") == example("CONTRIBUTING.md")
 
 
 def test_the_example_works_as_printed(tmp_path):
@@ -46,7 +37,7 @@ def test_the_example_works_as_printed(tmp_path):
         shutil.copytree(
             ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__")
         )
-    code, commands = example("CONTRIBUTING.md")
+    code, commands = example()
     (tmp_path / METHOD_FILE).write_text(code, encoding="utf-8")
     python = tmp_path / "bin" / "python"
     python.parent.mkdir()

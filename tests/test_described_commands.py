@@ -1,4 +1,4 @@
-"""Data of one's own on the command line, and as README shows it."""
+"""Data of one's own on the command line, and as docs/own-data.md shows it."""
 
 from __future__ import annotations
 
@@ -232,30 +232,29 @@ def test_new_understands_the_keys_of_an_archive_of_arrays(tmp_path):
     assert found["target"]["key"] == "target" and found["target"]["kind"] == "regression"
 
 
-# README.
+# docs/own-data.md.
 
 
-def readme() -> tuple[str, list[str]]:
+def documented() -> tuple[str, list[str]]:
     """The description and the commands, as printed."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.partition("\n## Your own data\n")[2].partition("\n## ")[0]
+    text = (ROOT / "docs" / "own-data.md").read_text(encoding="utf-8")
     ((description, commands),) = re.findall(
-        r"```yaml\n(.*?)```\n\n```sh\n(.*?)```", section, re.DOTALL
+        r"```yaml\n(.*?)```\n\n```sh\n(.*?)```", text, re.DOTALL
     )
     return description, commands.splitlines()
 
 
-def test_the_example_of_the_readme_is_short():
-    assert len(readme()[0].splitlines()) <= 20
+def test_the_example_of_the_documentation_is_short():
+    assert len(documented()[0].splitlines()) <= 20
 
 
-def test_the_example_of_the_readme_works_as_printed(tmp_path, monkeypatch, capsys):
+def test_the_example_of_the_documentation_works_as_printed(tmp_path, monkeypatch, capsys):
     """On files as it names them: a first description, the one that is printed, and a run."""
     monkeypatch.setattr("benchmark.commands.run.report_all", lambda *given: None)
     monkeypatch.delenv("EO_COLEARN_CACHE", raising=False)
     monkeypatch.chdir(tmp_path)
     write(tmp_path)
-    description, commands = readme()
+    description, commands = documented()
     said = []
     for command in commands:
         python, *arguments = shlex.split(command, comments=True)

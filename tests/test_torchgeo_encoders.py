@@ -456,9 +456,9 @@ def test_a_modality_may_have_another_encoder_than_its_kind(resnet, hub):
         encoders({"m1": {**OPTIONS, "sise": 3}})
 
 
-def test_the_readme_shows_encoders_that_a_protocol_takes(hub, tmp_path):
+def test_the_documentation_shows_encoders_that_a_protocol_takes(hub, tmp_path):
     """And weights that fit the channels of the dataset that it names."""
-    text = (ROOT / "README.md").read_text().partition("## Encoders trained on Earth observation")[2]
+    text = (ROOT / "docs" / "encoders.md").read_text(encoding="utf-8")
     block = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1]
     quick = yaml.safe_load((protocol.FOLDER / "quick.yaml").read_text())
     mine = tmp_path / "mine.yaml"
