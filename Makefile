@@ -6,6 +6,7 @@
 # make soak        kills, full disks, thousands of runs and odd input at length, and tests that train
 #                  with other kernels of the processor (under 15 minutes)
 # make kernels     these alone: no verdict may hang on rounding
+# make docs        README, CONTRIBUTING and docs/ as a site in build/docs
 # make slurm       jobs on a real SLURM of one node, where it is installed (tests/slurm_node.sh)
 #
 # PYTHON names the interpreter (3.11 or newer); ARGS goes to the command: make benchmark ARGS="--data-root DIR"
@@ -22,7 +23,7 @@ READY := $(VENV)/.ready
 export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: benchmark test lint leaderboard perf soak kernels slurm clean
+.PHONY: benchmark test lint leaderboard perf soak kernels slurm docs clean
 
 benchmark: $(READY)
 	$(RUN) -m benchmark run --all $(ARGS)
@@ -58,6 +59,19 @@ kernels: $(READY)
 
 slurm: $(READY)
 	$(RUN) -m pytest -q -m slurm $(ARGS)
+
+# An environment of its own: the benchmark needs none of it.
+SITE := build/site
+PAGES := build/pages
+
+docs:
+	test -x $(SITE)/bin/mkdocs || { $(PYTHON) -m venv --clear $(SITE) && \
+	  $(SITE)/bin/python -m pip install --quiet --disable-pip-version-check mkdocs-material; }
+	rm -rf $(PAGES)
+	mkdir -p $(PAGES)/benchmark
+	cp -r docs README.md CONTRIBUTING.md leaderboard.md CITATION.cff $(PAGES)
+	cp benchmark/record.schema.json $(PAGES)/benchmark
+	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --quiet --clean
 
 # Made anew when what is to be installed has changed.
 $(READY): pyproject.toml constraints.txt
