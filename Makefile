@@ -1,5 +1,6 @@
 # make benchmark   fresh clone → environment → `python -m benchmark run --all`
 # make test        fresh clone → environment → the test suite (under 10 minutes on 2 cores)
+# make env         the environment alone, .venv
 # make lint        ruff
 # make leaderboard the committed leaderboard.md, from the records in results/reference alone
 # make perf        ratios of speed and memory, with their targets, on an idle machine (about 16 minutes)
@@ -23,7 +24,9 @@ READY := $(VENV)/.ready
 export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: benchmark test lint leaderboard perf soak kernels slurm docs clean
+.PHONY: env benchmark test lint leaderboard perf soak kernels slurm docs clean
+
+env: $(READY)
 
 benchmark: $(READY)
 	$(RUN) -m benchmark run --all $(ARGS)

@@ -46,7 +46,8 @@ def choose(names: Iterable[str] | None) -> list[Adapter]:
         try:
             adapter = shipped.get(name)
             if adapter is None and NAME.fullmatch(name):
-                raise unknown("dataset", name, shipped)
+                wrong = unknown("dataset", name, shipped)
+                raise UserError(f"{wrong} One of your own is named by its file, as in {name}.yaml")
             if adapter is None:
                 from datasets.described.adapter import Described
 

@@ -180,3 +180,10 @@ def test_bytes_that_are_no_text_are_shown_and_not_a_traceback(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True)
     assert done.returncode == 2
     assert b"no/such/\\udcff: no records there" in done.stderr
+
+
+def test_another_environment_is_named(monkeypatch, capsys):
+    monkeypatch.setattr("benchmark.commands.main.NEEDED", ("torch", "no_such_package"))
+    assert cli.main(["list", "protocols"]) == 2
+    told = capsys.readouterr().err
+    assert "has not the packages of this project: activate its environment (`make env`" in told

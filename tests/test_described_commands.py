@@ -268,3 +268,13 @@ def test_the_example_of_the_documentation_works_as_printed(tmp_path, monkeypatch
     assert re.search(r"(\d+) runs: \1 done", said[2])
     (adapter,) = datasets.choose([str(tmp_path / "vines.yaml")])
     assert adapter.title == "Water stress of vines, Languedoc 2023"
+
+
+def test_a_column_that_differs_everywhere_is_no_group_but_names_samples(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("soil.npy", np.zeros((6, 3)))
+    table = {"field": [f"F{i}" for i in range(6)], "farm": list("aabbcc"), "label": list("xyxyxy")}
+    pd.DataFrame(table).to_csv("fields.csv", index=False)
+    assert main(["data", "new", "mine", "--from", "soil.npy", "fields.csv"]) == 0
+    drafted = yaml.safe_load(Path("mine.yaml").read_text())
+    assert drafted["ids"]["column"] == "field" and drafted["groups"]["column"] == "farm"

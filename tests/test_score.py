@@ -32,9 +32,12 @@ def folds(place, tmp_path):
 
 def predictions(folds: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Of all test samples, probabilities that add up to 1 but for rounding."""
-    ids = folds.loc[folds["part"] == "test", "id"].to_numpy()
+    rows = folds[folds["part"] == "test"]
+    ids = rows["id"].to_numpy()
     raw = np.random.default_rng(seed).dirichlet(np.ones(3), len(ids)).round(4)
-    return pd.DataFrame({"id": ids, **dict(zip(own.CLASSES, raw.T, strict=True))})
+    return pd.DataFrame(
+        {"fold": rows["fold"].to_numpy(), "id": ids, **dict(zip(own.CLASSES, raw.T, strict=True))}
+    )
 
 
 def score(place, tmp_path, table: pd.DataFrame, *more: str) -> int:
@@ -68,7 +71,7 @@ def test_predictions_from_elsewhere_stand_in_the_tables_and_are_called_so(
     # The score is that of the predictions that were handed in.
     record = found[0]
     right = folds[(folds["part"] == "test") & (folds["fold"] == str(record.spec.fold))]["id"]
-    rows = table.set_index("id").loc[list(right)]
+    rows = table.set_index("id").loc[list(right), own.CLASSES]
     plots = pd.read_csv(tmp_path / "data" / "plots.csv").set_index("plot")
     named = np.array(own.CLASSES)[rows.to_numpy().argmax(axis=1)]
     right = f1_score(plots.loc[list(right), "stress"], named, average="macro", zero_division=0)
@@ -119,6 +122,9 @@ def test_a_fold_may_lack_and_the_table_says_so(place, tmp_path, folds, capsys):
         (lambda t: t.assign(seed="1.5"), ("--modality", "S1"), "a seed is a whole number from 0"),
         (lambda t: t.assign(id="Q" + t["id"]), ("--modality", "S1"),
          "60 of 60 ids are in no test part of vines"),
+        (lambda t: t.drop(columns="fold"), ("--modality", "S1"), "lacks the column fold"),
+        (lambda t: t, ("--modality", "S1", "--protocol", "random"),
+         "tests it in fold .; --protocol names the one whose folds the predictions were made on"),
         (lambda t: pd.concat([t, t[:1]]), ("--modality", "S1"), "stands twice for one modality"),
         (lambda t: t[1:], ("--modality", "S1"), "samples of fold . have no prediction from S1"),
         (lambda t: pd.concat([t.assign(modality="S1", seed=0), t.assign(modality="S2", seed=1)]),

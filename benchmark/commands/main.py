@@ -15,12 +15,20 @@ from benchmark.commands.parser import parser
 from benchmark.errors import UserError
 from benchmark.stopping import Interrupted, interruptible
 
+NEEDED = ("torch", "pandas", "tabulate", "yaml")
+"""Packages by which an environment is known to be another one."""
+
 
 def check_packages() -> None:
-    """Make sure that ``datasets`` and ``methods`` are this project's.
+    """Make sure that this is the project's environment, with its own ``datasets`` and ``methods``.
 
     Hugging Face's library has the name of our package ``datasets``.
     """
+    if not all(map(importlib.util.find_spec, NEEDED)):
+        raise UserError(
+            f"{sys.executable} has not the packages of this project: activate its environment "
+            "(`make env`, then `. .venv/bin/activate`)"
+        )
     root = Path(__file__).resolve().parents[2]
     for package in ("datasets", "methods"):
         found = importlib.util.find_spec(package)

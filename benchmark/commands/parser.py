@@ -333,7 +333,7 @@ def parser() -> argparse.ArgumentParser:
         parents=[inputs, standard, folders, plugins, verbose],
         help="score predictions that were made elsewhere, on our folds; then report",
     )
-    score.add_argument("file", type=Path, metavar="CSV", help="columns: id, and the predictions")
+    score.add_argument("file", type=Path, metavar="CSV", help="columns: fold, id, predictions")
     score.add_argument("dataset", metavar="NAME|FILE", help="whose test samples they are for")
     score.add_argument(
         "--as", dest="name", required=True, metavar="NAME", help="what tables call them"

@@ -33,10 +33,10 @@ OFF_ONE = 1e-3
 def score(options: argparse.Namespace) -> int:
     """Score a CSV of predictions, record what came of it, then report.
 
-    Columns: ``id``; ``modality`` unless --modality says what was deployed; ``seed`` where there are
-    several; and ``prediction`` in the target's unit, or a probability by the name of each class.
-    The samples of a test part are all there or none. A fold that is not there lacks in the tables,
-    and whoever lacks one is in no test.
+    Columns: ``fold`` and ``id``, as `folds export` writes them; ``modality`` unless --modality says
+    what was deployed; ``seed`` where there are several; and ``prediction`` in the target's unit, or
+    a probability by the name of each class. The samples of a test part are all there or none. A
+    fold that is not there lacks in the tables, and whoever lacks one is in no test.
     """
     from benchmark import records
     from benchmark.commands.choosing import prepare_datasets
@@ -53,7 +53,7 @@ def score(options: argparse.Namespace) -> int:
     values = protocol.values_for(dataset.name)
     parts = folds(dataset, values)
     table = _table(options.file, options.modality, dataset)
-    found = _by_run(options.file, table, dataset, parts)
+    found = _by_run(options.file, table, dataset, parts, protocol.name)
     specs = {
         (fold, seed): RunSpec(
             dataset=dataset.name,
@@ -81,7 +81,8 @@ def score(options: argparse.Namespace) -> int:
         records.write(record, arrays, options.results)
     lacking = [fold.number for fold in parts if all(fold.number != number for number, _ in found)]
     without = f"; none for fold {', '.join(map(str, lacking))}" if lacking else ""
-    print(f"{options.name}: predictions of {len(found)} folds and seeds were scored{without}")
+    runs = f"{len(found)} run{'s' * (len(found) != 1)} (one a fold and seed)"
+    print(f"{options.name}: predictions of {runs} were scored, protocol '{protocol.name}'{without}")
     report_all(options, {spec.id for spec in specs.values()})
     return 0
 
@@ -117,11 +118,11 @@ def _table(path: Path, modality: str | None, dataset: EODataset) -> pd.DataFrame
     except (ValueError, pd.errors.ParserError) as error:
         raise UserError(f"{path}: is no CSV file ({str(error).strip()})") from error
     columns = _columns(dataset.task)
-    known = ("id", "seed", "modality", *columns)
+    known = ("fold", "id", "seed", "modality", *columns)
     for name in table.columns:
         if name not in known:
             raise UserError(f"{path}: {unknown('column', name, known)}")
-    if lacking := [name for name in ("id", *columns) if name not in table.columns]:
+    if lacking := [name for name in ("fold", "id", *columns) if name not in table.columns]:
         raise UserError(f"{path}: lacks the column {', '.join(lacking)}")
     if ("modality" in table.columns) == (modality is not None):
         raise UserError(
@@ -165,7 +166,7 @@ def _table(path: Path, modality: str | None, dataset: EODataset) -> pd.DataFrame
 
 
 def _by_run(
-    path: Path, table: pd.DataFrame, dataset: EODataset, parts: Sequence[Fold]
+    path: Path, table: pd.DataFrame, dataset: EODataset, parts: Sequence[Fold], protocol: str
 ) -> dict[Run, dict[str, np.ndarray]]:
     """(fold, seed) → modality → predictions in the order of the fold's test part."""
     fold_of = {dataset.ids[i]: fold.number for fold in parts for i in fold.test}
@@ -175,6 +176,15 @@ def _by_run(
             f"{path}: {len(foreign)} of {len(table)} ids are in no test part of {dataset.name}; "
             f"the first is '{foreign[0]}' (`folds export {dataset.name}` lists them)"
         )
+    folds_of_rows = table["id"].map(fold_of)
+    other = table["fold"] != folds_of_rows.astype(str)
+    if other.any():
+        row = int(np.flatnonzero(other)[0])
+        raise UserError(
+            f"{path}: '{table['id'][row]}' is said to be tested in fold {table['fold'][row]}, and "
+            f"protocol '{protocol}' tests it in fold {folds_of_rows[row]}; --protocol names the "
+            "one whose folds the predictions were made on"
+        )
     twice = table.duplicated(["id", "modality", "seed"])
     if twice.any():
         raise UserError(
@@ -182,8 +192,8 @@ def _by_run(
         )
     columns = list(_columns(dataset.task))
     found: dict[Run, dict[str, np.ndarray]] = {}
-    folds_of_rows = table["id"].map(fold_of).rename("fold")
-    for (fold, seed, m), rows in table.groupby([folds_of_rows, "seed", "modality"]):
+    table["fold"] = folds_of_rows
+    for (fold, seed, m), rows in table.groupby(["fold", "seed", "modality"]):
         wanted = dataset.ids[parts[fold].test]
         rows = rows.set_index("id")
         lacking = [sample for sample in wanted if sample not in rows.index]

@@ -52,7 +52,9 @@ def draft(name: str, files: Sequence[Path], folder: Path) -> str:
     single = [each for each in seen if not each.shape]
     roles: dict[str, Seen] = {}
     for each in single:
-        if each.role:
+        if each.role == "groups" and _differs_everywhere(each):  # keeps nothing together
+            roles.setdefault("ids", each)
+        elif each.role:
             roles.setdefault(each.role, each)
     many_labels = [e for e in seen if len(e.shape) == 1 and e.role == "target"]
     target = roles.get("target") or next(iter(many_labels), None)
@@ -61,7 +63,7 @@ def draft(name: str, files: Sequence[Path], folder: Path) -> str:
         target = next(iter(rest), None)
     if "ids" not in roles:  # text that differs everywhere
         for each in single:
-            if each.role is None and _is_text(each) and len(set(each.values)) == len(each.values):
+            if each.role is None and _is_text(each) and _differs_everywhere(each):
                 roles.setdefault("ids", each)
     used = [*roles.values(), *([target] if target else [])]
     sensors = _sensors([each for each in seen if each not in used])
@@ -87,6 +89,10 @@ def draft(name: str, files: Sequence[Path], folder: Path) -> str:
     lines += _groups(roles)
     lines += ["# licence: of the data", "# citation: whom to cite"]
     return "\n".join(lines) + "\n"
+
+
+def _differs_everywhere(each: Seen) -> bool:
+    return len(each.values) > 1 and len(set(each.values)) == len(each.values)
 
 
 def _groups(roles: dict[str, Seen]) -> list[str]:
