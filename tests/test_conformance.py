@@ -22,7 +22,7 @@ import methods
 from benchmark.commands import main as cli
 from benchmark.conformance import case
 from benchmark.conformance.checks import CHECKS, COLUMNS, HYPERPARAMETERS, RUNS, applicable, check
-from benchmark.conformance.hyperparameters import variants
+from benchmark.conformance.hyperparameters import settings_beside, variants
 from benchmark.conformance.problem import COMBINATIONS, MIXTURES, TASKS, Combination
 from benchmark.conformance.training import LEARNT
 from benchmark.planning.split import folds
@@ -605,6 +605,9 @@ def test_values_that_are_tried_differ_from_the_entrys_and_keep_its_type():
             tried = list(variants(entry, name))
             assert tried and value not in tried
             assert all(type(other) is type(value) for other in tried)
+            beside = list(settings_beside(entry, name))
+            assert beside[0] == entry.hyperparameters
+            assert all(each[name] == value for each in beside)
 
 
 class OneLearns(Pool):

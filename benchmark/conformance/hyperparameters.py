@@ -65,10 +65,11 @@ def variants(entry: Entry, name: str) -> Iterator[Any]:
     yield from dict.fromkeys(c for c in candidates if c != value)
 
 
-def _settings(entry: Entry, name: str) -> Iterator[dict[str, Any]]:
+def settings_beside(entry: Entry, name: str) -> Iterator[dict[str, Any]]:
     """Values of all hyper-parameters beside which to try ``name``, each once."""
     siblings = [e.hyperparameters for e in REGISTRY.values() if e.method is entry.method]
-    defaults = replace(entry, overrides={}).hyperparameters
+    # Ranges are for the entry's own values.
+    defaults = replace(entry, overrides={}, tuning={}).hyperparameters
     seen = []
     for values in (entry.hyperparameters, defaults, *siblings):
         beside = {**values, name: entry.hyperparameters[name]}
@@ -92,7 +93,7 @@ class _Trainings:
             self._differ(case, length, values, {**values, name: other})
             for length in LENGTHS
             for case in cases
-            for values in _settings(case.entry, name)
+            for values in settings_beside(case.entry, name)
             for other in choices
         )
 
