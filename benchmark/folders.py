@@ -1,10 +1,12 @@
-"""What lies below a folder: links to folders are followed, everywhere and alike."""
+"""What lies below a folder, links to folders followed, and whether a file has changed."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from benchmark.errors import UserError
 
 
 def below(folder: Path) -> Iterator[Path]:
@@ -30,3 +32,15 @@ def names_below(folder: str, above: frozenset[str] = frozenset()) -> Iterator[st
         yield entry.path
         if entry.is_dir():
             yield from names_below(entry.path, above | {real})
+
+
+def stamp_of(path: Path) -> tuple[int, int]:
+    """When a file was changed last, and its size: as long as they stay, it is not read again.
+
+    Raises `UserError` for a file that cannot be looked at.
+    """
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    return stat.st_mtime_ns, stat.st_size

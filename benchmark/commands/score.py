@@ -89,13 +89,10 @@ def score(options: argparse.Namespace) -> int:
 
 def _check_name(options: argparse.Namespace) -> None:
     import methods
-    from methods.common.registry import KEY
+    from methods.common.registry import KEY, KEY_RULE
 
     if not KEY.fullmatch(options.name):
-        raise UserError(
-            f"--as {options.name}: it names a folder, so use 1 to 100 letters, digits and _.+-, "
-            "the first of them a letter or a digit"
-        )
+        raise UserError(f"--as {options.name}: {KEY_RULE}")
     if options.name in methods.load():
         raise UserError(f"--as {options.name}: is a method of this benchmark; choose another name")
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
+from benchmark.folders import stamp_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,7 +133,7 @@ def file_code(path: Path) -> str:
     todo, digests = list(names), []
     while todo:
         current = todo.pop()
-        digest, imports = _parsed(current, _stamp(current))
+        digest, imports = _parsed(current, stamp_of(current))
         digests.append(f"{names[current]} {digest}")
         for level, dotted in imports:
             for name, found in _find(current, level, dotted, folder):
@@ -182,14 +183,6 @@ def _find(
                 whole = end == len(parts) and found.name != "__init__.py"
                 if found.is_file() and (whole or base is not ROOT):
                     yield name, found.resolve()
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    return stat.st_mtime_ns, stat.st_size
 
 
 @lru_cache(maxsize=1024)

@@ -17,6 +17,10 @@ from benchmark.terms import TRAINING, DefaultsFrom, Family, Role
 from methods.common.contract import Method
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
+KEY_RULE = (
+    "it names a folder, so use 1 to 100 letters, digits and _.+-, the first of them a letter or a "
+    "digit"
+)
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "family": get_args(Family),
@@ -90,10 +94,7 @@ class Entry:
 
     def __post_init__(self) -> None:
         if not (isinstance(self.key, str) and KEY.fullmatch(self.key)):
-            raise UserError(
-                f"a method cannot have the key {self.key!r:.120}: it names a folder, so use 1 to "
-                "100 letters, digits and _.+-, the first of them a letter or a digit"
-            )
+            raise UserError(f"a method cannot have the key {self.key!r:.120}: {KEY_RULE}")
         for name, values in CHOICES.items():
             if (value := getattr(self, name)) not in values:
                 raise UserError(

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import torch
 
 from benchmark.errors import UserError
+from benchmark.folders import stamp_of
 
 PROBE_TIMEOUT = 5.0
 """Seconds to wait for a first answer; a download may then take longer."""
@@ -53,7 +54,7 @@ def published_digits(path: Path) -> str | None:
 
 def sha256(path: Path) -> str:
     """Of a file, in hexadecimal digits; computed again when it has changed."""
-    return _sha256(path, _stamp(path))
+    return _sha256(path, stamp_of(path))
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -61,15 +62,7 @@ def read(path: Path) -> dict[str, Any]:
 
     Raises `UserError` for a file that holds other things, or is damaged.
     """
-    return _read(path, _stamp(path))
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    return stat.st_mtime_ns, stat.st_size
+    return _read(path, stamp_of(path))
 
 
 @lru_cache(maxsize=64)
