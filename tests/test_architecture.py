@@ -15,11 +15,12 @@ VOCABULARY |= {"terms", "writers", "schema", "folders", "machine", "plugins", "r
 """Files of `benchmark/` that lie under its rooms."""
 
 BELOW = {
-    "commands": {"conformance", "executors", "planning", "report", "training"},
+    "commands": {"conformance", "deployment", "executors", "planning", "report", "training"},
     "conformance": {"planning", "training"},
     "executors": {"planning", "training"},
     "report": {"planning"},
-    "training": {"planning"},
+    "training": {"deployment", "planning"},
+    "deployment": {"planning"},
     "planning": set(),
 }
 """Room of `benchmark/` → rooms that it may import from."""

@@ -18,15 +18,16 @@ from torch import nn
 
 from benchmark import records
 from benchmark.commands.main import main
+from benchmark.deployment import model
 from benchmark.errors import NotWritableError, UserError
 from benchmark.executors.local import serial
 from benchmark.executors.scale import Scale
 from benchmark.planning import encoders as planning
 from benchmark.planning import protocol
 from benchmark.planning.jobs import Job
-from benchmark.training import execute, fit, frozen
-from benchmark.training.data import StandardisedModality, channel_statistics
+from benchmark.training import execute, fit, frozen, keeping
 from methods.common import weights as files
+from methods.common.contract import ALL
 from methods.common.encoders import BACKBONES, Backbone, Encoders, register
 from tests import own
 from tests.problems import dataset, run_spec
@@ -252,31 +253,26 @@ def test_folds_on_frozen_features_can_be_trained_together(tmp_path, monkeypatch)
 # --- The predictor ------------------------------------------------------------------------------
 
 
-def test_a_predictor_with_its_encoder_works_from_its_state_alone(tmp_path, saved, monkeypatch):
+@pytest.mark.parametrize("method", ["single", "late_ensemble"])
+def test_a_kept_model_has_its_frozen_encoder_in_it(tmp_path, saved, monkeypatch, method):
     data = two_sensors()
     options = {"model": "tiny", "file": saved, "own": True, "frozen": True}
     encoders = resolved(data, options)
     monkeypatch.setattr(execute, "reopen", lambda folder: data)
-    job = Job(run_spec("single", data, encoders=encoders), tmp_path / "a" / "b", tmp_path)
+    job = Job(run_spec(method, data, encoders=encoders), tmp_path / "a" / "b", tmp_path)
     ready = execute._fold_data(*execute._prepared(job))
     seen = execute._seen(*execute._prepared(job))
     trained = fit.fit(job.spec, seen.modalities, ready, lambda _, __, train: train())
-    predictions = execute.predict(trained.predictors["m1"], "m1", ready.task, ready.test)
-
-    spec, own = data.modalities["m1"], encoders["modalities"]["m1"]
-    training = execute._folds(job.prepared, execute._protocol(job))[0].train
-    standard = channel_statistics(seen.x["m1"], training)
-    whole = frozen.OnFrozen(frozen.encoder(spec, own), standard, trained.predictors["m1"])
-    state = {k: v.clone() for k, v in whole.state_dict().items()}
-    Path(saved).unlink()  # all is in the state
-    untrained = fit.build(job.spec, seen.modalities, ready.task).predictor("m1")
-    empty = frozen.OnFrozen(build(spec), (np.zeros(5), np.ones(5)), untrained)
-    empty.load_state_dict(state)
-    statistics = frozen.statistics_of(spec, own, data.x["m1"], training)
-    x = StandardisedModality(data.x["m1"], *statistics, CPU)[ready.test.samples]
-    with torch.no_grad():
-        again = ready.task.predict(empty.eval()(x)).numpy()
-    assert np.allclose(again, predictions, atol=1e-5)
+    kept = keeping.models([job.spec], [trained], data, ready, libraries={})
+    for m, made in kept.items():
+        model.save(made, tmp_path / m)
+    Path(saved).unlink()  # all is in the model
+    samples = ready.test.samples.numpy()
+    for m, predictor in trained.predictors.items():
+        x = {name: values[samples] for name, values in data.x.items()}
+        again = model.load(tmp_path / m).predict(x if m == ALL else x[m])
+        expected = execute.predict(predictor, m, ready.task, ready.test)
+        assert np.allclose(again, expected, atol=1e-5)
 
 
 # --- The cache ----------------------------------------------------------------------------------

@@ -80,15 +80,25 @@ def codes(spec: RunSpec) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def encoder_plugins(spec: RunSpec) -> list[tuple[Backbone, str]]:
-    """The encoders of a run that are plug-ins, with the hash of their code when it was planned."""
+def edited_plugins(spec: RunSpec) -> list[str]:
+    """Methods and encoders of a run that are not, as plug-ins, the code that its spec states."""
     from methods.common.encoders import PLUGIN
+    from methods.common.registry import REGISTRY
 
-    return [
-        (backbone, options[PLUGIN])
-        for backbone, options in _named_encoders(spec)
-        if PLUGIN in options
+    wanted = {spec.method: spec.plugin, **_plugins(spec.artefacts)}
+    encoders = [(e, o[PLUGIN]) for e, o in _named_encoders(spec) if PLUGIN in o]
+    return [m for m, code in wanted.items() if plugin_code(REGISTRY[m]) != code] + [
+        encoder.name for encoder, code in encoders if plugin_code(encoder) != code
     ]
+
+
+def _plugins(artefacts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Method → hash of its plug-in, of all artefacts, all the way down."""
+    found: dict[str, str] = {}
+    for artefact in artefacts.values():
+        found[artefact["method"]] = artefact.get("plugin", "")
+        found |= _plugins(artefact["artefacts"])
+    return found
 
 
 def _named_encoders(spec: RunSpec) -> list[tuple[Backbone, Mapping[str, Any]]]:

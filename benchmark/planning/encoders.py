@@ -221,8 +221,10 @@ def trained(
             yield backbone_of(spec.kind, options)
 
 
-def without_weights(encoders: Mapping[str, Any], dataset: EODataset) -> dict[str, Any]:
-    """Encoders of a spec with random weights: to try whether something can be built, or not."""
+def without_weights(
+    encoders: Mapping[str, Any], modalities: Mapping[str, ModalitySpec]
+) -> dict[str, Any]:
+    """Encoders of a spec with random weights: to try what can be built, or to load others into."""
 
     def random(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
         return {**options, **backbone_of(kind, options)[0].random}
@@ -231,5 +233,5 @@ def without_weights(encoders: Mapping[str, Any], dataset: EODataset) -> dict[str
     return {
         **encoders,
         "options": {kind: random(kind, given) for kind, given in encoders["options"].items()},
-        "modalities": {m: random(dataset.modalities[m].kind, given) for m, given in own.items()},
+        "modalities": {m: random(modalities[m].kind, given) for m, given in own.items()},
     }

@@ -190,7 +190,7 @@ def _try_values(
     """
     set_by_user = {settings_text(s.differs): s for s in specs if s.differs and not s.trial}
     for text, spec in set_by_user.items():
-        factory = Encoders(**encoders.without_weights(spec.encoders, dataset))
+        factory = Encoders(**encoders.without_weights(spec.encoders, dataset.modalities))
         try:
             entry.method(seen.modalities, dataset.task, factory, **spec.hyperparameters)
         except Exception as error:  # whatever a method makes of values that are not its own

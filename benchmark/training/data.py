@@ -66,6 +66,15 @@ def _statistics_of_bytes(array: np.ndarray, samples: np.ndarray) -> tuple[np.nda
     return mean, np.where(std > 0, std, np.inf)
 
 
+def channel_ranges(array: np.ndarray, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest value of each channel (C,) over ``samples``; NaN of none."""
+    low, high = np.full((2, array.shape[-1]), np.nan)
+    for part in map(np.float64, _chunks(array, samples)):
+        low = np.fmin(low, np.fmin.reduce(part))
+        high = np.fmax(high, np.fmax.reduce(part))
+    return low, high
+
+
 def _chunks(array: np.ndarray, samples: np.ndarray) -> Iterator[np.ndarray]:
     """(n, channels) of some samples at a time; of fewer where they are large."""
     samples = np.sort(samples)
@@ -99,13 +108,15 @@ class StandardisedModality:
     """x_m as standardised float32, missing values 0 (the channel's mean); indexed by samples.
 
     Nothing is kept but the channels' statistics: a batch is gathered, then standardised.
-    constant: numbers of the channels that are 0 everywhere (`channel_statistics`).
+    statistics: those it was made with. constant: numbers of the channels that are 0 everywhere
+    (`channel_statistics`).
     """
 
     def __init__(
         self, values: Values, mean: np.ndarray, std: np.ndarray, device: torch.device
     ) -> None:
         self._values = values
+        self.statistics: ChannelStatistics = (mean, std)
         self.constant = np.flatnonzero(np.isinf(std))
         # Repeated along the last axis but one: an operation on rows of a few channels is slow.
         rows = values.shape[1:][-2:]

@@ -23,7 +23,7 @@ from torch import nn
 
 from benchmark import metrics
 from benchmark.errors import NotWritableError, UserError
-from benchmark.planning.code import codes, encoder_plugins, file_code, plugin_code
+from benchmark.planning.code import codes, edited_plugins, file_code
 from benchmark.planning.encoders import changed_weights
 from benchmark.planning.jobs import Job
 from benchmark.planning.split import Fold, folds
@@ -214,30 +214,17 @@ def _edited(job: Job) -> str | None:
 
     Or since this process has loaded it: the worker of a cluster may be older than the edit.
     """
-    spec = job.spec
-    wanted = {spec.method: spec.plugin, **_plugins(spec.artefacts)}
-    other = [m for m, code in wanted.items() if plugin_code(REGISTRY[m]) != code]
-    other += [e.name for e, code in encoder_plugins(spec) if plugin_code(e) != code]
-    if other:
+    if other := edited_plugins(job.spec):
         return (
             f"the code of {' and '.join(other)} is not what this run was planned with: give the "
             "command again (and start workers of a cluster anew)"
         )
-    if weights := changed_weights(spec.encoders):
+    if weights := changed_weights(job.spec.encoders):
         return (
             f"the weights of {' and '.join(weights)} are not, or not any more, on this machine as "
             "they were when this run was planned: give the command again"
         )
     return None
-
-
-def _plugins(artefacts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Method → hash of its plug-in, of all artefacts, all the way down."""
-    found: dict[str, str] = {}
-    for artefact in artefacts.values():
-        found[artefact["method"]] = artefact.get("plugin", "")
-        found |= _plugins(artefact["artefacts"])
-    return found
 
 
 def _data(job: Job) -> tuple[EODataset, Fold]:

@@ -1,4 +1,4 @@
-"""Frozen encoders: their features, computed once, and the predictor that has the encoder in it.
+"""Frozen encoders: their features, computed once.
 
     <cache>/features/<dataset>-<key>/         x.npy (N, F) float32, and meta.json
     <cache>/features/.<dataset>-<key>.part/   the same, still being filled
@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from benchmark.errors import NotWritableError, UserError, not_writable
 from benchmark.planning.code import code_of
@@ -154,24 +154,6 @@ def encoder(spec: ModalitySpec, options: Mapping[str, Any]) -> nn.Module:
         torch.manual_seed(stream("frozen", spec.name))
         net = build_backbone(spec, options)
     return net.requires_grad_(False).eval()
-
-
-class OnFrozen(nn.Module):
-    """A predictor with the frozen encoder in it: x_m, standardised for the encoder → output.
-
-    standard: mean and standard deviation (F,) of the features in the training part, as
-    `benchmark.training.data.channel_statistics` gives them.
-    """
-
-    def __init__(self, net: nn.Module, standard: Statistics, predictor: nn.Module) -> None:
-        super().__init__()
-        self.encoder, self.predictor = net, predictor
-        for name, values in zip(("mean", "std"), standard, strict=True):
-            self.register_buffer(name, torch.as_tensor(values, dtype=torch.float32))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, *shape) → (B, outputs)."""
-        return self.predictor((self.encoder(x) - self.mean) / self.std)
 
 
 def _key(

@@ -1,0 +1,286 @@
+"""Models that are kept: they predict in a fresh process what was scored, and damage is named."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark.deployment import model as models
+from benchmark.deployment.deployed import Deployed, Ensemble, Standardise
+from benchmark.errors import UserError
+from benchmark.planning.building import build
+from benchmark.planning.split import folds
+from benchmark.problem import TaskSpec
+from benchmark.training import keeping
+from benchmark.training.data import StandardisedModality, channel_statistics, fold_data
+from benchmark.training.execute import predict
+from benchmark.training.fit import Trained
+from methods.common.contract import ALL
+from methods.common.registry import REGISTRY
+from tests.problems import dataset, run_spec, train
+
+CPU = torch.device("cpu")
+MORE = {"libraries": {"torch": "2"}}
+
+
+def with_gaps(data):
+    """Some values missing, and a channel that is constant in most samples."""
+    x = {m: array.copy() for m, array in data.x.items()}
+    for array in x.values():
+        array.reshape(-1)[::17] = np.nan
+        array[..., 0][: len(array) // 2] = 3
+    return replace(data, x=x)
+
+
+def ready(spec, data):
+    numbers = folds(data, spec.protocol)[spec.fold]
+    return fold_data(data, numbers, spec.protocol["statistics"], CPU)
+
+
+def untrained(method: str, data, fold, **changes) -> tuple:
+    """The spec and the predictors of a method, with whatever weights."""
+    spec = run_spec(method, data, **changes)
+    built = build(spec, data.modalities, fold.task)
+    predictors = {m: built.predictor(m).eval() for m in built.deployed}
+    return spec, Trained(predictors, [], 0)
+
+
+def kept(spec, trained, data, fold, folder: Path) -> dict:
+    """The models of a run, saved and loaded again."""
+    found = keeping.models([spec], [trained], data, fold, **MORE)
+    for m, model in found.items():
+        models.save(model, folder / m)
+    return {m: models.load(folder / m) for m in found}
+
+
+def raw(data, m: str, samples: np.ndarray):
+    x = {name: array[samples] for name, array in data.x.items()}
+    return x if m == ALL else x[m]
+
+
+def agree(found: dict, trained: Trained, data, fold) -> None:
+    """Models give, of raw values, what is scored of predictors."""
+    samples = fold.test.samples.numpy()
+    for m, model in found.items():
+        expected = predict(trained.predictors[m], m, fold.task, fold.test)
+        np.testing.assert_allclose(
+            model.predict(raw(data, m, samples)), expected, rtol=1e-5, atol=1e-6
+        )
+
+
+TASKS = ("binary", "multiclass", "multilabel", "regression")
+DATA = {kind: with_gaps(dataset(kind, ("series", "vector"))) for kind in TASKS}
+FOLDS = {kind: ready(run_spec("single", data), data) for kind, data in DATA.items()}
+
+
+@pytest.mark.parametrize("kind", TASKS)
+@pytest.mark.parametrize("method", sorted(REGISTRY.keys() - {"forest"}))  # has no tree yet
+def test_every_method_on_every_task_is_kept_and_loaded(method, kind, tmp_path):
+    data, fold = DATA[kind], FOLDS[kind]
+    if reason := REGISTRY[method].applicable(data.modalities, data.task):
+        pytest.skip(reason)
+    spec, trained = untrained(method, data, fold)
+    found = kept(spec, trained, data, fold, tmp_path)
+    assert found.keys() == trained.predictors.keys()
+    agree(found, trained, data, fold)
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [
+        *[("forest", kind) for kind in TASKS],
+        *[("constant", "regression"), ("kd", "multiclass"), ("single_ensemble", "binary")],
+        *[("late_ensemble", "multilabel"), ("mdico", "regression")],
+    ],
+)
+def test_what_was_trained_predicts_the_same_from_raw_values(method, kind, tmp_path):
+    data, fold = DATA[kind], FOLDS[kind]
+    spec = run_spec(method, data)
+    trained = train(spec, data)
+    agree(kept(spec, trained, data, fold, tmp_path), trained, data, fold)
+
+
+@pytest.mark.parametrize("kinds", [("image", "series"), ("vector", "image")])
+def test_modalities_of_every_kind(kinds, tmp_path):
+    data = dataset("regression", kinds, samples=40)
+    fold = ready(run_spec("single", data), data)
+    spec, trained = untrained("fusion_concat", data, fold)
+    agree(kept(spec, trained, data, fold, tmp_path), trained, data, fold)
+
+
+def test_an_ensemble_of_seeds_is_the_mean_of_their_predictions(tmp_path):
+    data, fold = DATA["binary"], FOLDS["binary"]
+    specs, trained = zip(
+        *(untrained("single", data, fold, seed=seed) for seed in (0, 1, 5)), strict=True
+    )
+    for m, model in keeping.models(specs, trained, data, fold, **MORE).items():
+        models.save(model, tmp_path / m)
+        found = models.load(tmp_path / m)
+        assert isinstance(found.net, Ensemble) and len(found.about["runs"]) == 3
+        members = [predict(each.predictors[m], m, fold.task, fold.test) for each in trained]
+        x = raw(data, m, fold.test.samples.numpy())
+        np.testing.assert_allclose(found.predict(x), np.mean(members, axis=0), atol=1e-6)
+
+
+def test_values_are_standardised_as_in_training_bit_by_bit():
+    rng = np.random.default_rng(0)
+    array = rng.normal(5, 3, (20, 4, 3)).astype(np.float32)
+    array[3, 1, 0] = np.nan
+    array[..., 2] = 7
+    array[19, 0, 2] = 8  # not in the training part
+    mean, std = channel_statistics(array, np.arange(10))
+    expected = StandardisedModality(array, mean, std, CPU)[torch.arange(20)]
+    assert torch.equal(Standardise(mean, std)(torch.from_numpy(array)), expected)
+    assert (expected[..., 2] == 0).all()
+
+
+@pytest.fixture
+def one(tmp_path) -> Path:
+    data, fold = DATA["multiclass"], FOLDS["multiclass"]
+    found = keeping.models(*([each] for each in untrained("kd", data, fold)), data, fold, **MORE)
+    models.save(found["m1"], tmp_path / "m1")
+    return tmp_path / "m1"
+
+
+def test_a_model_says_what_it_takes_and_gives(one):
+    about = json.loads((one / "model.json").read_text())
+    (takes,) = about["inputs"]
+    assert takes["channels"] == ["c0", "c1", "c2"] and takes["shape"] == [6, 3]
+    assert all(low < high for low, high in zip(takes["low"], takes["high"], strict=True))
+    assert about["task"]["class_names"] == ["k0", "k1", "k2", "k3"]
+    assert about["samples"] == {
+        "training": len(FOLDS["multiclass"].train),
+        "validation": len(FOLDS["multiclass"].val),
+    }
+    assert sorted(path.name for path in one.iterdir()) == ["model.json", "model.safetensors"]
+    assert [path.name for path in one.parent.iterdir()] == ["m1"]  # nothing is left behind
+    loaded = models.load(one)
+    assert loaded.spec == DATA["multiclass"].modalities["m1"] and loaded.task.outputs == 4
+
+
+def test_saving_takes_the_place_of_another_model(one):
+    model = models.load(one)
+    models.save(replace(model, about={**model.about, "note": "new"}), one)
+    assert models.load(one).about["note"] == "new"
+    assert [path.name for path in one.parent.iterdir()] == ["m1"]
+
+
+def test_it_loads_in_a_fresh_process_without_training(one):
+    code = (
+        "import sys, pathlib, methods; methods.load(); from benchmark.deployment import model; "
+        "import numpy as np; m = model.load(pathlib.Path(sys.argv[1])); "
+        "print(m.predict(np.zeros((2, 6, 3))).shape, 'benchmark.training' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, one], capture_output=True, text=True)
+    assert done.stdout == "(2, 4) False\n", done.stderr
+
+
+def edit(folder: Path, change) -> None:
+    about = json.loads((folder / "model.json").read_text())
+    change(about)
+    (folder / "model.json").write_text(json.dumps(about))
+
+
+def rename_method(about, name: str = "kdd") -> None:
+    about["method"] = name
+    for run in about["runs"]:
+        run["spec"]["method"] = name
+        spec = models.RunSpec(**run["spec"])
+        run["id"] = spec.id
+
+
+def damage(about, path: str, value) -> None:
+    *keys, last = path.split(".")
+    for key in keys:
+        about = about[int(key)] if key.isdecimal() else about[key]
+    about[int(last) if last.isdecimal() else last] = value
+
+
+DAMAGES = [
+    (lambda f: (f / "model.json").unlink(), "model.json: cannot be read"),
+    (lambda f: (f / "model.safetensors").unlink(), "model.safetensors: cannot be read"),
+    (lambda f: cut(f / "model.safetensors"), "not the weights that model.json vouches for"),
+    (lambda f: cut(f / "model.json"), "describes no model of this benchmark"),
+    (lambda f: (f / "model.json").write_text("[]"), "describes no model of this benchmark"),
+    (lambda f: (f / "model.json").write_text('{"a": 1}'), "'form' is missing"),
+    (lambda f: (f / "model.json").write_bytes(b"\xff\x00"), "describes no model"),
+    (lambda f: edit(f, lambda a: a.update(form=99)), "form 99, where this version reads 1"),
+    (lambda f: edit(f, lambda a: a.pop("inputs")), "'inputs' is missing"),
+    (lambda f: edit(f, rename_method), "unknown method 'kdd': did you mean kd"),
+    (lambda f: edit(f, lambda a: damage(a, "modality", "m9")), "do not fit the method"),
+    (lambda f: edit(f, lambda a: damage(a, "task.outputs", 7)), "do not fit the method"),
+    (lambda f: edit(f, lambda a: damage(a, "task.outputs", "7")), "'outputs' cannot be '7'"),
+    (lambda f: edit(f, lambda a: damage(a, "modalities.0.shape", [9, 3])), "do not fit the method"),
+    (lambda f: edit(f, lambda a: damage(a, "modalities.0.shape", [6, 9])), "channel names"),
+    (lambda f: edit(f, lambda a: damage(a, "inputs.0.mean", [1])), "not one number a channel"),
+    (lambda f: edit(f, lambda a: damage(a, "inputs.0.mean.0", "a")), "describes no model"),
+    (lambda f: edit(f, lambda a: damage(a, "runs.0.spec.seed", 3)), "its id is not that"),
+    (lambda f: edit(f, lambda a: damage(a, "runs.0.spec.x", 3)), "describes no model"),
+    (lambda f: edit(f, lambda a: damage(a, "probe.0.0", 0.9)), "makes other predictions"),
+]
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+@pytest.mark.parametrize(("change", "says"), DAMAGES)
+def test_every_damage_is_one_sentence(one, change, says):
+    change(one)
+    with pytest.raises(UserError, match=says) as raised:
+        models.load(one)
+    assert str(one) in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_folder_that_is_none_and_one_of_several_models(one):
+    with pytest.raises(UserError, match="no such folder; a model is what"):
+        models.load(one / "nowhere")
+    with pytest.raises(UserError, match="it holds the models m1: name one of them"):
+        models.load(one.parent)
+
+
+def test_other_weights_with_their_own_digest_are_found_out(one):
+    """As another version of the code would be: the weights are sound, the predictions others."""
+    model = models.load(one)
+    with torch.no_grad():
+        next(iter(model.net.predictor.parameters())).add_(0.3)
+    weights = models.to_bytes(model.net.state_dict())
+    (one / "model.safetensors").write_bytes(weights)
+    edit(one, lambda a: a.update(weights_sha256=models.hashlib.sha256(weights).hexdigest()))
+    with pytest.raises(UserError, match="makes other predictions of these weights, by .*version 1"):
+        models.load(one)
+
+
+def test_an_input_of_another_shape_or_modality_is_refused(one):
+    model = models.load(one)
+    with pytest.raises(UserError, match=r"shape \(5, 3\) where \(N, 6, 3\) is needed"):
+        model.predict(np.zeros((5, 3)))
+    with pytest.raises(UserError, match="the model sees m1, not m2"):
+        model.predict({"m2": np.zeros((5, 6, 3))})
+    assert model.predict(np.zeros((0, 6, 3))).shape == (0, 4)
+
+
+def test_an_output_that_is_no_number_is_refused():
+    class Odd(torch.nn.Module):
+        def forward(self, x):
+            return x[:, :1] / 0
+
+    task = TaskSpec("regression", 1)
+    net = Deployed(Odd(), np.zeros(1), np.ones(1), task)
+    about = {
+        "modality": "v",
+        "inputs": [{"name": "v"}],
+        "task": {"kind": "regression", "outputs": 1},
+        "modalities": [
+            {"name": "v", "kind": "vector", "shape": (1,), "channels": ("a",), "units": "1"}
+        ],
+    }
+    with pytest.raises(UserError, match="3 of 3 predicted values are not finite"):
+        models.Model(net, about).predict(np.ones((3, 1)))
