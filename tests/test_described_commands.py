@@ -13,7 +13,10 @@ import yaml
 
 import datasets
 from benchmark.commands.main import main
+from benchmark.problem import ModalitySpec
 from benchmark.records import read_all
+from benchmark.report.dataset import Channel
+from benchmark.report.figures.dataset import _sensor
 from datasets.described.draft import draft
 from tests import own
 from tests.own import N, geotiff, save, write
@@ -113,6 +116,42 @@ def test_describe_says_what_was_understood_and_draws_it(mine, tmp_path, capsys):
     picture = folder / "vines-described.png"
     assert picture.read_bytes().startswith(b"\x89PNG") and str(picture) in said
     assert len(re.findall(r"^\d +\d+ +\d+ +\d+ ", said, re.MULTILINE)) == 10
+
+
+def test_describe_warns_of_groups_that_keep_nothing_together(mine, tmp_path, capsys):
+    description, folder = mine
+    description["groups"] = {"file": "plots.csv", "column": "plot"}
+    path = str(save(description, folder))
+    assert main(["data", "describe", path, "--cache", str(tmp_path / "cache")]) == 0
+    assert ": 60, of one sample each. WARNING: such groups" in capsys.readouterr().out
+
+
+def drawn(values: np.ndarray, units: str, *ends: tuple[float, float]):
+    """The panel of one sample of a modality, whose channels have these ranges."""
+    from matplotlib.figure import Figure
+
+    names = tuple(f"c{i}" for i in range(len(ends)))
+    kind = "vector" if values.ndim == 1 else "series"
+    axis = Figure().subplots()
+    of = [Channel(name, *span, 0, 1) for name, span in zip(names, ends, strict=True)]
+    _sensor(axis, ModalitySpec("S", kind, values.shape, names, units), values, of)
+    assert axis.get_title(loc="left").endswith(units) or axis.get_title().endswith(units)
+    return axis
+
+
+def test_the_picture_shows_values_in_their_unit():
+    """As they are where one axis can show them; else each between its ends, which are named."""
+    radar = np.array([[-8.0, -15.0], [-9.0, -16.0]])
+    axis = drawn(radar, "dB", (-20, 0), (-30, -5))
+    assert [list(line.get_ydata()) for line in axis.lines] == [[-8, -9], [-15, -16]]
+    assert axis.get_ylabel() == "value"
+    axis = drawn(np.array([[290.0, 0.1]]), "K, m", (270, 310), (0, 0.2))
+    assert [list(line.get_ydata()) for line in axis.lines] == [[0.5], [0.5]]
+    legend = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert legend == ["c0: 270 to 310", "c1: 0 to 0.2"]
+    axis = drawn(np.array([25.0, np.nan]), "%", (0, 100), (0, 1))
+    assert [text.get_text() for text in axis.texts] == ["25", "missing"]
+    assert axis.get_yticklabels()[0].get_text() == "c0\n0 to 100"
 
 
 def test_describe_shows_the_range_of_what_is_stored_beside_the_values(mine, tmp_path, capsys):

@@ -81,6 +81,11 @@ def _groups(dataset: EODataset) -> str:
         return "groups: none; samples of one place may stand on both sides of a split"
     sizes = np.unique(dataset.groups, return_counts=True)[1]
     kind = f" ({dataset.group_kind})" if dataset.group_kind else ""
+    if sizes.max() == 1:
+        return (
+            f"groups{kind}: {len(sizes):,}, of one sample each. WARNING: such groups keep nothing "
+            "together; do they name samples (ids), and not places?"
+        )
     return f"groups{kind}: {len(sizes):,}, of {sizes.min():,} to {sizes.max():,} samples"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ COLOURS = (("red", "r", "b4", "b04"), ("green", "g", "b3", "b03"), ("blue", "b",
 
 NAMED = 12
 """Channels that a legend names."""
+
+FLAT = 30
+"""The whole of an axis over the range of a channel, from which on that is a flat line."""
 
 CLASSES = 20
 """Classes that are drawn, those with the most samples."""
@@ -56,7 +60,7 @@ def picture(dataset: EODataset, catalogue: Catalogue) -> bytes:
         below(
             figure,
             f"{dataset.name}{source}, {len(dataset):,} samples. Sensors: sample "
-            f"'{dataset.ids[sample]}', series and vectors as a share of each channel's range.",
+            f"'{dataset.ids[sample]}'; ranges of channels are over all samples.",
         )
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None}, dpi=130)
@@ -75,38 +79,87 @@ def _telling(dataset: EODataset, most: int = 200) -> int:
 
 
 def _sensor(axis: Axes, spec: ModalitySpec, values: np.ndarray, of: Sequence[Channel]) -> None:
-    axis.set_title(f"{label(spec.name)} ({spec.kind}, {' × '.join(map(str, spec.shape))})")
+    shape = " × ".join(map(str, spec.shape))
+    unit = textwrap.fill(spec.units, 48).replace("$", r"\$")
+    axis.set_title(f"{label(spec.name)} ({spec.kind}, {shape})\n{unit}".rstrip(), fontsize=8)
     if spec.kind == "image":
-        axis.imshow(_colours(spec, values))
-        axis.set_axis_off()
-        return
-    low, high = (np.array([getattr(c, end) for c in of]) for end in ("low", "high"))
-    share = (values - low) / np.where(high > low, high - low, 1)
-    if spec.kind == "vector":
-        axis.barh(range(len(share)), share, height=0.7)
-        axis.set_yticks(range(len(share)), [label(c) for c in spec.channels])
-        axis.set(xlim=(0, 1), xlabel="share of range")
-        axis.invert_yaxis()
-        return
-    if share.ndim == 4:  # the middle of a window
-        share = share[:, share.shape[1] // 2, share.shape[2] // 2]
-    for c, name in enumerate(spec.channels):
-        axis.plot(share[:, c], marker=".", linewidth=1, label=label(name))
-    axis.set(ylim=(-0.02, 1.02), xlabel="time step", ylabel="share of range")
+        _image(axis, spec, values)
+    elif spec.kind == "vector":
+        _vector(axis, values, of)
+    else:
+        _series(axis, values, of)
+
+
+def _image(axis: Axes, spec: ModalitySpec, values: np.ndarray) -> None:
+    colours, low, high = _colours(spec, values)
+    axis.imshow(colours)
+    axis.set(xticks=[], yticks=[], xlabel=f"dark to bright: {_values(low, high)}")
+    axis.grid(visible=False)
+
+
+def _vector(axis: Axes, values: np.ndarray, of: Sequence[Channel]) -> None:
+    """A bar from the lowest value of a channel to that of the sample, which stands beside it."""
+    shares = _shares(values, of)
+    axis.barh(range(len(shares)), shares, height=0.7)
+    for y, (share, value) in enumerate(zip(shares, values, strict=True)):
+        text = "missing" if np.isnan(value) else f"{value:.4g}"
+        axis.annotate(text, (np.nan_to_num(share), y), (2, 0), textcoords="offset points",
+                      va="center", fontsize=6)  # fmt: skip
+    names = [f"{label(c.name)}\n{_values(c.low, c.high)}" for c in of]
+    axis.set_yticks(range(len(shares)), names, fontsize=6)
+    axis.set_xlim(0, 1.15)
+    axis.set_xticks([0, 1], ["lowest", "highest"])
+    axis.invert_yaxis()
+
+
+def _series(axis: Axes, values: np.ndarray, of: Sequence[Channel]) -> None:
+    """Values over time; of channels that one axis cannot show, each between its own ends."""
+    if values.ndim == 4:  # the middle of a window
+        values = values[:, values.shape[1] // 2, values.shape[2] // 2]
+    together = _together(of)
+    shown = values if together else _shares(values, of)
+    for c, channel in enumerate(of):
+        ends = "" if together else f": {_values(channel.low, channel.high)}"
+        axis.plot(shown[:, c], marker=".", linewidth=1, label=f"{label(channel.name)}{ends}")
+    axis.set_xlabel("time step")
     axis.xaxis.get_major_locator().set_params(integer=True)
-    if len(spec.channels) <= NAMED:
-        axis.legend(ncols=2, fontsize=6)
+    if together:
+        axis.set_ylabel("value")
+    else:
+        axis.set_ylim(-0.02, 1.02)
+        axis.set_yticks([0, 1], ["lowest", "highest"], rotation=90, va="center")
+    if len(of) <= NAMED:
+        axis.legend(ncols=2, fontsize=6, loc="upper left", bbox_to_anchor=(0, -0.23), frameon=False)
 
 
-def _colours(spec: ModalitySpec, values: np.ndarray) -> np.ndarray:
-    """(H, W, 3) between 0 and 1: natural colours by the names of channels, or the first three."""
+def _together(of: Sequence[Channel]) -> bool:
+    """Whether one axis shows all channels: none would be a flat line on it."""
+    spans = [channel.high - channel.low for channel in of if channel.high > channel.low]
+    ends = [end for channel in of for end in (channel.low, channel.high) if np.isfinite(end)]
+    return not spans or max(ends) - min(ends) <= FLAT * min(spans)
+
+
+def _shares(values: np.ndarray, of: Sequence[Channel]) -> np.ndarray:
+    """(..., C) values as shares of the range of their channels."""
+    low, high = (np.array([getattr(c, end) for c in of]) for end in ("low", "high"))
+    return (values - low) / np.where(high > low, high - low, 1)
+
+
+def _values(low: float, high: float) -> str:
+    return f"{low:.4g} to {high:.4g}"
+
+
+def _colours(spec: ModalitySpec, values: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """(H, W, 3) between 0 and 1, and the values of both: natural colours by the names of channels,
+    or the first three."""
     names = [name.lower() for name in spec.channels]
     found = [next((names.index(n) for n in same if n in names), None) for same in COLOURS]
     if None in found:
         found = [min(c, len(names) - 1) for c in range(3)]
     shown = values[..., found]
     low, high = np.nanpercentile(shown, (2, 98)) if np.isfinite(shown).any() else (0, 1)
-    return np.nan_to_num(np.clip((shown - low) / max(high - low, 1e-12), 0, 1), nan=0.5)
+    scaled = np.clip((shown - low) / max(high - low, 1e-12), 0, 1)
+    return np.nan_to_num(scaled, nan=0.5), float(low), float(high)
 
 
 def _targets(axis: Axes, dataset: EODataset) -> None:
