@@ -183,6 +183,10 @@ def test_a_sentence_answers_above_each_table_and_on_the_console(tmp_path):
     found = texts(tmp_path)
     assert said.search(found[".md"]) and said.search(found["leaderboard"])
     assert said.search(summary_text(written))
+    largest = (
+        r"\nS1: largest gain over single of 3 methods: kd \+3\.\d+ ▲ \(95 % interval \+2\.\d+ to"
+    )
+    assert re.search(largest, summary_text(written))
     assert "On S1, kd is better than single" in found[".tex"]
     assert "On S2, kd is better than single" in (tmp_path / "out/report.html").read_text()
     head, table = found["leaderboard"].index("On S1, kd is"), found["leaderboard"].index("| single")

@@ -68,6 +68,8 @@ def test_tables_show_mean_and_sd_over_folds(kind, tmp_path):
     assert text in shown
     assert text in (tmp_path / "out" / "leaderboard.md").read_text()
     assert text in summary_text(written)
+    where = "Gains over single (a smoke run is no evidence): leaderboard.md\n"
+    assert where in summary_text(written)
     assert text.replace("±", r"$\pm$") in (tmp_path / f"out/tables/{slug(group)}.tex").read_text()
 
 

@@ -68,6 +68,8 @@ def test_predictions_from_elsewhere_stand_in_the_tables_and_are_called_so(
     assert all(list(record.metrics) == ["S2"] for record in found)
     text = (tmp_path / "runs" / "leaderboard.md").read_text()
     assert "| theirs " in text and "External, not trained here: of theirs the predictions" in text
+    row = next(line for line in text.splitlines() if line.startswith("| theirs "))
+    assert row.endswith(f" {len(found)}; S1, soil not predicted |") and " 0 of " not in row
     # The score is that of the predictions that were handed in.
     record = found[0]
     right = folds[(folds["part"] == "test") & (folds["fold"] == str(record.spec.fold))]["id"]

@@ -149,7 +149,7 @@ def check_chosen(found: Chosen, planned: Sequence[Planned]) -> None:
 
 
 YARDSTICKS = ("constant", "forest")
-"""Methods without a network: what a net, and with it a gain, has to be better than."""
+"""Methods without a network: what a net has to be better than."""
 
 
 def with_yardsticks(chosen: list[Entry], protocol: Protocol) -> list[Entry]:
@@ -169,8 +169,11 @@ def with_yardsticks(chosen: list[Entry], protocol: Protocol) -> list[Entry]:
         if protocol.applies_to(key) and REGISTRY[key] not in chosen
     ]
     if added:
-        names, run = " and ".join(e.key for e in added), "run" if len(added) > 1 else "runs"
-        print(f"{names} {run} too: what a gain is measured against")
+        names, several = " and ".join(e.key for e in added), len(added) > 1
+        print(
+            f"{names} {'run' if several else 'runs'} too: a network that does not beat "
+            f"{'them' if several else 'it'} has learnt nothing that needs a network"
+        )
     return sorted([*chosen, *added], key=lambda e: (FAMILIES.index(e.family), e.key))
 
 

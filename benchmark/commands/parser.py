@@ -220,7 +220,7 @@ def parser() -> argparse.ArgumentParser:
         "--methods",
         type=names,
         metavar="A,B",
-        help="these methods, and what gains are measured against; mdico* is a pattern",
+        help="these methods, and constant and forest, which need no network; mdico* is a pattern",
     )
     run.add_argument(
         "--placebo",

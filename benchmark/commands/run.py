@@ -178,7 +178,7 @@ def begin_workers(options: argparse.Namespace) -> None:
     if wanted == "processes" and several and not options.dry_run and not no_processes():
         from benchmark.executors import local
 
-        print("starting workers ...", flush=True)
+        print("importing torch ...", flush=True)
         local.begin()
 
 

@@ -8,6 +8,7 @@ from benchmark.metrics import shown
 from benchmark.report.across import MANY, Across
 from benchmark.report.colearning import gap_sentences, gaps
 from benchmark.report.frame import Results
+from benchmark.report.rows import Row
 from benchmark.report.summary import REFERENCE, Summary, in_order
 from benchmark.report.tables import ABSENT_HEADER, absent, exclusion_counts
 from benchmark.report.text import MISSING, markdown, markdown_table, number, shortened
@@ -15,6 +16,7 @@ from benchmark.report.tuning import leaderboard_lines
 from benchmark.report.variance import seeds_line
 from benchmark.report.verdict import all_sentences
 from benchmark.report.wording import (
+    NOT_PREDICTED,
     Formats,
     coverage,
     facts,
@@ -99,9 +101,16 @@ def _table(summary: Summary) -> tuple[list[str], list[list[str]]]:
         for row in own:
             cells += formats.main(group, row) if row else [MISSING] * len(metrics)
             cells += [formats.gain(group.primary, row) if row else MISSING] * gains
-        folds = [coverage(summary, row) if row else f"0 of {summary.units}" for row in own]
-        rows.append([*cells, ", ".join(dict.fromkeys(folds))])
+        rows.append([*cells, _folds(summary, own)])
     return [*header, f"{group.unit}s"], rows
+
+
+def _folds(summary: Summary, rows: Sequence[Row | None]) -> str:
+    """On how many folds, by modality where that differs; of which modality there is nothing."""
+    found = {row.deployment: coverage(summary, row) for row in rows if row}
+    counts = dict.fromkeys(text for text in found.values() if text != NOT_PREDICTED)
+    without = ", ".join(d for d, text in found.items() if text == NOT_PREDICTED)
+    return ", ".join(counts) + f"; {without} {NOT_PREDICTED}" * bool(without)
 
 
 def _bounds(summary: Summary) -> list[str]:

@@ -11,10 +11,10 @@ from benchmark.report import leaderboard
 from benchmark.report.classes import per_class_csv
 from benchmark.report.outline import Outline, from_json, outline_of
 from benchmark.report.page import content, document
-from benchmark.report.summary import Summary, in_order
+from benchmark.report.summary import REFERENCE, Summary, in_order
 from benchmark.report.tables import as_csv, as_latex, as_markdown
 from benchmark.report.text import one_line, plain_table
-from benchmark.report.verdict import all_sentences
+from benchmark.report.verdict import all_sentences, best_gain
 from benchmark.report.wording import (
     OTHER_CODE,
     Formats,
@@ -88,6 +88,10 @@ def _console_table(summary: Summary) -> str:
     head = [title(group), *modality_notes(group.dataset, group.modalities)]
     head += [f"{heading(metric, group)}; {error_bars(group)}", *all_sentences(summary)]
     table = plain_table(["method", *names], list(rows.values()), text_columns=1)
-    marked = other_code(group)
-    foot = [f"{OTHER_CODE} {marked}"] if marked else []
+    foot = [line for d in group.modalities if (line := best_gain(summary, d))]
+    if not foot and summary.has_reference:
+        why = f" ({summary.why_not})" if summary.why_not else ""
+        foot = [f"Gains over {REFERENCE}{why}: leaderboard.md"]
+    if marked := other_code(group):
+        foot.append(f"{OTHER_CODE} {marked}")
     return "\n".join([*map(one_line, head), table, *foot])

@@ -87,5 +87,28 @@ def _of_nothing(summary: Summary, deployment: str, rows: Sequence[Row]) -> str:
     )
 
 
+def best_gain(summary: Summary, deployment: str) -> str:
+    """Of the methods at a deployment, the one with the largest gain, in one line; "" without any.
+
+    The largest of several is flattered by chance: its mark is corrected for their number, its
+    interval is not, and the line says of how many it is the largest.
+    """
+    rows = [row for row in summary.at(deployment) if row.entry["role"] == "method"]
+    compared = [row for row in rows if row.comparison]
+    if not compared:
+        return ""
+    best = max(compared, key=lambda row: row.comparison.mean)
+    formats, metric = Formats(summary), summary.group.primary
+    interval, *_ = formats.evidence(metric, best)
+    several = len(compared) > 1
+    what = (
+        f"largest gain over {REFERENCE} of {len(compared)} methods"
+        if several
+        else f"gain over {REFERENCE}"
+    )
+    gain = f"{best.method} {formats.gain(metric, best)} (95 % interval {interval})"
+    return f"{deployment}: {what}: {gain}"
+
+
 def _are(names: Sequence[str]) -> str:
     return "are" if len(names) > 1 else "is"

@@ -311,8 +311,17 @@ def heading(metric: Metric, group: Group) -> str:
     return with_unit(metric, group) + arrow
 
 
+NOT_PREDICTED = "not predicted"
+
+
 def coverage(summary: Summary, row: Row) -> str:
-    """Number of folds, or seeds; "2 of 3" where some are missing; "3 × 2 seeds" with several."""
+    """Number of folds, or seeds; "2 of 3" where some are missing; "3 × 2 seeds" with several.
+
+    A modality that the runs of a method say nothing of is `NOT_PREDICTED`.
+    """
+    runs = summary.group.runs_of(row.method)
+    if runs and not any(row.deployment in record.metrics for record in runs):
+        return NOT_PREDICTED
     n = row.metric(summary.group.primary.name).n
     text = f"{n} of {summary.units}" if n < summary.units else str(n)
     if summary.group.unit == "fold" and any(other.seeds > 1 for other in summary.rows):
