@@ -22,7 +22,7 @@ def table(entries: Iterable[Entry]) -> str:
             "publication": str(entry.publication or "–"),
             "what it is": entry.summary,
         }
-        for entry in _in_order(entries)
+        for entry in in_order(entries)
     ]
     return _markdown(rows)
 
@@ -30,14 +30,15 @@ def table(entries: Iterable[Entry]) -> str:
 def by_family(entries: Iterable[Entry]) -> str:
     """Markdown of all methods, a row a family."""
     found: dict[str, list[str]] = {}
-    for entry in _in_order(entries):
+    for entry in in_order(entries):
         found.setdefault(entry.family, []).append(f"`{entry.key}`")
     return _markdown(
         [{"family": family, "methods": ", ".join(keys)} for family, keys in found.items()]
     )
 
 
-def _in_order(entries: Iterable[Entry]) -> list[Entry]:
+def in_order(entries: Iterable[Entry]) -> list[Entry]:
+    """By family, then by name."""
     return sorted(entries, key=lambda entry: (FAMILIES.index(entry.family), entry.key))
 
 
