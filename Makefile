@@ -2,12 +2,13 @@
 # make test        fresh clone → environment → the test suite (under 10 minutes on 2 cores)
 # make env         the environment alone, .venv
 # make lint        ruff
-# make leaderboard the committed leaderboard.md, from the records in results/reference alone
+# make leaderboard the committed leaderboard.md and README's figure, from the records in results/reference alone
 # make perf        ratios of speed and memory, with their targets, on an idle machine (about 16 minutes)
 # make soak        kills, full disks, thousands of runs and odd input at length, and tests that train
 #                  with other kernels of the processor (under 15 minutes)
 # make kernels     these alone: no verdict may hang on rounding
-# make docs        README, CONTRIBUTING and docs/ as a site in build/docs
+# make docs        README, CONTRIBUTING, docs/ and a page for each method, dataset, protocol and encoder
+#                  as a site in build/docs
 # make slurm       jobs on a real SLURM of one node, where it is installed (tests/slurm_node.sh)
 #
 # PYTHON names the interpreter (3.11 or newer); ARGS goes to the command: make benchmark ARGS="--data-root DIR"
@@ -41,6 +42,7 @@ lint: $(READY)
 leaderboard: $(READY)
 	$(RUN) -m benchmark report --results results/reference --out build/reference
 	cp build/reference/leaderboard.md .
+	cp build/reference/figures/lfmc-real-standard-S1-S2-scores.svg docs
 
 perf: $(READY)
 	$(RUN) -m pytest -q -m perf --benchmark-quiet $(ARGS)
@@ -63,17 +65,19 @@ kernels: $(READY)
 slurm: $(READY)
 	$(RUN) -m pytest -q -m slurm $(ARGS)
 
-# An environment of its own: the benchmark needs none of it.
+# mkdocs has an environment of its own: the benchmark needs none of it. Pages of what the registries
+# hold come from the code.
 SITE := build/site
 PAGES := build/pages
 
-docs:
+docs: $(READY)
 	test -x $(SITE)/bin/mkdocs || { $(PYTHON) -m venv --clear $(SITE) && \
 	  $(SITE)/bin/python -m pip install --quiet --disable-pip-version-check mkdocs-material; }
 	rm -rf $(PAGES)
 	mkdir -p $(PAGES)/benchmark
 	cp -r docs README.md CONTRIBUTING.md leaderboard.md CITATION.cff $(PAGES)
 	cp benchmark/record.schema.json $(PAGES)/benchmark
+	$(RUN) -m benchmark.commands.pages $(PAGES)/reference
 	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --quiet --clean
 
 # Made anew when what is to be installed has changed.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -12,17 +11,28 @@ from pathlib import Path
 
 from benchmark import plugins
 from benchmark.commands import main as cli
+from tests.pages import ROOT, blocks, targets, words_of
 
-ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "CONTRIBUTING.md"
 METHOD_FILE = "methods/align.py"
 
 
-def example() -> tuple[str, str]:
+def example() -> tuple[str, list[str]]:
     """The method file and the commands after it, as printed."""
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    ((code, commands),) = re.findall(r"```python\n(.*?)```\n\n```sh\n(.*?)```", text, re.DOTALL)
-    assert METHOD_FILE in text
-    return code, commands
+    (code,) = blocks(PAGE, "python")
+    _, commands, _ = blocks(PAGE, "sh")
+    assert code.file == METHOD_FILE and code.line < commands.line
+    return code.text, commands.commands
+
+
+def test_all_that_is_printed_is_executed_here():
+    """The first block of the shell is of `make` alone, the others are executed below."""
+    makes, *_ = blocks(PAGE, "sh")
+    for command in makes.commands:
+        make, target = words_of(command)
+        assert make == "make" and target in targets()
+    assert {block.language for block in blocks(PAGE)} == {"sh", "python", "toml"}
+    assert not any(block.not_executed for block in blocks(PAGE))
 
 
 def test_the_example_is_short():
@@ -46,7 +56,7 @@ def test_the_example_works_as_printed(tmp_path):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("EO_COLEARN")}
     environment["PATH"] = f"{python.parent}{os.pathsep}{environment['PATH']}"
     outputs = []
-    for command in commands.splitlines():
+    for command in commands:
         done = subprocess.run(
             command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
         )
@@ -64,13 +74,12 @@ def test_the_plug_ins_work_as_printed(tmp_path, monkeypatch, capsys):
     from datasets.common.contract import ADAPTERS
     from methods.common.encoders import BACKBONES
 
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```sh\n(python -m benchmark new .*?)```", text, re.DOTALL)
+    *_, block = blocks(PAGE, "sh")
     (tmp_path / "benchmark").symlink_to(ROOT / "benchmark")
     monkeypatch.chdir(tmp_path)
     outputs = []
-    for command in block.splitlines():
-        python, *arguments = shlex.split(command)
+    for command in block.commands:
+        python, *arguments = words_of(command)
         if python == "sed":
             subprocess.run(command, shell=True, check=True)
             continue

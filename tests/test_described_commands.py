@@ -1,9 +1,8 @@
-"""Data of one's own on the command line, and as docs/own-data.md shows it."""
+"""Data of one's own on the command line."""
 
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ import pandas as pd
 import pytest
 import yaml
 
-import datasets
 from benchmark.commands.main import main
 from benchmark.problem import ModalitySpec
 from benchmark.records import read_all
@@ -20,8 +18,7 @@ from benchmark.report.figures.dataset import _sensor
 from datasets.described.draft import draft
 from tests import own
 from tests.own import N, geotiff, save, write
-
-ROOT = Path(__file__).parents[1]
+from tests.pages import ROOT, blocks
 
 
 @pytest.fixture
@@ -271,42 +268,10 @@ def test_new_understands_the_keys_of_an_archive_of_arrays(tmp_path):
     assert found["target"]["key"] == "target" and found["target"]["kind"] == "regression"
 
 
-# docs/own-data.md.
-
-
-def documented() -> tuple[str, list[str]]:
-    """The description and the commands, as printed."""
-    text = (ROOT / "docs" / "own-data.md").read_text(encoding="utf-8")
-    ((description, commands),) = re.findall(
-        r"```yaml\n(.*?)```\n\n```sh\n(.*?)```", text, re.DOTALL
-    )
-    return description, commands.splitlines()
-
-
 def test_the_example_of_the_documentation_is_short():
-    assert len(documented()[0].splitlines()) <= 20
-
-
-def test_the_example_of_the_documentation_works_as_printed(tmp_path, monkeypatch, capsys):
-    """On files as it names them: a first description, the one that is printed, and a run."""
-    monkeypatch.setattr("benchmark.commands.run.report_all", lambda *given: None)
-    monkeypatch.delenv("EO_COLEARN_CACHE", raising=False)
-    monkeypatch.chdir(tmp_path)
-    write(tmp_path)
-    description, commands = documented()
-    said = []
-    for command in commands:
-        python, *arguments = shlex.split(command, comments=True)
-        assert [python, *arguments[:2]] == ["python", "-m", "benchmark"]
-        assert main(arguments[2:]) == 0
-        said.append(capsys.readouterr().out)
-        if command is commands[0]:
-            assert "wrote vines.yaml" in said[0]
-            (tmp_path / "vines.yaml").write_text(description, encoding="utf-8")
-    assert "licence: CC BY 4.0" in said[1] and "picture: " in said[1]
-    assert re.search(r"(\d+) runs: \1 done", said[2])
-    (adapter,) = datasets.choose([str(tmp_path / "vines.yaml")])
-    assert adapter.title == "Water stress of vines, Languedoc 2023"
+    """That it works as printed: tests/test_docs_executed.py."""
+    (block,) = blocks(ROOT / "docs" / "own-data.md", "yaml")
+    assert len(block.text.splitlines()) <= 20
 
 
 def test_a_column_that_differs_everywhere_is_no_group_but_names_samples(tmp_path, monkeypatch):

@@ -14,25 +14,9 @@ from benchmark.commands.methods import by_family, table
 from benchmark.commands.parser import parser
 from benchmark.report.frame import COLUMNS
 from methods.common.registry import Entry
+from tests.pages import PAGES, ROOT, blocks, prose, text_of
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 WORDS = 1_500
-
-
-def text_of(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
-
-
-def blocks(path: Path, *languages: str) -> list[str]:
-    """The fenced blocks of these languages; of all, if none is named."""
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", text_of(path), re.DOTALL | re.MULTILINE)
-    return [text for language, text in found if not languages or language in languages]
-
-
-def prose(path: Path) -> str:
-    """What stands outside of fenced blocks."""
-    return re.sub(r"^```.*?^```$", "", text_of(path), flags=re.DOTALL | re.MULTILINE)
 
 
 def anchors(path: Path) -> set[str]:
@@ -43,7 +27,7 @@ def anchors(path: Path) -> set[str]:
 
 def commands(path: Path) -> list[str]:
     """What is given to `python -m benchmark` in the blocks of a page, and in its sentences."""
-    lines = "\n".join(blocks(path)).replace("\\\n", " ").splitlines()
+    lines = [line for block in blocks(path) for line in block.commands]
     printed = [line for line in lines if re.match(r"\$?\s*python -m benchmark\b", line)]
     return [*printed, *re.findall(r"`(python -m benchmark [^`]*)`", prose(path))]
 
@@ -78,10 +62,12 @@ def test_every_page_is_linked_from_the_readme():
 
 def test_the_site_has_every_page():
     nav = yaml.safe_load(text_of(ROOT / "mkdocs.yml"))["nav"]
-    listed = [page for entry in nav for page in entry.values()]
+    *listed, made = [page for entry in nav for page in entry.values()]
     assert sorted(listed) == sorted(
         ["leaderboard.md", *(path.relative_to(ROOT).as_posix() for path in PAGES)]
     )
+    kinds = {path.removeprefix("reference/") for entry in made for path in entry.values()}
+    assert kinds == {"methods.md", "datasets.md", "protocols.md", "encoders.md"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
@@ -102,10 +88,10 @@ def test_every_command_is_printed_somewhere():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_printed_code_is_code(page):
-    for code in blocks(page, "python"):
-        compile(code, page.name, "exec")
-    for text in blocks(page, "yaml"):
-        assert isinstance(yaml.safe_load(text), dict)
+    for block in blocks(page, "python"):
+        compile(block.text, page.name, "exec")
+    for block in blocks(page, "yaml"):
+        assert isinstance(yaml.safe_load(block.text), dict)
 
 
 def test_the_tables_of_methods_are_those_of_the_registry():

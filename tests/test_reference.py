@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import pytest
+
 from benchmark import records
-from benchmark.report import write_report
+from benchmark.report import summary_text, write_report
+from benchmark.report.figures.drawing import draw
+from benchmark.report.wording import slug
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "results" / "reference"
@@ -19,7 +24,40 @@ def test_every_shipped_record_is_whole_and_of_real_data():
         assert len(records.read_predictions(record, REFERENCE)[0]) == record.data["test"]
 
 
-def test_the_committed_leaderboard_is_made_from_the_shipped_records(tmp_path):
-    write_report(REFERENCE, tmp_path, figures=False)
-    made = (tmp_path / "leaderboard.md").read_bytes()
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The report of the shipped records."""
+    return write_report(REFERENCE, tmp_path_factory.mktemp("reference"), figures=False)
+
+
+def test_the_committed_leaderboard_is_made_from_the_shipped_records(written):
+    made = (written.out / "leaderboard.md").read_bytes()
     assert made == (ROOT / "leaderboard.md").read_bytes()
+
+
+def test_the_readme_shows_what_the_screen_does(written):
+    """From the first line of a table to the last, without the sentences between."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```text\n(lfmc, real data.*?)```", readme, re.DOTALL)
+    first = summary_text(written).split("\n\n")[0]
+    printed = [line.rstrip() for line in first.splitlines() if not line.startswith("On S")]
+    assert shown.splitlines() == printed
+
+
+def test_the_figure_of_the_readme_is_made_from_the_shipped_records(written):
+    """Where it is not, `make leaderboard` makes it. Coordinates may differ by rounding."""
+    (summary,) = [s for s in written.summaries if s.group.protocol_name == "standard"]
+    name = f"docs/{slug(summary.group)}-scores.svg"
+    assert f"]({name})" in (ROOT / "README.md").read_text(encoding="utf-8")
+    made = draw("scores", summary, REFERENCE, None).svg.decode()
+    committed = (ROOT / name).read_text(encoding="utf-8")
+    texts = [re.findall(r"<!-- (.*?) -->", svg) for svg in (made, committed)]
+    assert texts[0] == texts[1] and "S2 alone" in texts[0]
+    numbers = [
+        [float(n) for a in re.findall(r' (?:d|x|y)="([^"]*)"', svg) for n in re.findall(NUMBER, a)]
+        for svg in (made, committed)
+    ]
+    assert numbers[0] == pytest.approx(numbers[1], abs=0.01)
+
+
+NUMBER = r"-?\d+(?:\.\d+)?"
