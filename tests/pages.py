@@ -51,7 +51,8 @@ def blocks(page: Path, *languages: str) -> list[Block]:
     for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         above = [line for line in text[: match.start()].splitlines() if line.strip()]
         last = above[-1] if above else ""
-        skipped, file = NOT_EXECUTED.fullmatch(last), FILE.search(last)
+        skipped = NOT_EXECUTED.fullmatch(last)
+        file = FILE.search(last) if match[1] != "sh" else None
         block = Block(
             language=match[1],
             text=match[2],

@@ -182,6 +182,35 @@ def test_what_takes_long_works_as_well(page, reader):
     session(page, long=True)
 
 
+def test_a_file_that_is_printed_is_used_by_a_command_below():
+    for page in EXECUTED:
+        found = blocks(page)
+        for i, block in enumerate(found):
+            later = [command for b in found[i:] if b.language == "sh" for command in b.commands]
+            assert not block.file or any(block.file in c for c in later), (page.name, block.file)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("```sh\npython -m benchmark describe kdd\n```\n", "kdd"),
+        ("```sh\nfalse\n```\n", "false"),
+        ("```sh\nmake benchmarks\n```\n", "benchmarks"),
+        ("```python\nx = 1\n```\n\n```python\nassert x == 2\n```\n", "^$"),
+        ("<!-- not executed: -->\n```sh\nfalse\n```\n", "false"),
+        ("<!-- not executed: needs a reason -->\n```sh\nfalse\n```\n", None),
+        ("Here is `a.txt`:\n\n```text\n1\n```\n\n```sh\ngrep 1 a.txt\n```\n", None),
+    ],
+)
+def test_what_does_not_work_is_noticed(text, fault, reader):
+    Path("page.md").write_text(text)
+    if fault is None:
+        session(Path("page.md"), long=False)
+        return
+    with pytest.raises((AssertionError, subprocess.CalledProcessError), match=fault):
+        session(Path("page.md"), long=False)
+
+
 def test_few_blocks_are_not_executed():
     skipped = [
         (page.name, b.not_executed) for page in PAGES for b in blocks(page) if b.not_executed

@@ -90,5 +90,5 @@ def test_the_site_is_built_without_a_warning():
         shlex.split("make docs"), cwd=ROOT, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    for page in ("README", "docs/concepts", "reference/methods/kd", "reference/datasets/lfmc"):
+    for page in ("index", "docs/concepts", "reference/methods/kd", "reference/datasets/lfmc"):
         assert (ROOT / "build" / "docs" / f"{page}.html").exists()
