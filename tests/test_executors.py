@@ -39,6 +39,7 @@ def test_processes_give_the_records_of_a_serial_run(run, place, expected, capsys
     assert comparable(place.folder / results) == expected
     said = capsys.readouterr().out
     assert said.index(f"starting {workers} worker processes\n") < said.index("lfmc steady fold")
+    assert said.count("starting") == 1
 
 
 @pytest.mark.parametrize("executor", ["processes", "dask"])
