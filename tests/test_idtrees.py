@@ -197,3 +197,19 @@ def test_what_is_not_whole_is_one_sentence_that_names_it(change, message, tmp_pa
     with pytest.raises(UserError, match=message) as error:
         prepare(NAME, native, tmp_path / "cache")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["standard", "random", "paper"])
+def test_evidence_has_encoders_that_suit_a_thousand_crowns(name, tmp_path, monkeypatch):
+    """The same in every protocol whose tables are evidence, and built without any weights."""
+    from benchmark.planning import encoders, protocol
+
+    def ask(model):
+        raise AssertionError(f"asked for weights of {model}")
+
+    monkeypatch.setattr("methods.common.encoders.pretrained_problem", ask)
+    data = prepare(NAME, generated(NAME, N), tmp_path)
+    found, _ = encoders.resolve(data, protocol.load(name))
+    small = {"model": "test_resnet", "pretrained": False}
+    spectra = {"model": "pixelset", "width": 128, "layers": 2, "dropout": 0.2}
+    assert found["modalities"] == {"hsi": spectra, "chm": small, "rgb": small}
