@@ -271,6 +271,36 @@ def test_panopticon_knows_bands_by_wavelengths_and_polarisations(hub, monkeypatc
         backbone.build(given, size=32)
 
 
+def test_copernicus_fm_knows_bands_by_wavelength_and_width(hub, monkeypatch):
+    from torchgeo.models import CopernicusFM
+
+    small = partial(CopernicusFM, embed_dim=32, depth=1, num_heads=2)
+    monkeypatch.setattr(torchgeo, "copernicusfm_base", small)
+    torch.manual_seed(4)
+    model = small().eval()
+    with torch.no_grad():
+        model.pos_embed.normal_()
+    state = {k: v for k, v in model.state_dict().items() if not k.startswith("fc_norm")}
+    torch.save(state, hub / name_of(torchgeo.CopernicusFM_Base_Weights.CopernicusFM_ViT))
+    backbone = BACKBONES["torchgeo/copernicusfm_base"]
+    given = spec(("B8A", "nir", "VV", "mask"), "dB", 32)
+    own = {"wavelengths": {"nir": 0.81}, "bandwidths": {"nir": 0.1}, "ignore": ["mask"]}
+    net = backbone.build(given, weights="CopernicusFM_ViT", size=32, **own).eval()
+    x = torch.randn(2, 32, 32, 4)
+    with torch.no_grad():
+        of_bands = {"wavelengths": [860, 810, 5e7], "bandwidths": [20, 100, 1e9]}  # nm
+        unknown = torch.full((2, 4), torch.nan)
+        expected = model(x[..., :3].permute(0, 3, 1, 2).contiguous(), unknown, **of_bands)
+        assert torch.allclose(net(x), expected, atol=1e-5)
+        larger = backbone.build(given, weights="CopernicusFM_ViT", size=48, **own).eval()
+        assert larger(x).shape == (2, net.out_features)
+    assert backbone.build(given, **own).size == 224
+    with pytest.raises(UserError, match=r"the bandwidth of nir of S2 in µm: bandwidths: \{nir:"):
+        backbone.build(given, **{**own, "bandwidths": None})
+    with pytest.raises(UserError, match="no number of pixels, from 8 on, that 16 divides"):
+        backbone.build(given, size=40, **own)
+
+
 @pytest.mark.parametrize("sensor", ["sar", "optical"])
 def test_croma_has_an_encoder_for_radar_and_one_for_bands(small, sensor):
     _, croma = small

@@ -10,10 +10,11 @@ Two things differ: an image is resized as a whole to the size that torchgeo crop
 a larger one, so that nothing of a patch is cut away; and a missing value, like a band that nothing
 stands for, is 0 after all that, the weights' mean.
 
-DOFA (Xiong et al. 2024, arXiv 2403.15356), Panopticon (Waldmann et al. 2025, arXiv 2503.10845) and
-CROMA (Fuller, Millard, Green 2023, arXiv 2311.00566) come without statistics: they are given what
-is standardised by those of the data at hand, here the training part's. CROMA then maps mean ± 2
-standard deviations to 0 to 1, and clips, as its authors do.
+DOFA (Xiong et al. 2024, arXiv 2403.15356), Panopticon (Waldmann et al. 2025, arXiv 2503.10845),
+Copernicus-FM (Wang et al. 2025, arXiv 2503.11849) and CROMA (Fuller, Millard, Green 2023, arXiv
+2311.00566) come without statistics: they are given what is standardised by those of the data at
+hand, here the training part's. CROMA then maps mean ± 2 standard deviations to 0 to 1, and clips,
+as its authors do. Copernicus-FM takes place, date and area as unknown, for which it has tokens.
 
 The library is `torchgeo`; it is imported when such an encoder is planned or built.
 """
@@ -21,7 +22,7 @@ The library is `torchgeo`; it is imported when such an encoder is planned or bui
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,16 @@ CROMA = {
 }
 
 PANOPTICON = {"panopticon_vitb14": "Panopticon, for any bands of known wavelength"}
-PATCH = 14
-"""Pixels along a side of one of its patches."""
+COPERNICUS = {
+    "copernicusfm_base": "Copernicus-FM Base, for any bands of known wavelength and width"
+}
+
+STEPS = {
+    **dict.fromkeys(CROMA, 8),
+    **dict.fromkeys(PANOPTICON, 14),
+    **dict.fromkeys(COPERNICUS, 16),
+}
+"""Pixels along a side of one patch of a model, of which images of any size are made."""
 
 FIXED = {*DOFA, *(name for name in TIMM if name.startswith("vit"))}
 """Models whose positions are those of one size of image."""
@@ -89,6 +98,18 @@ CROMA_OPTICAL = tuple(name for name in WAVELENGTHS if name[0] == "B" and name !=
 
 RADAR_FREQUENCY = 5.405
 """What DOFA's authors give for both polarisations of Sentinel-1 in the place of a wavelength."""
+
+COPERNICUS_BANDS = {
+    **{"B1": (0.440, 0.020), "B2": (0.490, 0.065), "B3": (0.560, 0.035), "B4": (0.665, 0.030)},
+    **{"B5": (0.705, 0.015), "B6": (0.740, 0.015), "B7": (0.783, 0.020), "B8": (0.842, 0.115)},
+    **{"B8A": (0.860, 0.020), "B9": (0.940, 0.020), "B10": (1.370, 0.030)},
+    **{"B11": (1.610, 0.090), "B12": (2.190, 0.180)},
+    **{"red": (0.665, 0.030), "green": (0.560, 0.035), "blue": (0.490, 0.065)},
+}
+"""Centre and width of bands in µm as Copernicus-FM was trained with them: it knows them to nm."""
+
+COPERNICUS_RADAR = (5e4, 1e6)
+"""The same of Sentinel-1, for both polarisations."""
 
 HEADS = ("fc.", "head.", "norm.", "fc_norm.")
 """Of what a file may have more, or less, than an encoder: torchgeo allows the same."""
@@ -156,6 +177,19 @@ class PanopticonFeatures(nn.Module):
         """(B, C, size, size) standardised → (B, features)."""
         channels = self.channels.repeat(len(x), 1)  # torchgeo writes into them
         return self.model({"imgs": x, "chn_ids": channels})
+
+
+class CopernicusFeatures(nn.Module):
+    """Copernicus-FM's pooled features of bands of given centres and widths, in nm."""
+
+    def __init__(self, model: nn.Module, centres: Sequence[float], widths: Sequence[float]) -> None:
+        super().__init__()
+        self.model, self.centres, self.widths = model, list(centres), list(widths)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, size, size) standardised → (B, features)."""
+        unknown_place = x.new_full((len(x), 4), math.nan)
+        return self.model.forward_features(x, unknown_place, self.centres, self.widths)
 
 
 class CromaFeatures(nn.Module):
@@ -304,7 +338,7 @@ def _other_model(weights: str, reason: str) -> UserError:
 
 def _size(name: str, size: Any, default: int | None, fixed: bool) -> int | None:
     """The size of images that a model sees."""
-    step = 8 if name in CROMA else PATCH if name in PANOPTICON else 1
+    step = STEPS.get(name, 1)
     whole = size is None or (isinstance(size, int) and not isinstance(size, bool))
     if not whole or (size is not None and (size < 8 or size % step)):
         raise UserError(f"size: {size} is no number of pixels, from 8 on, that {step} divides")
@@ -347,47 +381,70 @@ def _plain(
     return TorchgeoImage(net, width, index, size, gain, shift)
 
 
-def _seen(
-    name: str, spec: ModalitySpec, options: Mapping[str, Any], radar: Mapping[str, float]
-) -> tuple[list[int], list[float]]:
-    """Numbers of the channels that a model for any sensor sees, and their wavelengths in µm.
-
-    radar: what it takes in the place of one, by polarisation.
-    """
-    given = options.get("wavelengths") or {}
+def _seen(spec: ModalitySpec, options: Mapping[str, Any]) -> list[int]:
+    """Numbers of the channels that a model for any sensor sees: those that are not ignored."""
     ignored = options.get("ignore") or ()
-    if not isinstance(given, Mapping) or isinstance(ignored, str):
-        raise UserError("wavelengths is a mapping {channel: µm}, ignore a list of channels")
-    for channel in (*given, *ignored):
+    if isinstance(ignored, str):
+        raise UserError("ignore is a list of channels")
+    _check_channels(spec, ignored)
+    index = [number for number, channel in enumerate(spec.channels) if channel not in ignored]
+    if not index:
+        raise UserError(f"ignore leaves no channel of {spec.name}")
+    return index
+
+
+def _check_channels(spec: ModalitySpec, names: Iterable[str]) -> None:
+    for channel in names:
         if channel not in spec.channels:
             own = ", ".join(spec.channels)
             raise UserError(f"'{channel}' is no channel of {spec.name} ({own})")
-    index, waves = [], []
-    for number, channel in enumerate(spec.channels):
-        if channel in ignored:
-            continue
-        index.append(number)
+
+
+def _micrometres(
+    name: str,
+    spec: ModalitySpec,
+    index: Sequence[int],
+    options: Mapping[str, Any],
+    setting: str,
+    optical: Mapping[str, float],
+    radar: Mapping[str, float],
+) -> list[float]:
+    """What a setting, "wavelengths" or "bandwidths", says of the channels at ``index``, in µm.
+
+    Or, where it says nothing, what is known by the names of bands. radar: what the model takes in
+    its place, by polarisation.
+    """
+    given = options.get(setting) or {}
+    if not isinstance(given, Mapping):
+        raise UserError(f"{setting} is a mapping {{channel: µm}}")
+    _check_channels(spec, given)
+    found = []
+    for channel in (spec.channels[number] for number in index):
         known = canonical(channel)
-        wave = given.get(channel, WAVELENGTHS.get(known))
-        if wave is None and known in radar:
+        value = given.get(channel, optical.get(known))
+        if value is None and known in radar:
             _need_decibels(spec)
-            waves.append(radar[known])
+            found.append(radar[known])
             continue
-        if not isinstance(wave, int | float) or isinstance(wave, bool) or not wave > 0:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
             raise UserError(
-                f"'{PREFIX}{name}' must know the wavelength of {channel} of {spec.name} in µm: "
-                f"wavelengths: {{{channel}: 0.81}}, or ignore: [{channel}]"
+                f"'{PREFIX}{name}' must know the {setting.removesuffix('s')} of {channel} of "
+                f"{spec.name} in µm: {setting}: {{{channel}: {EXAMPLES[setting]}}}, or "
+                f"ignore: [{channel}]"
             )
-        waves.append(float(wave))
-    if not index:
-        raise UserError(f"ignore leaves no channel of {spec.name}")
-    return index, waves
+        found.append(float(value))
+    return found
+
+
+EXAMPLES = {"wavelengths": 0.81, "bandwidths": 0.1}
 
 
 def _dofa(
     name: str, spec: ModalitySpec, weights: str | None, size: int | None, options: dict[str, Any]
 ) -> nn.Module:
-    index, waves = _seen(name, spec, options, dict.fromkeys(RADAR, RADAR_FREQUENCY))
+    index = _seen(spec, options)
+    radar = dict.fromkeys(RADAR, RADAR_FREQUENCY)
+    waves = _micrometres(name, spec, index, options, "wavelengths", WAVELENGTHS, radar)
     size = _size(name, size, 224, weights is not None)
     net = getattr(_library(), name)(num_classes=0, img_size=size)
     if weights is not None:
@@ -398,8 +455,9 @@ def _dofa(
 def _panopticon(
     name: str, spec: ModalitySpec, weights: str | None, size: int | None, options: dict[str, Any]
 ) -> nn.Module:
+    index = _seen(spec, options)
     radar = {"VV": -1.0, "VH": -2.0}  # of an orbit that is not known
-    index, waves = _seen(name, spec, options, radar)
+    waves = _micrometres(name, spec, index, options, "wavelengths", WAVELENGTHS, radar)
     size = _size(name, size, 224, False)
     net = getattr(_library(), name)(img_size=size).model
     if weights is not None:
@@ -410,10 +468,28 @@ def _panopticon(
         if not isinstance(trained, Tensor):
             raise _other_model(weights, "no pos_embed")
         patches = math.isqrt(trained.shape[1] - 1)
-        state["pos_embed"] = resize_abs_pos_embed(trained, size // PATCH, patches)
+        state["pos_embed"] = resize_abs_pos_embed(trained, size // STEPS[name], patches)
         _load(net, state, weights)
     ids = [wave if wave < 0 else 1000 * wave for wave in waves]  # nanometres
     return TorchgeoImage(PanopticonFeatures(net, ids), net.num_features, index, size)
+
+
+def _copernicus(
+    name: str, spec: ModalitySpec, weights: str | None, size: int | None, options: dict[str, Any]
+) -> nn.Module:
+    index = _seen(spec, options)
+    known = [{band: pair[part] for band, pair in COPERNICUS_BANDS.items()} for part in (0, 1)]
+    nanometres = []
+    for part, setting in enumerate(("wavelengths", "bandwidths")):
+        radar = dict.fromkeys(RADAR, COPERNICUS_RADAR[part])
+        found = _micrometres(name, spec, index, options, setting, known[part], radar)
+        nanometres.append([1000 * value for value in found])
+    size = _size(name, size, 224, False)
+    net = getattr(_library(), name)(num_classes=0)  # adapts its positions to the size it is given
+    if weights is not None:
+        _load(net, _state(name, weights), weights)
+    width = net.cls_token.shape[-1]
+    return TorchgeoImage(CopernicusFeatures(net, *nanometres), width, index, size)
 
 
 def _croma(
@@ -445,16 +521,13 @@ def _need_decibels(spec: ModalitySpec) -> None:
         )
 
 
-BY_WAVELENGTH = (_dofa, _panopticon)
-"""Makers of models that know a channel by its wavelength and not by the name of a band."""
-
 Make = Callable[[str, ModalitySpec, str | None, int | None, dict[str, Any]], nn.Module]
 
 
-def _register(name: str, summary: str, make: Make, *, own_bands: bool, doc: str) -> None:
-    """Make a model of torchgeo known as an encoder."""
+def _build_by_band(name: str, make: Make) -> Callable[..., nn.Module]:
+    """What builds a model that knows a channel by the name of a band."""
 
-    def build_with_bands(
+    def build(
         spec: ModalitySpec,
         *,
         weights: str | None = None,
@@ -464,7 +537,13 @@ def _register(name: str, summary: str, make: Make, *, own_bands: bool, doc: str)
     ) -> nn.Module:
         return make(name, spec, weights, size, {"bands": bands, "ignore": ignore})
 
-    def build_with_wavelengths(
+    return build
+
+
+def _build_by_wavelength(name: str, make: Make) -> Callable[..., nn.Module]:
+    """What builds a model that knows a channel by its wavelength."""
+
+    def build(
         spec: ModalitySpec,
         *,
         weights: str | None = None,
@@ -474,7 +553,31 @@ def _register(name: str, summary: str, make: Make, *, own_bands: bool, doc: str)
     ) -> nn.Module:
         return make(name, spec, weights, size, {"wavelengths": wavelengths, "ignore": ignore})
 
-    build = build_with_wavelengths if make in BY_WAVELENGTH else build_with_bands
+    return build
+
+
+def _build_by_wavelength_and_width(name: str, make: Make) -> Callable[..., nn.Module]:
+    """What builds a model that knows a channel by its wavelength and how wide its band is."""
+
+    def build(
+        spec: ModalitySpec,
+        *,
+        weights: str | None = None,
+        size: int | None = None,
+        wavelengths: Mapping[str, float] | None = None,
+        bandwidths: Mapping[str, float] | None = None,
+        ignore: Sequence[str] = (),
+    ) -> nn.Module:
+        by_channel = {"wavelengths": wavelengths, "bandwidths": bandwidths, "ignore": ignore}
+        return make(name, spec, weights, size, by_channel)
+
+    return build
+
+
+def _register(
+    name: str, summary: str, build: Callable[..., nn.Module], *, own_bands: bool, doc: str
+) -> None:
+    """Make a model of torchgeo known as an encoder."""
     build.__doc__ = doc
 
     def statistics(spec: ModalitySpec, options: Mapping[str, Any]) -> Any:
@@ -501,21 +604,26 @@ BANDS = """bands: band of the weights → channel that stands for it, or null fo
 WAVES = """wavelengths: of channels that are called neither like a band of Sentinel-2 (B2, B8A, …)
     nor VV, VH, red, green or blue, in micrometres."""
 
+WIDTHS = """bandwidths: the same, of how wide their bands are."""
+
 FAMILIES = (
-    (TIMM, _plain, "SENTINEL2_ALL_MOCO"),
-    (SWIN, _plain, "SENTINEL2_SI_RGB_SATLAS"),
-    (DOFA, _dofa, "DOFA_MAE"),
-    (CROMA, _croma, "CROMA_VIT"),
-    (PANOPTICON, _panopticon, "VIT_BASE14"),
+    (TIMM, _plain, _build_by_band, "SENTINEL2_ALL_MOCO", BANDS),
+    (SWIN, _plain, _build_by_band, "SENTINEL2_SI_RGB_SATLAS", BANDS),
+    (DOFA, _dofa, _build_by_wavelength, "DOFA_MAE", WAVES),
+    (CROMA, _croma, _build_by_band, "CROMA_VIT", BANDS),
+    (PANOPTICON, _panopticon, _build_by_wavelength, "VIT_BASE14", WAVES),
+    (
+        *(COPERNICUS, _copernicus, _build_by_wavelength_and_width, "CopernicusFM_ViT"),
+        f"{WAVES}\n{WIDTHS}",
+    ),
 )
 
-for _models, _make, _example in FAMILIES:
+for _models, _make, _build, _example, _settings in FAMILIES:
     for _name, _summary in _models.items():
-        _settings = WAVES if _make in BY_WAVELENGTH else BANDS
         _register(
             _name,
             f"{_summary}, with torchgeo's weights.",
-            _make,
+            _build(_name, _make),
             own_bands=_make is _plain,
             doc=f"{COMMON.format(example=_example)}\n\n{_settings}",
         )
