@@ -34,7 +34,11 @@ def read_mapping(path: Path, expected: str) -> dict[Any, Any]:
         for twice in _repeated_keys(yaml.compose(content, yaml.SafeLoader)):
             raise ValueError(f"'{twice.value}' stands twice, again in line {_line(twice)}")
         document = yaml.safe_load(content)
-    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: there is no such file") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         advice = "; text with any of {}[]:,#&*% in it goes in quotes"
         advice = advice if isinstance(error, yaml.MarkedYAMLError) else ""

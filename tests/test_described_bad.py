@@ -96,6 +96,15 @@ def test_a_field_that_is_wrong_is_named_with_what_is_expected(mine, change, told
     assert any(told in line for line in lines), lines
 
 
+@pytest.mark.parametrize("wrong", [{"block": 0}, {"block": "big"}, {"blok": 0.5}])
+def test_groups_with_a_wrong_block_are_told_so_and_nothing_else(mine, wrong):
+    description, folder = mine
+    description["groups"].pop("block")
+    description["groups"].update(wrong)
+    (line,) = refused(save(description, folder))
+    assert "block" in line and "needs a column" not in line
+
+
 def test_everything_that_is_wrong_with_a_description_is_told_at_once(mine):
     description, folder = mine
     description["modalities"]["S1"]["kind"] = "sequence"
@@ -149,8 +158,8 @@ def test_yaml_that_is_none_or_a_trap(tmp_path, text, told):
 
 def test_a_description_that_is_not_there_and_a_name_that_is_taken(mine, tmp_path):
     description, folder = mine
-    assert refused(tmp_path / "no.yaml")[0].startswith(f"{tmp_path / 'no.yaml'}: ")
-    assert refused(folder)[0].startswith(f"{folder}: ")
+    assert refused(tmp_path / "no.yaml") == [f"{tmp_path / 'no.yaml'}: there is no such file"]
+    assert refused(folder) == [f"{folder}: cannot be read (Is a directory)"]
     description["name"] = "lfmc"
     assert "another dataset is named 'lfmc'" in refused(save(description, folder))[0]
     assert "lfmc" in ADAPTERS
@@ -618,6 +627,16 @@ def test_places_at_0_and_0_are_told(mine):
     edited(lat=hole(7, 0), lon=hole(7, 0))(folder, description)
     (told,) = opened(save(description, folder)).notices
     assert told.startswith("1 of 60 samples lie at latitude 0, longitude 0: is that how the file")
+
+
+def test_a_table_that_may_have_been_cut_in_its_last_cell_is_told(mine):
+    """Nothing else would show it: 43.12 is a number as 43.1234 is."""
+    description, folder = mine
+    path = save(description, folder)
+    assert opened(path).notices == ()
+    table = folder / "plots.csv"
+    table.write_bytes(table.read_bytes().rstrip(b"\r\n"))
+    assert opened(path).notices == ("plots.csv: its last line has no end; is the file whole?",)
 
 
 @pytest.mark.parametrize("split", [True, False])

@@ -28,11 +28,15 @@ SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", " ": "spaces"}
 
 @dataclass(frozen=True)
 class Header:
-    """What the first line of a text file says, and how its cells are separated."""
+    """What the first line of a text file says, and how its cells are separated.
+
+    ends: whether the last line has an end.
+    """
 
     columns: tuple[str, ...]
     separator: str
     rows: int
+    ends: bool
 
 
 def columns(path: str) -> tuple[str, ...]:
@@ -47,6 +51,11 @@ def rows(path: str) -> int:
     if path.endswith(".parquet"):
         return len(_parquet(path))
     return _header(path, _stamp(path)).rows
+
+
+def may_be_cut(path: str) -> bool:
+    """Whether a text file stops within a line: the last cell may have lost some of its digits."""
+    return path.endswith(TEXT) and not _header(path, _stamp(path)).ends
 
 
 def numbers(path: str, wanted: Iterable[str]) -> np.ndarray:
@@ -144,7 +153,7 @@ def _header(path: str, stamp: tuple[int, int]) -> Header:
                 f"{path}: row {row} has {width} cells and the header {len(header)}, separated by "
                 f"{SEPARATORS[separator]}; is the file whole?"
             )
-    return Header(header, separator, len(widths))
+    return Header(header, separator, len(widths), text.endswith(("\n", "\r")))
 
 
 @lru_cache(maxsize=2)

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from benchmark.errors import UserError
-from datasets.common import arrays
+from datasets.common import arrays, tables
 from datasets.common.contract import Adapter, Catalogue, View
 from datasets.common.subsample import subsample
 from datasets.described import targets
 from datasets.described.description import Description, Groups, Where, load
-from datasets.described.files import find
+from datasets.described.files import find, is_per_sample
 from datasets.described.samples import Samples
 from datasets.described.sensors import Sensor
 
@@ -94,7 +94,7 @@ class Described(Adapter):
             split=of(split),
             dtypes={m: sensor.dtype for m, sensor in sensors.items()},
             read=lambda i: {m: sensor.read(kept[i]) for m, sensor in sensors.items()},
-            notices=(*samples.notices, *told),
+            notices=(*samples.notices, *told, *_cut(root, description)),
             places=of(places),
             scaling={m: both for m, sensor in sensors.items() if (both := sensor.scaling())},
         )
@@ -113,6 +113,17 @@ def _wheres(description: Description) -> Iterator[Where]:
     yield from (modality.where for modality in description.modalities.values())
     more = [description.ids, description.split, groups and groups.by]
     yield from filter(None, (*more, *((groups and groups.places) or ())))
+
+
+def _cut(root: Path, description: Description) -> list[str]:
+    """A notice for every table that was perhaps cut in its last cell, which nothing else tells."""
+    single = [where for where in _wheres(description) if not is_per_sample(where.files)]
+    named = dict.fromkeys(found.path for where in single for found in find(root, where.files))
+    return [
+        f"{os.path.relpath(path, root)}: its last line has no end; is the file whole?"
+        for path in named
+        if tables.may_be_cut(path)
+    ]
 
 
 @contextmanager

@@ -109,7 +109,8 @@ class Description:
 
 def load(path: Path) -> Description:
     """Read a description. Raises `UserError` that lists everything that is wrong with it."""
-    document = read_mapping(path, "a description is a mapping; `data new NAME --from FILE` writes")
+    expected = "a description is a mapping; `data new NAME --from FILE` writes one"
+    document = read_mapping(path, expected)
     problems: list[str] = []
     fields = _Fields("", document, problems)
     name = fields.take("name", _name, path.stem)
@@ -272,6 +273,7 @@ def _target(fields: _Fields | None, default: tuple[str, ...]) -> Target | None:
 def _groups(fields: _Fields | None, default: tuple[str, ...]) -> Groups | None:
     if fields is None:
         return None
+    told = len(fields.problems)
     block = fields.take("block", _positive, 0.0) or None
     keys = fields.take("key", _texts, ())
     column = fields.take("column", _column, "")
@@ -288,7 +290,7 @@ def _groups(fields: _Fields | None, default: tuple[str, ...]) -> Groups | None:
         fields.problems.append(f"lacks {fields.at('file')}")
     if any(places) and not all(places):
         fields.problems.append(f"{fields.where}: latitude and longitude belong together")
-    if by is None and not (all(places) and block):
+    if by is None and not (all(places) and block) and len(fields.problems) == told:
         fields.problems.append(
             f"{fields.where}: needs a column, or latitude, longitude and block (degrees)"
         )
