@@ -170,6 +170,11 @@ RECORDS, TRIALS = "records", "trials"
 """Folders of runs, which are scored on test parts, and of trials, which never see one."""
 
 
+def models_path(results: Path, spec: RunSpec) -> Path:
+    """Where a run's kept models lie below a results folder, one folder for each deployment."""
+    return results / "models" / spec.id
+
+
 def _folder(spec: RunSpec) -> str:
     return TRIALS if spec.trial else RECORDS
 

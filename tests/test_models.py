@@ -12,22 +12,27 @@ import numpy as np
 import pytest
 import torch
 
+from benchmark.commands.main import main
 from benchmark.deployment import model as models
 from benchmark.deployment.deployed import Deployed, Ensemble, Standardise
 from benchmark.errors import UserError
 from benchmark.planning.building import build
 from benchmark.planning.split import folds
+from benchmark.plugins import unload
 from benchmark.problem import TaskSpec
+from benchmark.records import read, read_predictions
 from benchmark.training import keeping
 from benchmark.training.data import StandardisedModality, channel_statistics, fold_data
 from benchmark.training.execute import predict
 from benchmark.training.fit import Trained
+from datasets.common.prepared import reopen
 from methods.common.contract import ALL
 from methods.common.registry import REGISTRY
 from tests.problems import dataset, run_spec, train
+from tests.survival import PLUGIN
 
 CPU = torch.device("cpu")
-MORE = {"libraries": {"torch": "2"}}
+MORE = {"libraries": {"torch": "2"}, "origin": {"licence": "none"}}
 
 
 def with_gaps(data):
@@ -52,9 +57,14 @@ def untrained(method: str, data, fold, **changes) -> tuple:
     return spec, Trained(predictors, [], 0)
 
 
+def made(specs, trained, data, fold) -> dict:
+    ranges = keeping.ranges_of(data, fold.train.samples.numpy())
+    return keeping.models(specs, trained, data, fold, ranges, **MORE)
+
+
 def kept(spec, trained, data, fold, folder: Path) -> dict:
     """The models of a run, saved and loaded again."""
-    found = keeping.models([spec], [trained], data, fold, **MORE)
+    found = made([spec], [trained], data, fold)
     for m, model in found.items():
         models.save(model, folder / m)
     return {m: models.load(folder / m) for m in found}
@@ -120,7 +130,7 @@ def test_an_ensemble_of_seeds_is_the_mean_of_their_predictions(tmp_path):
     specs, trained = zip(
         *(untrained("single", data, fold, seed=seed) for seed in (0, 1, 5)), strict=True
     )
-    for m, model in keeping.models(specs, trained, data, fold, **MORE).items():
+    for m, model in made(specs, trained, data, fold).items():
         models.save(model, tmp_path / m)
         found = models.load(tmp_path / m)
         assert isinstance(found.net, Ensemble) and len(found.about["runs"]) == 3
@@ -144,7 +154,7 @@ def test_values_are_standardised_as_in_training_bit_by_bit():
 @pytest.fixture
 def one(tmp_path) -> Path:
     data, fold = DATA["multiclass"], FOLDS["multiclass"]
-    found = keeping.models(*([each] for each in untrained("kd", data, fold)), data, fold, **MORE)
+    found = made(*([each] for each in untrained("kd", data, fold)), data, fold)
     models.save(found["m1"], tmp_path / "m1")
     return tmp_path / "m1"
 
@@ -284,3 +294,114 @@ def test_an_output_that_is_no_number_is_refused():
     }
     with pytest.raises(UserError, match="3 of 3 predicted values are not finite"):
         models.Model(net, about).predict(np.ones((3, 1)))
+
+
+# --- run --keep-models --------------------------------------------------------------------------
+
+
+def test_run_keeps_what_it_deploys_and_says_what_has_none(run, place, capsys):
+    assert run("kept", "--folds", "0") == 0
+    assert not (place.folder / "kept" / "models").exists()
+    assert run("kept", "--folds", "0,1", "--keep-models") == 0
+    said = capsys.readouterr().out
+    assert "1 recorded runs have no kept model: what was trained is gone; --retry all runs" in said
+    (new,) = (place.folder / "kept" / "models").iterdir()
+    assert run("kept", "--folds", "0,1", "--keep-models", "--retry", "all") == 0
+    assert "have no kept model" not in capsys.readouterr().out
+    assert len([*(place.folder / "kept" / "models").iterdir()]) == 2
+    assert place.strays("kept") == []
+
+    record = next(r for r in map(read, place.records("kept")) if r.id == new.name)
+    ids, predictions = read_predictions(record, place.folder / "kept")
+    data = reopen(next((place.folder / "cache" / "prepared").glob("lfmc-*")))
+    rows = [data.ids.tolist().index(name) for name in ids]
+    for m, expected in predictions.items():
+        model = models.load(new / m)
+        np.testing.assert_allclose(model.predict(data.x[m][rows]), expected, rtol=1e-4)
+        assert model.about["dataset"]["licence"] == "CC BY-NC-ND 4.0"
+        assert model.about["dataset"]["fingerprint"] == data.fingerprint
+        assert model.about["samples"]["training"] == record.data["train"]
+        assert model.about["runs"][0]["id"] == record.id
+
+
+def test_a_placebo_has_no_model(run, place):
+    run("twins", "--folds", "0", "--keep-models", "--placebo", methods="kd")
+    specs = [read(path).spec for path in place.records("twins")]
+    kept = {path.name for path in (place.folder / "twins" / "models").iterdir()}
+    assert {bool(spec.placebo) for spec in specs} == {True, False}
+    assert kept == {spec.id for spec in specs if not spec.placebo}
+
+
+def test_a_model_needs_its_plug_in_as_it_was(run, place, monkeypatch):
+    run("plugin", "--folds", "0", "--keep-models")
+    folder = next((place.folder / "plugin" / "models").glob("*/S2"))
+    assert models.load(folder).about["method"] == "steady"
+    monkeypatch.setattr("benchmark.planning.code.plugin_code", lambda entry: "edited")
+    with pytest.raises(UserError, match="the code of steady is not what the model was trained wi"):
+        models.load(folder)
+    unload([PLUGIN], REGISTRY)
+    with pytest.raises(UserError, match="unknown method 'steady'.*--plugin names the file"):
+        models.load(folder)
+
+
+# --- train --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def final(place, run):
+    """`train`, and the folder of its models; the plug-in is forgotten afterwards."""
+
+    def call(*more: str, method: str = "steady", out: str = "final") -> tuple[int, Path]:
+        folder = place.folder / out
+        places = {
+            "--plugin": PLUGIN,
+            "--protocol": place.folder / "tiny.yaml",
+            "--data-root": place.folder / "data",
+            "--cache": place.folder / "cache",
+            "--device": "cpu",
+            "--out": folder,
+        }
+        words = (str(word) for pair in places.items() for word in pair)
+        return main(["train", method, "lfmc", *words, *more]), folder
+
+    return call
+
+
+def test_a_final_model_takes_all_samples_but_a_validation_part(final, capsys):
+    code, folder = final()
+    said = capsys.readouterr().out
+    assert code == 0
+    assert "steady on lfmc: 135 of 150 samples train, 15 say when to stop, none tests" in said
+    assert sorted(path.name for path in folder.iterdir()) == ["S1", "S2"]
+    model = models.load(folder / "S1")
+    assert model.about["samples"] == {"training": 135, "validation": 15}
+    (run,) = model.about["runs"]
+    assert run["spec"]["fold"] == -1  # no record and no artefact has its id
+
+
+def test_an_ensemble_of_one_modality(final, capsys):
+    code, folder = final(
+        "--modality", "S2", "--seeds", "0-2", "--set", "kd.alpha=0.1", method="kd", out="kd"
+    )
+    assert code == 0 and "the mean of 3 seeds" in capsys.readouterr().out
+    assert [path.name for path in folder.iterdir()] == ["S2"]
+    model = models.load(folder / "S2")
+    assert [run["spec"]["seed"] for run in model.about["runs"]] == [0, 1, 2]
+    assert model.about["row"] == "kd (alpha=0.1)" and isinstance(model.net, Ensemble)
+
+
+@pytest.mark.parametrize(
+    ("more", "method", "says"),
+    [
+        ((), "steddy", "unknown method 'steddy': did you mean steady"),
+        (("--modality", "S3"), "steady", "unknown modality that steady deploys 'S3'"),
+        (("--modality", "S1"), "fusion_avg", "unknown modality that fusion_avg deploys 'S1'"),
+        (("--set", "kd.alpha=1"), "steady", "--set kd.…: steady is what is trained"),
+        (("--protocol", "paper"), "single", "validates on the test part, and a final model has"),
+        (("--protocol", "paper"), "kd", "kd on lfmc: not applicable: protocol 'paper' is for"),
+        ((), "diverges", "diverges on lfmc: loss term"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_sentence(final, capsys, more, method, says):
+    code, _ = final(*more, method=method, out="none")
+    assert code == 2 and says in capsys.readouterr().err

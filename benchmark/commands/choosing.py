@@ -43,8 +43,8 @@ def prepare_datasets(
     """The chosen datasets, prepared; says on the screen for each whether it is real."""
     import datasets
     from benchmark.planning import protocol as protocols
+    from benchmark.planning.data import prepare
     from datasets.common import prepared
-    from datasets.common.contract import View
 
     chosen = datasets.choose(options.datasets)
     shipped = datasets.load()
@@ -54,45 +54,23 @@ def prepare_datasets(
     sweep(options.cache, "*/.*.part")
     result, problems = [], []
     for adapter in chosen:
-        name = adapter.name
         try:
-            modalities = options.modalities or adapter.default_modalities
-            for m in modalities:
-                if m not in adapter.modalities:
-                    raise unknown(f"modality of {name}", m, adapter.modalities)
-            protocols.check_modalities(protocol, name, adapter.modalities)
-            view = View(**protocol.view_for(name))
-            folder, source, notice = prepared.resolve(
-                adapter, options.data_root, options.cache, named=options.datasets is not None
+            protocols.check_modalities(protocol, adapter.name, adapter.modalities)
+            found = prepare(
+                adapter,
+                options.modalities,
+                protocol.view_for(adapter.name),
+                options.data_root,
+                options.cache,
+                named=options.datasets is not None,
+                say=print,
             )
-            if notice:
-                print(f"{name}: {notice}")
-            dataset, where = prepared.prepare(
-                adapter, folder, source, modalities, view, options.cache
-            )
-            print(
-                f"{name}: {dataset.source.upper()} data, {len(dataset)} samples, "
-                f"{', '.join(modalities)} (fingerprint {dataset.fingerprint[:12]})"
-            )
-            if source == "real" and (said := _provenance(dataset)):
-                print(f"{name}: {said}")
-            for found in dataset.notices:
-                print(f"{name}: {found}")
-            result.append((dataset, where.absolute()))
+            result.append(found)
         except UserError as error:
             problems.append(str(error))
     if problems:
         raise UserError("\n".join(problems))
     return result
-
-
-def _provenance(dataset: EODataset) -> str:
-    """Which release real data are, and in which form they were read, as far as that is known."""
-    from datasets.common import releases
-
-    said = releases.named(dataset.name, dataset.modalities, dataset.fingerprint, len(dataset))
-    form = f"read from {dataset.form}" if dataset.form else None
-    return "; ".join(filter(None, [said, form]))
 
 
 def choose_methods(options: argparse.Namespace) -> list[Entry]:

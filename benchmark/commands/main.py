@@ -87,6 +87,14 @@ def _command(options: argparse.Namespace) -> int:
         from benchmark.commands.run import run
 
         return run(options)
+    if options.command == "train":
+        from benchmark.commands.train import train
+
+        return train(options)
+    if options.command == "predict":
+        from benchmark.commands.predict import predict
+
+        return predict(options)
     if options.command == "tune":
         from benchmark.commands.tune import tune
 

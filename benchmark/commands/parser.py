@@ -17,6 +17,8 @@ EXAMPLES = """examples:
   python -m benchmark collect
   python -m benchmark tune --datasets lfmc --methods single,forest,kd,mdico --trials 20
   python -m benchmark run --hparams results/runs/tuned.json
+  python -m benchmark train mdico lfmc --data-root DIR --out models/mdico
+  python -m benchmark predict models/mdico/S2 new.csv --out predictions.csv
   python -m benchmark report
   python -m benchmark report --results mine --results results/reference --out both
   python -m benchmark verify --results results/reference
@@ -249,6 +251,41 @@ def parser() -> argparse.ArgumentParser:
         help="keep the features of test samples, for the feature-space figure; runs that are "
         "recorded already are not run again for it",
     )
+    run.add_argument(
+        "--keep-models",
+        action="store_true",
+        help="keep what is deployed of each run as RESULTS/models/ID/MODALITY, for `predict`; runs "
+        "that are recorded already are not run again for it",
+    )
+
+    train = commands.add_parser(
+        "train",
+        parents=[inputs, standard, cache, plugins, verbose],
+        help="one final model, on all samples but a validation part",
+    )
+    train.add_argument("method", metavar="METHOD", help="its name")
+    train.add_argument("dataset", metavar="DATASET", help="its name, or its description (YAML)")
+    train.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="gets a folder for each modality"
+    )
+    train.add_argument("--modality", metavar="M", help="keep what is deployed for this one alone")
+    train.add_argument(
+        "--seeds",
+        type=numbers,
+        default=(0,),
+        metavar="0,1",
+        help="one model; of several seeds, the mean of their predictions (default: 0)",
+    )
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="METHOD.NAME=VALUE",
+        help="a value in place of its default, as for `run`; may be given several times",
+    )
+    train.add_argument("--hparams", type=Path, metavar="FILE", help="values that `tune` has chosen")
+    train.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
+    train.set_defaults(executor=None, dask_address=None)
 
     tune = commands.add_parser(
         "tune",

@@ -32,6 +32,7 @@ from benchmark.errors import UserError, not_writable
 from benchmark.machine import cores, no_processes
 from benchmark.planning import protocol as protocols
 from benchmark.planning.code import changed
+from benchmark.records import models_path
 from benchmark.spec import PRECISIONS
 from benchmark.writers import sweep
 
@@ -80,6 +81,7 @@ def run(options: argparse.Namespace) -> int:
         plugins=tuple(plugin.resolve() for plugin in options.plugin),
         timeout=options.timeout,
         keep_features=options.keep_features,
+        keep_models={d.name: d.origin for d, _ in datasets} if options.keep_models else None,
         precision=PRECISIONS[options.precision],
         compiled=options.compile,
         placebo=options.placebo,
@@ -203,7 +205,7 @@ def _compare_with_records(
     sweep(options.results)
     todo, skipped = [], []
     edited: dict[str, list[Record]] = {}
-    restated = 0
+    restated = without = 0
     for item in planned:
         record = _whole_record(item.job.spec, options)
         if record is None:
@@ -215,6 +217,11 @@ def _compare_with_records(
             if changed(record.code):
                 edited.setdefault(record.spec.method, []).append(record)
             restated += bool(record.standing) and record.standing != item.job.standing
+            without += (
+                record.status == "done"
+                and item.job.keeps_models
+                and not models_path(options.results, record.spec).is_dir()
+            )
     for method, its in edited.items():
         modules = dict.fromkeys(module for record in its for module in changed(record.code))
         print(
@@ -226,6 +233,11 @@ def _compare_with_records(
         print(
             f"{restated} recorded runs have another title, evidence, flags, rope or view of the "
             "protocol than its file now: tables go by the records; --retry all runs them again"
+        )
+    if without:
+        print(
+            f"{without} recorded runs have no kept model: what was trained is gone; --retry all "
+            "runs them again and keeps one"
         )
     return todo, skipped
 

@@ -148,11 +148,17 @@ class Model:
         return len(next(iter(given.values())))
 
 
-def save(model: Model, folder: Path) -> None:
-    """Keep a model as a folder, which appears when it is complete and takes the place of another.
+Files = Mapping[str, bytes]
+"""A model as files, by their names."""
 
-    Raises `NotWritableError`, naming the folder above.
-    """
+
+def save(model: Model, folder: Path) -> None:
+    """Keep a model as a folder. Raises as `write`."""
+    write(packed(model), folder)
+
+
+def packed(model: Model) -> Files:
+    """A model as the files that it is kept in. Raises `UserError` if it predicts no numbers."""
     # Copies: safetensors refuse memory that is shared.
     state = {name: value.detach().cpu().clone() for name, value in model.net.state_dict().items()}
     weights = to_bytes({name: value.contiguous() for name, value in state.items()})
@@ -163,11 +169,19 @@ def save(model: Model, folder: Path) -> None:
         "probe": _probed(model).tolist(),
     }
     text = json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False)
+    return {WEIGHTS: weights, ABOUT: f"{text}\n".encode()}
+
+
+def write(files: Files, folder: Path) -> None:
+    """Write a model's folder, which appears when it is complete and takes the place of another.
+
+    Raises `NotWritableError`, naming the folder above.
+    """
     part = folder.with_name(part_of(folder.name))
     aside = folder.with_name(part_of(folder.name))
     try:
         part.mkdir(parents=True)
-        for name, content in ((WEIGHTS, weights), (ABOUT, f"{text}\n".encode())):
+        for name, content in files.items():
             (part / name).write_bytes(content)
             sync(part / name)
         with suppress(FileNotFoundError):
@@ -374,7 +388,9 @@ def _probed(model: Model) -> np.ndarray:
 
 
 def _versions(about: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {v}" for name, v in about["libraries"].items() if v)
+    known = about["libraries"]
+    named = ("python", "torch", "timm", "numpy", "eo-colearning-benchmark")
+    return ", ".join(f"{name} {known[name]}" for name in named if known.get(name))
 
 
 def _spec(kind: Callable[..., Any], values: Mapping[str, Any]) -> Any:
@@ -402,13 +418,15 @@ def describe(
     statistics: Mapping[str, Statistics],
     ranges: Mapping[str, Statistics],
     frozen: Mapping[str, int],
+    origin: Mapping[str, str],
+    libraries: Mapping[str, Any],
     **more: Any,
 ) -> dict[str, Any]:
-    """What model.json says of a model; ``more`` is added as it is, and needs ``libraries``.
+    """What model.json says of a model; ``more`` is added as it is.
 
     specs: of its members. modalities: all that it was trained with. task: fitted to its training
     part. statistics, ranges: mean and std, least and largest value of each channel. frozen:
-    modality → number of features.
+    modality → number of features. origin: where the data come from. libraries: versions.
     """
     spec = specs[0]
     seen = modalities if m == ALL else {m: modalities[m]}
@@ -439,8 +457,10 @@ def describe(
             "name": spec.dataset,
             "source": spec.source,
             "fingerprint": spec.fingerprint,
+            **origin,
         },
         **more,
+        "libraries": dict(libraries),
         "modalities": [asdict(one) for one in modalities.values()],
         "frozen": dict(frozen),
         "runs": [{"id": spec.id, "spec": asdict(spec)} for spec in specs],

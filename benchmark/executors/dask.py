@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from benchmark.planning.jobs import Job
     from benchmark.records import Record
-    from benchmark.training.execute import Arrays
+    from benchmark.training.execute import Computed
 
 DEATHS = 3
 """Workers of a cluster of our own that may die under a run before it is set apart."""
@@ -107,14 +107,14 @@ def _killed_workers(future: Future) -> bool:
 
 
 def _committed(job: Job, future: Future) -> Record:
-    from benchmark.records import write
+    from benchmark.training.execute import Computed, commit
 
-    record, predictions, features, committed = future.result()
-    return record if committed else write(record, predictions, job.results, features, job.replaces)
+    found = future.result()
+    return commit(job, found) if isinstance(found, Computed) else found
 
 
-def _work(job: Job, probe: Path) -> tuple[Record, Arrays | None, Arrays | None, bool]:
-    """On a worker: the record, and what lies beside it if it could not be committed there."""
+def _work(job: Job, probe: Path) -> Record | Computed:
+    """On a worker: the record, or what came of the run if it could not be committed there."""
     import torch
     from distributed import get_worker
 
@@ -131,10 +131,10 @@ def _work(job: Job, probe: Path) -> tuple[Record, Arrays | None, Arrays | None, 
     stopping.may_end_process()
     with _one_at_a_time:
         if probe.exists():
-            return execute(job), None, None, True
+            return execute(job)
         job = replace(job, results=Path(worker.local_directory) / "results")
         prepare_process(job)
-        return *compute(job), False
+        return compute(job)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -171,6 +172,23 @@ class Chosen:
             return Settings(values, tuned=tuned)
 
         return [settings]
+
+    def final(self, dataset: str, entry: Entry) -> tuple[Settings, str]:
+        """The values that a final model has, and in words which they are.
+
+        Where each fold has its own, those of the trial that most folds chose, of several the first:
+        trials of the same number have the same values in all folds.
+        """
+        choice = self._of(dataset, entry.key)
+        counts = Counter(own.trial for own in choice.folds.values())
+        trial = min(counts, key=lambda number: (-counts[number], number))
+        picked = next(own for own in choice.folds.values() if own.trial == trial)
+        values = {name: check(entry, name, value) for name, value in picked.values.items()}
+        tuned = {"trials": choice.trials, "on": choice.on, "space": choice.space}
+        said = f"the values of trial {trial}"
+        if choice.on != ONCE:
+            said += f", which {counts[trial]} of {len(choice.folds)} folds have chosen"
+        return Settings(values, tuned=tuned), said
 
     def _of(self, dataset: str, method: str) -> Choice:
         for choice in self.choices:

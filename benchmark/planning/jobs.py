@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,8 +16,10 @@ class Job:
 
     prepared: folder of the prepared dataset. plugins: method files that the user named. timeout:
     seconds that the run may take. keep_features: whether the features of the test part are kept
-    beside the predictions. replaces: when the record was made that is to give way to that of this
-    job, for one that is tried again. standing: what the protocol says of its tables.
+    beside the predictions. keep_models: what kept models say of where the data come from
+    (`EODataset.origin`); None if none are kept. replaces: when the record was made that is to give
+    way to that of this job, for one that is tried again. standing: what the protocol says of its
+    tables.
     """
 
     spec: RunSpec
@@ -28,3 +31,9 @@ class Job:
     keep_features: bool = False
     replaces: str | None = None
     standing: Standing = field(default_factory=Standing)
+    keep_models: Mapping[str, str] | None = None
+
+    @property
+    def keeps_models(self) -> bool:
+        """Whether models are kept of it: of a placebo, or of a trial, nobody has a use for them."""
+        return not (self.keep_models is None or self.spec.placebo or self.spec.trial)

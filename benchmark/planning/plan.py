@@ -45,6 +45,7 @@ def plan(
     plugins: tuple[Path, ...],
     timeout: float | None = None,
     keep_features: bool = False,
+    keep_models: Mapping[str, Mapping[str, str]] | None = None,
     precision: str = FULL,
     compiled: bool = False,
     placebo: bool = False,
@@ -52,7 +53,8 @@ def plan(
 ) -> list[Planned]:
     """One job for every dataset, method, variant of it, fold and seed.
 
-    datasets: with the folder of their prepared arrays. placebo: as many jobs more for each modality
+    datasets: with the folder of their prepared arrays. keep_models: dataset → what kept models say
+    of where it comes from; None if none are kept. placebo: as many jobs more for each modality
     that may be deployed, unless `no_placebo` says why not. Methods go before folds, so that
     parallel workers are on different folds and do not train the same artefact at the same time.
     Raises `UserError` listing everything that is wrong; nothing has been trained then.
@@ -98,11 +100,27 @@ def plan(
                     timeout,
                     keep_features,
                     standing=protocol.standing_for(dataset.name),
+                    keep_models=None if keep_models is None else keep_models[dataset.name],
                 )
                 planned.append(Planned(job, reason))
     if problems:
         raise UserError("\n".join(problems))
     return planned
+
+
+def plan_one(dataset: EODataset, entry: Entry, protocol: Protocol, settings: Settings) -> RunSpec:
+    """The run of a method on fold 0 with seed 0; whoever wants others of it replaces these.
+
+    Raises `UserError` for all that keeps it from being trained, a method that does not apply, too.
+    """
+    _check_names(protocol)
+    used, seen = encoders.resolve(dataset, protocol)
+    seen_so = replace(dataset, modalities=seen)
+    if reason := _reason(entry, seen_so, protocol):
+        raise UserError(f"{entry.key} on {dataset.name}: not applicable: {reason}")
+    spec = _set(_spec(dataset, entry, protocol, used), entry, settings, dataset)
+    _try_values(entry, dataset, seen_so, [spec])
+    return spec
 
 
 def _check_names(protocol: Protocol) -> None:

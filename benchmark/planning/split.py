@@ -13,6 +13,9 @@ from benchmark.errors import UserError
 from benchmark.seeds import stream
 from datasets.common.contract import EODataset
 
+WHOLE = -1
+"""Number of the "fold" of a final model, which tests on nothing."""
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -22,6 +25,11 @@ class Fold:
     train: np.ndarray
     val: np.ndarray
     test: np.ndarray
+
+    @property
+    def title(self) -> str:
+        """What sentences call it: "fold 3"."""
+        return "all samples" if self.number == WHOLE else f"fold {self.number}"
 
 
 def folds(dataset: EODataset, values: Mapping[str, Any]) -> list[Fold]:
@@ -52,6 +60,27 @@ def folds(dataset: EODataset, values: Mapping[str, Any]) -> list[Fold]:
     for fold in result:
         _check_training_part(dataset, fold)
     return result
+
+
+def whole(dataset: EODataset, values: Mapping[str, Any]) -> Fold:
+    """The "fold" of a final model: all samples train but a validation part, and none tests.
+
+    The validation part is the official one, or cut as the protocol cuts that of a fold. Raises
+    `UserError` as `folds`, and for a protocol that validates on the test part.
+    """
+    none = np.arange(0)
+    if dataset.split is not None and (dataset.split == "val").any():
+        val = np.flatnonzero(dataset.split == "val")
+        fold = Fold(WHOLE, np.setdiff1d(np.arange(len(dataset)), val), val, none)
+    elif values["validation"] == "test":
+        raise UserError(
+            f"protocol '{values['name']}' validates on the test part, and a final model has none; "
+            "choose another protocol"
+        )
+    else:
+        fold = _with_validation(dataset, values, WHOLE, none)
+    _check_training_part(dataset, fold)
+    return fold
 
 
 def _test_parts(dataset: EODataset, values: Mapping[str, Any]) -> list[np.ndarray]:
@@ -101,7 +130,8 @@ def _with_validation(
         wanted = values["validation"] * len(rest)
         val = min(filter(len, parts), key=lambda part: abs(len(part) - wanted))
     elif not len(val):
-        raise UserError(f"{dataset.name} fold {number}: the validation part is empty")
+        empty = Fold(number, rest, val, test)
+        raise UserError(f"{dataset.name} {empty.title}: the validation part is empty")
     return Fold(number, np.setdiff1d(rest, val), val, test)
 
 
@@ -153,8 +183,8 @@ def _quantile(y: np.ndarray, quantiles: int) -> np.ndarray:
 
 def _check_training_part(dataset: EODataset, fold: Fold) -> None:
     if len(fold.train) < 2:
-        raise UserError(f"{dataset.name} fold {fold.number}: fewer than two training samples")
+        raise UserError(f"{dataset.name} {fold.title}: fewer than two training samples")
     try:
         dataset.task.fitted(dataset.y[fold.train])
     except ValueError as error:
-        raise UserError(f"{dataset.name} fold {fold.number}: {error}") from error
+        raise UserError(f"{dataset.name} {fold.title}: {error}") from error

@@ -267,7 +267,7 @@ def fold_data(
     _check_arrays(dataset)
     if unseen(dataset, fold).get("val") == len(fold.val):
         raise UserError(
-            f"{dataset.name} fold {fold.number}: the validation part ({len(fold.val)} samples) has "
+            f"{dataset.name} {fold.title}: the validation part ({len(fold.val)} samples) has "
             "no class that the training part has, so that it cannot tell which epoch is best; give "
             "more data, or a protocol with fewer folds, a larger validation or another split_seed"
         )

@@ -5,12 +5,11 @@ from __future__ import annotations
 import datetime
 import json
 import logging
-import os
 import platform
 import subprocess
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from importlib import metadata
 from itertools import groupby, islice
@@ -22,31 +21,53 @@ import torch
 from torch import nn
 
 from benchmark import metrics
+from benchmark.deployment.model import Files, packed
+from benchmark.deployment.model import write as write_model
 from benchmark.errors import NotWritableError, UserError
 from benchmark.planning.code import codes, edited_plugins, file_code
 from benchmark.planning.encoders import changed_weights
 from benchmark.planning.jobs import Job
 from benchmark.planning.split import Fold, folds
 from benchmark.problem import TaskSpec
-from benchmark.records import Record, find, write
+from benchmark.records import Record, find, models_path, write
 from benchmark.stopping import OutOfTime, deadline
+from benchmark.training import keeping
 from benchmark.training.artefacts import ArtefactStore
 from benchmark.training.data import FoldData, Part, Values, fold_data, shared_values, unseen
 from benchmark.training.fit import Trained, TrainingError, fit, outputs
 from benchmark.training.flops import FlopCounter
-from benchmark.training.frozen import Frozen, features, frozen_options, with_features
-from benchmark.training.memory import keep_large_blocks
+from benchmark.training.frozen import (
+    Frozen,
+    features,
+    frozen_options,
+    known_statistics,
+    with_features,
+)
+from benchmark.training.process import reproducible
 from benchmark.training.replicas import fit_together
 from datasets.common.contract import EODataset
 from datasets.common.prepared import reopen
 from methods.common.contract import ALL
-from methods.common.encoders import Encoders
 from methods.common.registry import REGISTRY
 
 log = logging.getLogger(__name__)
 
 
 Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What came of a run, to be committed: arrays as `benchmark.records.write` takes them.
+
+    models: deployment → the files of its kept model.
+    """
+
+    record: Record
+    predictions: Arrays | None = None
+    features: Arrays | None = None
+    models: Mapping[str, Files] = field(default_factory=dict)
+
 
 AVAILABLE: Mapping[str, Callable[[], bool]] = {
     "cpu": lambda: True,
@@ -73,8 +94,7 @@ def execute(job: Job) -> Record:
     prepare_process(job)
     if found := recorded(job):
         return found
-    record, predictions, features = compute(job)
-    return write(record, predictions, job.results, features, job.replaces)
+    return commit(job, compute(job))
 
 
 def execute_together(jobs: Sequence[Job]) -> Iterator[Record]:
@@ -116,8 +136,7 @@ def execute_together(jobs: Sequence[Job]) -> Iterator[Record]:
         yield from execute_together(todo[half:])
         return
     for job, outcome in zip(todo, trained, strict=True):
-        record, predictions, features = compute(job, outcome)
-        yield write(record, predictions, job.results, features, job.replaces)
+        yield commit(job, compute(job, outcome))
 
 
 def replica_groups(jobs: Sequence[Job], most: int) -> Iterator[tuple[Job, ...]]:
@@ -131,10 +150,15 @@ def replica_groups(jobs: Sequence[Job], most: int) -> Iterator[tuple[Job, ...]]:
             yield group
 
 
-def compute(
-    job: Job, trained: Trained | BaseException | None = None
-) -> tuple[Record, Arrays | None, Arrays | None]:
-    """Run a job: record, predictions and features as `benchmark.records.write` takes them.
+def commit(job: Job, found: Computed) -> Record:
+    """Commit what came of a job; its models first, so that no record says that they are there."""
+    for m, files in found.models.items():
+        write_model(files, models_path(job.results, job.spec) / m)
+    return write(found.record, found.predictions, job.results, found.features, job.replaces)
+
+
+def compute(job: Job, trained: Trained | BaseException | None = None) -> Computed:
+    """Run a job; nothing of it is committed yet.
 
     What several runs need is kept below its results folder. A run that raises, gives values that
     are not finite or exceeds its time limit gives a record with status "failed" and the reason,
@@ -145,17 +169,17 @@ def compute(
         raise UserError(f"--device {job.device}: torch finds no such device on {platform.node()}")
     dataset, fold = _data(job)
 
-    def failed(reason: str) -> Record:
+    def failed(reason: str) -> Computed:
         # The name of a file, for one, may have what is no text.
         reason = reason.encode("utf-8", "backslashreplace").decode()
-        return Record(**_common(job, dataset, fold), status="failed", reason=reason)
+        return Computed(Record(**_common(job, dataset, fold), status="failed", reason=reason))
 
     if edited := _edited(job):
-        return failed(edited), None, None
+        return failed(edited)
     late = f"exceeded the time limit of {job.timeout} s"
     try:
         frozen = _frozen(*_prepared(job))  # of all runs: not in this one's time
-        with deadline(job.timeout, abandon=lambda: _commit(job, failed(late))):
+        with deadline(job.timeout, abandon=lambda: commit(job, failed(late))):
             data = _fold_data(*_prepared(job))
             if trained is None:
                 seen = _seen(*_prepared(job)).modalities
@@ -178,22 +202,39 @@ def compute(
                 stages=[stage.as_json() for stage in trained.stages],
                 cost=_cost(trained, part, frozen),
             )
+            models = _models(job, dataset, data, trained) if job.keeps_models else {}
     except OutOfTime:
-        return failed(late), None, None
+        return failed(late)
     except NotWritableError:  # not the run's own fault
         raise
     except (Exception, SystemExit) as error:  # a failure of a method is a result; others go on
         log.debug("%s failed", job.spec, exc_info=True)
         told = isinstance(error, (TrainingError, UserError))
         reason = str(error) if told else _describe(error, job.plugins)
-        return failed(reason), None, None
-    return record, {"ids": dataset.ids[samples], **predictions}, parts
+        return failed(reason)
+    return Computed(record, {"ids": dataset.ids[samples], **predictions}, parts, models)
+
+
+def _models(job: Job, dataset: EODataset, data: FoldData, trained: Trained) -> dict[str, Files]:
+    """The models of a run, as files."""
+    found = keeping.models(
+        [job.spec],
+        [trained],
+        dataset,
+        data,
+        _ranges(*_prepared(job)),
+        origin=job.keep_models,
+        view=job.standing.get("view", {}),
+        code=codes(job.spec),
+        libraries=environment(job.device),
+    )
+    return {m: packed(model) for m, model in found.items()}
 
 
 def not_applicable(job: Job, reason: str) -> Record:
     """Commit the record of a run that does not apply."""
     common = _common(job, *_data(job))
-    return _commit(job, Record(**common, status="not applicable", reason=reason))
+    return commit(job, Computed(Record(**common, status="not applicable", reason=reason)))
 
 
 def lost(job: Job, reason: str) -> Record:
@@ -201,12 +242,7 @@ def lost(job: Job, reason: str) -> Record:
     prepare_process(job)
     found = recorded(job)
     record = Record(**_common(job, *_data(job)), status="failed", reason=reason)
-    return found or _commit(job, record)
-
-
-def _commit(job: Job, record: Record) -> Record:
-    """Commit a record that has no predictions."""
-    return write(record, None, job.results, replaces=job.replaces)
+    return found or commit(job, Computed(record))
 
 
 def _edited(job: Job) -> str | None:
@@ -261,20 +297,11 @@ def features_of(trained: Trained, part: Part) -> dict[str, np.ndarray]:
 
 
 def prepare_process(job: Job) -> None:
-    """Make the process reproducible: one thread, deterministic kernels, the user's plug-ins."""
+    """Make the process reproducible, and load the user's plug-ins."""
     import datasets
     import methods
 
-    torch.set_num_threads(1)
-    keep_large_blocks()
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # The same as `use_deterministic_algorithms`, which imports torch's compiler to tell it, too.
-    torch.set_deterministic_debug_mode("error" if job.device == "cpu" else "warn")
-    if job.spec.compiled:
-        torch.use_deterministic_algorithms(True, warn_only=job.device != "cpu")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a net for bugs that costs 3 %
-    for backend in (torch.backends.cuda.matmul, torch.backends.cudnn):
-        backend.allow_tf32 = False  # but in the steps of runs that ask for it
+    reproducible(job.device, job.spec.compiled)
     if job.plugins:  # one may build on the datasets that there are
         datasets.load()
     methods.load(job.plugins)
@@ -331,14 +358,15 @@ def _fold_data(prepared: Path, protocol: str, encoders: str, fold: int, device: 
     numbers = _folds(prepared, protocol)[fold]
     found = _frozen(prepared, protocol, encoders, fold, device)
     dataset = _seen(prepared, protocol, encoders, fold, device)
-    factory = Encoders(**json.loads(encoders))
-    own = {
-        m: known
-        for m, spec in dataset.modalities.items()
-        if m not in found and (known := factory.statistics(spec))
-    }
+    own = known_statistics(dataset, json.loads(encoders), found)
     shared = _shared_values(prepared, tuple(found.items()), device)
     return fold_data(dataset, numbers, statistics, torch.device(device), shared, own)
+
+
+@lru_cache(maxsize=2)
+def _ranges(prepared: Path, protocol: str, encoders: str, fold: int, device: str) -> keeping.Ranges:
+    """Of the channels, in a fold's training part."""
+    return keeping.ranges_of(reopen(prepared), _folds(prepared, protocol)[fold].train)
 
 
 @lru_cache(maxsize=1)

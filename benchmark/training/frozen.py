@@ -46,7 +46,14 @@ from benchmark.training.flops import FlopCounter
 from benchmark.writers import sync
 from datasets.common.contract import EODataset
 from datasets.common.filling import ANOTHER, NOTES, appearing, replace_with
-from methods.common.encoders import FROZEN, SHA256, Statistics, backbone_of, build_backbone
+from methods.common.encoders import (
+    FROZEN,
+    SHA256,
+    Encoders,
+    Statistics,
+    backbone_of,
+    build_backbone,
+)
 
 FORM = 1
 """Of a folder of features; raised when what stands in it changes."""
@@ -130,6 +137,19 @@ def statistics_of(
         return channel_statistics(values, training)
     mean, std = known  # NaN: of channels that it does not see
     return np.nan_to_num(mean, nan=0.0), np.nan_to_num(std, nan=1.0)
+
+
+def known_statistics(
+    dataset: EODataset, encoders: Mapping[str, Any], found: Mapping[str, Frozen]
+) -> dict[str, Statistics]:
+    """Modality → the statistics that the weights of its encoder were trained with, if it is trained
+    further here. dataset: as methods see it. found: what is frozen."""
+    factory = Encoders(**encoders)
+    return {
+        m: known
+        for m, spec in dataset.modalities.items()
+        if m not in found and (known := factory.statistics(spec))
+    }
 
 
 def with_features(dataset: EODataset, found: Mapping[str, Frozen]) -> EODataset:

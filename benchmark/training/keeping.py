@@ -17,18 +17,23 @@ from benchmark.training.frozen import encoder, frozen_options, statistics_of
 from datasets.common.contract import EODataset
 from methods.common.contract import ALL
 
+Ranges = Mapping[str, tuple[np.ndarray, np.ndarray]]
+"""Modality → least and largest value (C,) of each channel."""
+
 
 def models(
     specs: Sequence[RunSpec],
     trained: Sequence[Trained],
     dataset: EODataset,
     data: FoldData,
+    ranges: Ranges,
     **more: Any,
 ) -> dict[str, Model]:
     """Deployment → model, of runs that differ in their seed alone: their mean, if they are several.
 
-    dataset: as it was prepared. data: the fold as methods see it. more: what the models are to say
-    beside (`benchmark.deployment.model.describe`).
+    dataset: as it was prepared. data: the fold as methods see it. ranges: of each channel in the
+    training part (`ranges_of`). more: what models say beside, for
+    `benchmark.deployment.model.describe`.
     """
     spec = specs[0]
     modalities = {m: dataset.modalities[m] for m in spec.modalities}
@@ -43,7 +48,6 @@ def models(
             everywhere = spec.protocol["statistics"] == "all"
             given = np.arange(len(dataset)) if everywhere else samples
             statistics[m] = statistics_of(modalities[m], options, dataset.x[m], given)
-    ranges = {m: channel_ranges(dataset.x[m], samples) for m in modalities}
     more = {"samples": {"training": len(samples), "validation": len(data.val)}, **more}
     found = {}
     for m in trained[0].predictors:
@@ -55,6 +59,11 @@ def models(
         about = describe(specs, m, modalities, data.task, statistics, ranges, widths, **more)
         found[m] = Model(net, about)
     return found
+
+
+def ranges_of(dataset: EODataset, samples: np.ndarray) -> Ranges:
+    """Those of a dataset over some samples."""
+    return {m: channel_ranges(x, samples) for m, x in dataset.x.items()}
 
 
 def _on_cpu(predictor: Any) -> Any:

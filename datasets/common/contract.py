@@ -89,7 +89,8 @@ class EODataset:
     fingerprint: sha256 over x of the chosen modalities, y, ids, groups and split.
     source: whether the native files were the publisher's or generated ones.
     notices: those of the `Catalogue`, and what was found when the inputs were read.
-    form: as in `Catalogue`. group_kind, plugin: as in `Adapter`.
+    form: as in `Catalogue`. group_kind, plugin: as in `Adapter`. origin: title, licence, citation
+    and url of its adapter; empty where arrays are opened without it.
     """
 
     name: str
@@ -106,6 +107,7 @@ class EODataset:
     form: str = ""
     group_kind: str | None = None
     plugin: Mapping[str, str] | None = None
+    origin: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -207,6 +209,11 @@ class Adapter:
     generator_version: int = 1
     control: bool = False
     plugin: Mapping[str, str] | None = None
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """What is to be said of the data by whatever was made of them."""
+        return {name: getattr(self, name) for name in ("title", "licence", "citation", "url")}
 
     def source_files(self, root: Path) -> list[str]:
         """Names of the native files below ``root``, the dataset's own folder, in a fixed order.
