@@ -33,6 +33,25 @@ EXAMPLES = """examples:
   python -m benchmark data fetch cropharvest_binary --data-root DIR
 """
 
+LAYOUT = """inputs:
+  .csv, .tsv, .txt (also .gz), .parquet
+      a row a sample; columns of a vector are called like its channels, those of a series
+      CHANNEL_STEP, steps from 1 or from 0, unless --columns says otherwise; other columns are not
+      used, but for the ids; an empty cell is a missing value
+  .npy, .npz, .h5, .nc
+      (samples, ...), the channels last; in a file of several arrays called like the modality; NaN
+      is a missing value
+  NAME or mine.yaml
+      all samples of a dataset, by its name (--data-root DIR: its publisher's files) or description
+  .tif, .vrt
+      one or several that lie on each other: a map
+
+outputs:
+  .csv, .parquet: id; prediction (in the target's unit), or a probability by the name of each class,
+      and predicted, the likeliest class, or all labels from 0.5 on
+  .npy: the predictions alone; .npz: ids, predictions, classes
+"""
+
 DEFAULT_RESULTS = Path("results/runs")
 
 MANY = 10_000
@@ -286,6 +305,52 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--hparams", type=Path, metavar="FILE", help="values that `tune` has chosen")
     train.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
     train.set_defaults(executor=None, dask_address=None)
+
+    predict = commands.add_parser(
+        "predict",
+        parents=[cache, plugins, verbose],
+        help="a kept model on new samples, or on a map",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=LAYOUT,
+    )
+    predict.add_argument(
+        "model", type=Path, metavar="MODEL", help="folder of a kept model, or an exported .onnx"
+    )
+    predict.add_argument(
+        "input",
+        type=Path,
+        nargs="+",
+        metavar="INPUT",
+        help="a table, arrays, a dataset, or GeoTIFFs; see below",
+    )
+    predict.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help=".csv, .parquet, .npy or .npz; of GeoTIFFs .tif",
+    )
+    predict.add_argument(
+        "--columns",
+        metavar="PATTERN",
+        help="how the columns of a table are called, as in 't{step}.{channel}'",
+    )
+    predict.add_argument("--ids", metavar="NAME", help="column or array of the ids (default: id)")
+    predict.add_argument("--key", metavar="NAME", help="of the array, in a file of several")
+    predict.add_argument(
+        "--bands", type=names, metavar="A,B", help="channels of a GeoTIFF's bands, in order"
+    )
+    predict.add_argument(
+        "--probabilities", action="store_true", help="of GeoTIFFs, a map of each class as well"
+    )
+    predict.add_argument("--workers", type=int, metavar="N", help="threads (default: cores)")
+    predict.add_argument(
+        "--data-root",
+        type=Path,
+        default=os.environ.get("EO_COLEARN_DATA") or None,
+        metavar="DIR",
+        help="of a dataset: real data, one folder a dataset (default: $EO_COLEARN_DATA)",
+    )
 
     tune = commands.add_parser(
         "tune",

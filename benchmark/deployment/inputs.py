@@ -1,0 +1,235 @@
+"""Samples for a model, from tables, arrays and datasets.
+
+A table has a row a sample. The columns of a vector are called like its channels, those of a series
+``{channel}_{step}``, steps from 1 (or from 0), unless a pattern says otherwise. What other columns
+there are is left alone. An array is (N, *shape), its channels last. In a file of several arrays,
+each modality is called by its name; one that is alone may be called anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.deployment.checking import check_names, check_shape
+from benchmark.deployment.model import Model
+from benchmark.errors import UserError, unknown
+from benchmark.problem import ModalitySpec
+from datasets.common import arrays, reading, tables
+from datasets.common.contract import EODataset
+
+RASTERS = (*arrays.TIFF, ".vrt")
+SUFFIXES = (*tables.SUFFIXES, *(s for s in arrays.SUFFIXES if s not in arrays.TIFF))
+
+PATTERNS = {"vector": "{channel}", "series": "{channel}_{step}"}
+"""What the columns of a table are called, by kind of modality."""
+
+IDS = ("id", "ids")
+"""What a column, or an array, of sample ids is called by default."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a model predicts from.
+
+    ids: (N,) strings. x: modality → (N, *shape) numbers, read as they are indexed; NaN or infinite
+    where a value is missing. notices: what the user should know, a sentence each.
+    """
+
+    ids: np.ndarray
+    x: Mapping[str, Any]
+    notices: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def of_arrays(x: np.ndarray | Mapping[str, np.ndarray], model: Model) -> Samples:
+    """Samples of arrays at hand, numbered from 0: x of the one modality, or x by modality."""
+    given = x if isinstance(x, Mapping) else {model.spec.name: x}
+    if given.keys() != model.modalities.keys():
+        named = " + ".join(given) or "nothing"
+        raise UserError(f"the model sees {' + '.join(model.modalities)}, not {named}")
+    given = {m: np.asarray(values) for m, values in given.items()}
+    for m, values in given.items():
+        if values.dtype.kind not in "biuf":
+            raise UserError(f"{m}: an array of {values.dtype}, not of numbers")
+        check_shape(model.modalities[m], values.shape, "the input")
+    return Samples(_numbered(given), given)
+
+
+def of_dataset(dataset: EODataset, model: Model) -> Samples:
+    """All samples of a prepared dataset. Raises `UserError` if its channels are not the model's."""
+    notices = []
+    for m, spec in model.modalities.items():
+        if m not in dataset.modalities:
+            raise unknown(f"modality of {dataset.name}", m, dataset.modalities)
+        found = dataset.modalities[m]
+        check_names(spec, found.channels, dataset.name)
+        check_shape(spec, (len(dataset), *found.shape), dataset.name)
+        if found.units != spec.units:
+            notices.append(
+                f"{dataset.name}: {m} is in '{found.units}', and the model was trained in "
+                f"'{spec.units}'"
+            )
+    if model.about["dataset"]["name"] == dataset.name:
+        notices.append(
+            f"the model was trained on samples of {dataset.name}: of those, these predictions are "
+            "no test"
+        )
+    x = {m: dataset.x[m] for m in model.modalities}
+    return Samples(dataset.ids, x, tuple(notices))
+
+
+def of_file(
+    path: Path, model: Model, *, columns: str | None = None, key: str | None = None, ids: str = ""
+) -> Samples:
+    """All samples of a table or a file of arrays.
+
+    columns: pattern of a table's columns. key: of the array, in a file of several. ids: the column
+    or array of the sample ids; "" for one of `IDS`, if there is one, else they are numbered from 0.
+    Raises `UserError`, naming the file, for what cannot be read or is not what the model takes.
+    """
+    name = str(path)
+    if not name.endswith(SUFFIXES):
+        raise UserError(
+            f"{path}: is of no kind that can be read: {', '.join(SUFFIXES)}, GeoTIFFs, the "
+            "description of a dataset (.yaml) or its name"
+        )
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file")
+    if name.endswith(tables.SUFFIXES):
+        if key:
+            raise UserError(f"{path}: a table has no arrays; leave --key out")
+        return _of_table(name, model, columns, ids)
+    if columns:
+        raise UserError(f"{path}: arrays have no columns; leave --columns out")
+    return _of_arrays_file(name, model, key, ids)
+
+
+def _of_table(path: str, model: Model, pattern: str | None, ids: str) -> Samples:
+    have = tables.columns(path)
+    x, used = {}, set()
+    for m, spec in model.modalities.items():
+        wanted = _columns(path, spec, pattern, have, several=len(model.modalities) > 1)
+        x[m] = tables.numbers(path, wanted).reshape(-1, *spec.shape)
+        used.update(wanted)
+    column = _ids_in(path, ids, have)
+    names = _numbered(x)
+    if column:
+        used.add(column)
+        names = _as_ids(path, tables.values(path, column))
+    notices = []
+    if more := [name for name in have if name not in used]:
+        shown = ", ".join(more[:5]) + (", …" if len(more) > 5 else "")
+        notices.append(f"{path}: {len(more)} columns are not used: {shown}")
+    return Samples(names, x, tuple(notices))
+
+
+def _columns(
+    path: str, spec: ModalitySpec, pattern: str | None, have: Sequence[str], *, several: bool
+) -> list[str]:
+    """The columns of a modality, in the order of its values. Raises `UserError` if they lack."""
+    if spec.kind not in PATTERNS or len(spec.shape) > 2:
+        raise UserError(
+            f"{path}: {spec.name} is {' × '.join(map(str, spec.shape))}: a table cannot hold it; "
+            "give arrays (.npy, .npz, .nc, .h5)"
+        )
+    pattern = pattern or PATTERNS[spec.kind]
+    words = ["{channel}", *["{step}"] * (spec.kind == "series"), *["{modality}"] * several]
+    if several and "{modality}" not in pattern:
+        pattern = "{modality}." + pattern
+    if lacking := [word for word in words if word not in pattern]:
+        raise UserError(f"--columns '{pattern}' has no {' and no '.join(lacking)} in it")
+    steps = range(1, spec.shape[0] + 1) if spec.kind == "series" else range(1)
+    numberings = [steps, range(spec.shape[0])] if spec.kind == "series" else [steps]
+
+    def named(numbers: Sequence[int]) -> list[str]:
+        filled = pattern.replace("{modality}", spec.name)
+        return [
+            filled.replace("{channel}", channel).replace("{step}", str(step))
+            for step in numbers
+            for channel in spec.channels
+        ]
+
+    ways = [named(numbers) for numbers in numberings]
+    sound = [way for way in ways if set(way) <= set(have)]
+    if len(sound) == 1:
+        return sound[0]
+    if sound:
+        raise UserError(
+            f"{path}: has columns of {spec.name} for the steps 0 to {spec.shape[0]}, one more than "
+            f"the {spec.shape[0]} that the model takes"
+        )
+    wanted = min(ways, key=lambda way: len(set(way) - set(have)))
+    lacking = [name for name in wanted if name not in have]
+    told = str(unknown("column", lacking[0], have)).partition(": ")[2]
+    raise UserError(
+        f"{path}: lacks {len(lacking)} of the {len(wanted)} columns of {spec.name}, the first is "
+        f"'{lacking[0]}'; {told} (--columns says how they are called, by default '{pattern}')"
+    )
+
+
+def _of_arrays_file(path: str, model: Model, key: str | None, ids: str) -> Samples:
+    arrays.forget()  # files may have changed since they were opened
+    have = arrays.keys(path)
+    x = {}
+    for m, spec in model.modalities.items():
+        name = _key_of(path, m, key, have, several=len(model.modalities) > 1)
+        stored = arrays.look(path, name)
+        if stored.dtype.kind not in "biuf":
+            raise UserError(f"{path}: {m} is text there, not numbers")
+        check_shape(spec, stored.shape, path)
+        values = stored.whole()
+        x[m] = values if stored.is_plain else arrays.physical(values, stored, (), keep_bytes=False)
+    if len({len(values) for values in x.values()}) > 1:
+        told = " and ".join(f"{len(values)} of {m}" for m, values in x.items())
+        raise UserError(f"{path}: has different numbers of samples: {told}")
+    names, column = _numbered(x), _ids_in(path, ids, have)
+    if column:
+        found = arrays.look(path, column).whole().reshape(-1)
+        if len(found) != len(names):
+            raise UserError(f"{path}: {len(found)} ids in '{column}' for {len(names)} samples")
+        names = _as_ids(path, found.tolist())
+    return Samples(names, x)
+
+
+def _key_of(
+    path: str, m: str, key: str | None, have: Sequence[str], *, several: bool
+) -> str | None:
+    """The name of a modality's array in a file; None where arrays have no names."""
+    if key:
+        if several:
+            raise UserError("--key: the model sees several modalities; call arrays by their names")
+        return key
+    if not have:
+        if several:
+            raise UserError(f"{path}: holds one array, and the model sees several; give an .npz")
+        return None
+    others = [name for name in have if name not in IDS]
+    if m in have:
+        return m
+    if len(others) == 1 and not several:
+        return others[0]
+    raise UserError(f"{path}: {unknown('array', m, have)}{'' if several else ' (--key names one)'}")
+
+
+def _ids_in(path: str, wanted: str, have: Sequence[str]) -> str | None:
+    if wanted and wanted not in have:
+        raise UserError(f"{path}: --ids: {unknown('column', wanted, have)}")
+    return wanted or next((name for name in IDS if name in have), None)
+
+
+def _as_ids(path: str, values: Sequence[Any]) -> np.ndarray:
+    for row, value in enumerate(values, start=1):
+        if reading.is_missing(value):
+            raise UserError(f"{path}: sample number {row} has no id")
+    return np.array([str(value) for value in values], dtype=np.str_)
+
+
+def _numbered(x: Mapping[str, Any]) -> np.ndarray:
+    return np.array([str(i) for i in range(len(next(iter(x.values()))))], dtype=np.str_)
