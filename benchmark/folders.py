@@ -1,4 +1,4 @@
-"""What lies below a folder, links to folders followed, and whether a file has changed."""
+"""Folders: the usual ones, what lies below one, links followed, and whether a file has changed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmark.errors import UserError
+
+
+def default_cache() -> Path:
+    """Where data are prepared and generated, unless the user names another folder."""
+    return Path(os.environ.get("EO_COLEARN_CACHE") or "results/cache")
+
+
+def default_data_root() -> Path | None:
+    """Where real data lie, unless the user names another folder."""
+    root = os.environ.get("EO_COLEARN_DATA")
+    return Path(root) if root else None
 
 
 def below(folder: Path) -> Iterator[Path]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from pathlib import Path
 
 from benchmark import __version__
+from benchmark.folders import default_cache, default_data_root
 from benchmark.spec import PRECISIONS
 
 EXAMPLES = """examples:
@@ -185,7 +185,7 @@ def parser() -> argparse.ArgumentParser:
     cache.add_argument(
         "--cache",
         type=Path,
-        default=Path(os.environ.get("EO_COLEARN_CACHE") or "results/cache"),
+        default=default_cache(),
         metavar="DIR",
         help="prepared and generated data (default: $EO_COLEARN_CACHE or results/cache)",
     )
@@ -204,7 +204,7 @@ def parser() -> argparse.ArgumentParser:
     inputs.add_argument(
         "--data-root",
         type=Path,
-        default=os.environ.get("EO_COLEARN_DATA") or None,
+        default=default_data_root(),
         metavar="DIR",
         help="real data, one folder a dataset (default: $EO_COLEARN_DATA); else it is generated",
     )
@@ -347,7 +347,7 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--data-root",
         type=Path,
-        default=os.environ.get("EO_COLEARN_DATA") or None,
+        default=default_data_root(),
         metavar="DIR",
         help="of a dataset: real data, one folder a dataset (default: $EO_COLEARN_DATA)",
     )
@@ -463,7 +463,7 @@ def parser() -> argparse.ArgumentParser:
     fetch.add_argument(
         "--data-root",
         type=Path,
-        default=os.environ.get("EO_COLEARN_DATA") or None,
+        default=default_data_root(),
         metavar="DIR",
         help="where to: one folder a dataset (default: $EO_COLEARN_DATA)",
     )
@@ -485,7 +485,7 @@ def parser() -> argparse.ArgumentParser:
     there.add_argument(
         "--data-root",
         type=Path,
-        default=os.environ.get("EO_COLEARN_DATA") or None,
+        default=default_data_root(),
         metavar="DIR",
         help="where to look: one folder a dataset (default: $EO_COLEARN_DATA)",
     )
@@ -570,7 +570,7 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--data-root",
         type=Path,
-        default=os.environ.get("EO_COLEARN_DATA") or None,
+        default=default_data_root(),
         metavar="DIR",
         help="for --dataset: real data; else it is generated",
     )

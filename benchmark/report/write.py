@@ -115,6 +115,19 @@ def write_report(
     return Report(found, tuple(shown), tuple(comparisons), out, tuple(files.paths), maker.summary)
 
 
+def summaries(results: Path, cache: Path | None = None) -> list[Summary]:
+    """Those of all groups that a report shows; errors and ``cache`` as of `write_report`."""
+    maker = _Maker(results, cache, Kept(None), None)
+    found = []
+
+    def show(head: Head) -> None:
+        maker.note(head)
+        found.append(maker.summary(head.group))
+
+    collect(results, show=show)
+    return found
+
+
 def page(
     shown: Sequence[Section],
     comparisons: Sequence[Across],
@@ -155,8 +168,7 @@ class _Maker:
         if head.budget:
             other = self.by_default.get(head.setting)
             of += [other and other.digest, self.trials.digest(head.dataset)]
-        else:
-            self.by_default[head.setting] = head
+        self.note(head)
         summary = cache(lambda: self.summary(head.group))
         own = self._kept("section", of, lambda: sections.section(summary()).to_bytes())
         section = sections.from_bytes(own)
@@ -165,6 +177,11 @@ class _Maker:
         if self.drawing and section.outline.has_scores:
             place = len(self.sections) - 1
             self.drawing.group(place, section.name, section.outline, of, summary)
+
+    def note(self, head: Head) -> None:
+        """Keep a group by default in mind, for the tuned one that comes after it."""
+        if not head.budget:
+            self.by_default[head.setting] = head
 
     def _kept(self, what: str, of: Sequence[Any], make: Callable[[], bytes]) -> bytes:
         key = key_of(what, of)

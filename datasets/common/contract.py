@@ -90,7 +90,8 @@ class EODataset:
     source: whether the native files were the publisher's or generated ones.
     notices: those of the `Catalogue`, and what was found when the inputs were read.
     form: as in `Catalogue`. group_kind, plugin: as in `Adapter`. origin: title, licence, citation
-    and url of its adapter; empty where arrays are opened without it.
+    and url of its adapter. view: what was looked at of it. Both are known where an adapter prepares
+    it, not where its arrays are opened again.
     """
 
     name: str
@@ -108,6 +109,7 @@ class EODataset:
     group_kind: str | None = None
     plugin: Mapping[str, str] | None = None
     origin: Mapping[str, str] = field(default_factory=dict)
+    view: View | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

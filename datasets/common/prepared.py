@@ -122,7 +122,7 @@ def prepare(
         try:
             dataset = _load(folder)
             shutil.rmtree(folder / NOTES, ignore_errors=True)  # of a process killed at the end
-            return dataclasses.replace(dataset, origin=adapter.origin), folder
+            return dataclasses.replace(dataset, origin=adapter.origin, view=view), folder
         except UserError as error:
             aside = folder.with_name(f"{folder.name}.damaged-{uuid.uuid4().hex[:8]}")
             log.warning("%s: moved to %s, prepared again", error, aside.name)
@@ -132,7 +132,7 @@ def prepare(
     catalogue = adapter.open(native, modalities, view)
     check(adapter, native, modalities, catalogue)
     _make(adapter, source, catalogue, folder)
-    return dataclasses.replace(_load(folder), origin=adapter.origin), folder
+    return dataclasses.replace(_load(folder), origin=adapter.origin, view=view), folder
 
 
 def _make(adapter: Adapter, source: Source, catalogue: Catalogue, folder: Path) -> None:
