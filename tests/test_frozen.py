@@ -264,7 +264,8 @@ def test_a_kept_model_has_its_frozen_encoder_in_it(tmp_path, saved, monkeypatch,
     seen = execute._seen(*execute._prepared(job))
     trained = fit.fit(job.spec, seen.modalities, ready, lambda _, __, train: train())
     ranges = keeping.ranges_of(data, ready.train.samples.numpy())
-    kept = keeping.models([job.spec], [trained], data, ready, ranges, origin={}, libraries={})
+    said = {"origin": {}, "view": {}, "libraries": {}}
+    kept = keeping.models([job.spec], [trained], data, ready, ranges, **said)
     for m, made in kept.items():
         model.save(made, tmp_path / m)
     Path(saved).unlink()  # all is in the model

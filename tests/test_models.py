@@ -11,16 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmark.commands.main import main
 from benchmark.deployment import model as models
 from benchmark.deployment.deployed import Deployed, Ensemble, Standardise
 from benchmark.errors import UserError
 from benchmark.planning.building import build
+from benchmark.planning.chosen import Choice, Chosen, Picked
 from benchmark.planning.split import folds
 from benchmark.plugins import unload
 from benchmark.problem import TaskSpec
 from benchmark.records import read, read_predictions
+from benchmark.terms import EACH, ONCE
 from benchmark.training import keeping
 from benchmark.training.data import StandardisedModality, channel_statistics, fold_data
 from benchmark.training.execute import predict
@@ -32,7 +36,7 @@ from tests.problems import dataset, run_spec, train
 from tests.survival import PLUGIN
 
 CPU = torch.device("cpu")
-MORE = {"libraries": {"torch": "2"}, "origin": {"licence": "none"}}
+MORE = {"libraries": {"torch": "2"}, "origin": {"licence": "none"}, "view": {}}
 
 
 def with_gaps(data):
@@ -249,6 +253,38 @@ def test_every_damage_is_one_sentence(one, change, says):
     assert str(one) in str(raised.value) and "\n" not in str(raised.value)
 
 
+def leaves(value, path=()) -> list[tuple]:
+    """The places of all values in a JSON document."""
+    if isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        return [path, *(leaf for key, own in items for leaf in leaves(own, (*path, key)))]
+    return [path]
+
+
+@given(data=st.data())
+def test_whatever_stands_in_the_json_it_is_loaded_or_refused_in_one_sentence(tmp_path, data):
+    folder = tmp_path / "m1"
+    if not folder.exists():
+        fold = FOLDS["multiclass"]
+        given_to = ([each] for each in untrained("single", DATA["multiclass"], fold))
+        models.save(made(*given_to, DATA["multiclass"], fold)["m1"], folder)
+    text = (folder / "model.json").read_text()
+    about = json.loads(text)
+    *path, last = data.draw(st.sampled_from(leaves(about)[1:]))
+    inner = about
+    for key in path:
+        inner = inner[key]
+    odd = [None, -1, 0, 7, 10**30, 0.5, "", "../x", "m9", [], ["a"], {}, {"a": 1}, True]
+    inner[last] = data.draw(st.sampled_from(odd))
+    try:
+        (folder / "model.json").write_text(json.dumps(about))
+        models.load(folder).predict(np.zeros((1, 6, 3)))
+    except UserError as error:
+        assert "\n" not in str(error)
+    finally:
+        (folder / "model.json").write_text(text)
+
+
 def test_a_folder_that_is_none_and_one_of_several_models(one):
     with pytest.raises(UserError, match="no such folder; a model is what"):
         models.load(one / "nowhere")
@@ -405,3 +441,23 @@ def test_an_ensemble_of_one_modality(final, capsys):
 def test_what_cannot_be_trained_is_one_sentence(final, capsys, more, method, says):
     code, _ = final(*more, method=method, out="none")
     assert code == 2 and says in capsys.readouterr().err
+
+
+def test_of_tuned_values_a_final_model_has_those_that_most_folds_chose():
+    kd = REGISTRY["kd"]
+
+    def chosen(trials: list[int], on: str) -> Chosen:
+        folds = {i: Picked(t, 1.0, {"alpha": t / 10}) for i, t in enumerate(trials)}
+        space = {"alpha": [0.1, 0.9]}
+        code: dict = {}
+        return Chosen(
+            Path("t.json"),
+            [Choice("kd", "d", 9, on, "f", ["a"], "quick", "s", 1, code, space, folds)],
+        )
+
+    settings, said = chosen([5, 2, 2, 5, 9], EACH).final("d", kd)
+    assert settings.values == {"alpha": 0.2} and settings.tuned["trials"] == 9
+    assert said == "the values of trial 2, which 2 of 5 folds have chosen"
+    assert chosen([4], ONCE).final("d", kd)[1] == "the values of trial 4"
+    with pytest.raises(UserError, match="no values of kd on other"):
+        chosen([4], ONCE).final("other", kd)

@@ -35,7 +35,7 @@ def made(data, method: str = "single") -> dict:
     built = build(spec, data.modalities, fold.task)
     trained = Trained({m: built.predictor(m).eval() for m in built.deployed}, [], 0)
     ranges = keeping.ranges_of(data, numbers.train)
-    return keeping.models([spec], [trained], data, fold, ranges, origin={}, libraries={})
+    return keeping.models([spec], [trained], data, fold, ranges, origin={}, view={}, libraries={})
 
 
 DATA = dataset("multiclass", ("series", "vector"))

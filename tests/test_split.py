@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchmark.errors import UserError
 from benchmark.planning import protocol
-from benchmark.planning.split import folds
+from benchmark.planning.split import WHOLE, folds, whole
 from benchmark.seeds import stream
 from datasets.common.contract import EODataset
 from tests.problems import dataset, protocol_values
@@ -187,3 +187,30 @@ def test_protocols_that_knew_no_quantiles_keep_their_folds():
         np.array_equal(fold.test, test)
         for fold, (_, test) in zip(folds(data, values), plain, strict=True)
     )
+
+
+# --- Final models -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["binary", "regression"])
+def test_a_final_model_leaves_out_a_validation_part_of_whole_groups(kind):
+    data = dataset(kind, samples=120, groups=30)
+    fold = whole(data, protocol_values(split="grouped"))
+    assert fold.number == WHOLE and fold.title == "all samples" and not len(fold.test)
+    assert sorted([*fold.train, *fold.val]) == list(range(120))
+    assert 6 <= len(fold.val) <= 18
+    assert not set(data.groups[fold.train]) & set(data.groups[fold.val])
+
+
+def test_of_an_official_split_a_final_model_keeps_the_validation_part_alone():
+    parts = np.array(["train"] * 60 + ["val"] * 10 + ["test"] * 50)
+    data = replace(dataset("binary", samples=120), split=parts)
+    fold = whole(data, protocol_values())
+    assert list(fold.val) == list(range(60, 70)) and len(fold.train) == 110
+    without = replace(data, split=np.where(parts == "val", "train", parts))
+    assert 6 <= len(whole(without, protocol_values()).val) <= 18
+
+
+def test_a_protocol_that_validates_on_the_test_part_has_no_final_model():
+    with pytest.raises(UserError, match="validates on the test part, and a final model has none"):
+        whole(dataset("binary"), protocol.load("paper").values_for("made_up"))

@@ -37,6 +37,7 @@ from benchmark.records import check_types
 from benchmark.spec import RunSpec
 from benchmark.terms import ALL
 from benchmark.writers import part_of, sync
+from datasets.common.contract import View
 from methods.common.encoders import FROZEN, Statistics, build_backbone
 from methods.common.registry import REGISTRY
 
@@ -239,10 +240,10 @@ ADDED = ("form", "weights_sha256", "probe")
 """What `save` says beside `Model.about`."""
 
 NEEDED: Mapping[str, type] = {
-    **dict.fromkeys(("method", "modality", "weights_sha256"), str),
+    **dict.fromkeys(("method", "row", "modality", "weights_sha256"), str),
     **dict.fromkeys(("version",), int),
     **dict.fromkeys(("modalities", "inputs", "runs", "probe"), list),
-    **dict.fromkeys(("task", "frozen", "libraries"), dict),
+    **dict.fromkeys(("task", "dataset", "view", "frozen", "libraries"), dict),
 }
 """Fields of model.json without which no model can be built, and what they are."""
 
@@ -278,7 +279,10 @@ def _read_about(folder: Path) -> dict[str, Any]:
 def _check_parts(about: Mapping[str, Any]) -> None:
     """Raise what Python does for fields that are not what `describe` has written."""
     known = {spec["name"]: _spec(ModalitySpec, spec) for spec in about["modalities"]}
-    check_types(_spec(TaskSpec, about["task"]))
+    _spec(TaskSpec, about["task"])
+    check_types(View(**about["view"]))
+    if not isinstance(about["dataset"]["name"], str):
+        raise TypeError("'dataset' has no name")
     for run in about["runs"]:
         spec = RunSpec(**run["spec"])
         check_types(spec)
@@ -419,6 +423,7 @@ def describe(
     ranges: Mapping[str, Statistics],
     frozen: Mapping[str, int],
     origin: Mapping[str, str],
+    view: Mapping[str, Any],
     libraries: Mapping[str, Any],
     **more: Any,
 ) -> dict[str, Any]:
@@ -426,7 +431,8 @@ def describe(
 
     specs: of its members. modalities: all that it was trained with. task: fitted to its training
     part. statistics, ranges: mean and std, least and largest value of each channel. frozen:
-    modality → number of features. origin: where the data come from. libraries: versions.
+    modality → number of features. origin: where the data come from. view: what was looked at of
+    them. libraries: versions.
     """
     spec = specs[0]
     seen = modalities if m == ALL else {m: modalities[m]}
@@ -459,7 +465,9 @@ def describe(
             "fingerprint": spec.fingerprint,
             **origin,
         },
+        "protocol": spec.protocol["name"],
         **more,
+        "view": dict(view),
         "libraries": dict(libraries),
         "modalities": [asdict(one) for one in modalities.values()],
         "frozen": dict(frozen),

@@ -214,8 +214,8 @@ class Adapter:
 
     @property
     def origin(self) -> dict[str, str]:
-        """What is to be said of the data by whatever was made of them."""
-        return {name: getattr(self, name) for name in ("title", "licence", "citation", "url")}
+        """What is to be said of the data by whatever was made of them; "" of one not registered."""
+        return {name: getattr(self, name, "") for name in ("title", "licence", "citation", "url")}
 
     def source_files(self, root: Path) -> list[str]:
         """Names of the native files below ``root``, the dataset's own folder, in a fixed order.
