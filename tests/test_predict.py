@@ -82,8 +82,9 @@ EXPECTED = MODELS["m1"].predict(DATA.x["m1"])
         ("alone.npz", ()),
     ],
 )
-def test_the_same_samples_in_any_file_are_predicted_alike(place, file, more):
+def test_the_same_samples_in_any_file_are_predicted_alike(place, capsys, file, more):
     assert predict(place, "m1", file, *more) == 0
+    assert "the model was trained on generated data" in capsys.readouterr().out
     found = pd.read_csv(place / "out.csv")
     assert list(found.columns) == ["id", "k0", "k1", "k2", "k3", "predicted"]
     assert found["id"].tolist() == DATA.ids.tolist()

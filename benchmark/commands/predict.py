@@ -27,6 +27,8 @@ def predict(options: argparse.Namespace) -> int:
         raise UserError("of tables, arrays and datasets give one; only GeoTIFFs may be several")
     _check_options(options, bool(rasters))
     model = load(options.model)
+    if model.about["dataset"]["source"] == "generated":
+        print("the model was trained on generated data: of real ones it knows nothing")
     if rasters:
         return _map(options, model, rasters)
     predictions.check_out(options.out)

@@ -281,8 +281,9 @@ def _check_parts(about: Mapping[str, Any]) -> None:
     known = {spec["name"]: _spec(ModalitySpec, spec) for spec in about["modalities"]}
     _spec(TaskSpec, about["task"])
     check_types(View(**about["view"]))
-    if not isinstance(about["dataset"]["name"], str):
-        raise TypeError("'dataset' has no name")
+    for name in ("name", "source"):
+        if not isinstance(about["dataset"][name], str):
+            raise TypeError(f"the {name} of 'dataset' is no text")
     for run in about["runs"]:
         spec = RunSpec(**run["spec"])
         check_types(spec)
