@@ -407,7 +407,7 @@ def test_a_final_model_takes_all_samples_but_a_validation_part(final, capsys):
     code, folder = final()
     said = capsys.readouterr().out
     assert code == 0
-    assert "steady on lfmc: 135 of 150 samples train, 15 say when to stop, none tests" in said
+    assert "steady on lfmc: 135 of 150 samples train, 15 validate, none tests" in said
     assert sorted(path.name for path in folder.iterdir()) == ["S1", "S2"]
     model = models.load(folder / "S1")
     assert model.about["samples"] == {"training": 135, "validation": 15}

@@ -47,7 +47,7 @@ def train(options: argparse.Namespace) -> int:
     seeds = options.seeds
     print(
         f"{spec.row} on {dataset.name}: {len(fold.train)} of {len(dataset)} samples train, "
-        f"{len(fold.val)} say when to stop, none tests: what to expect of the model is what `run` "
+        f"{len(fold.val)} validate, none tests: what to expect of the model is what `run` "
         f"says of {spec.row} under protocol '{protocol.name}'",
         flush=True,
     )
