@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,26 +16,20 @@ from benchmark.records import read, read_predictions
 from benchmark.report.frame import COLUMNS
 
 ROOT = Path(__file__).parents[1]
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
 
 
-def test_the_examples_of_the_documentation_run_as_printed(tmp_path, monkeypatch, caplog):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "reference").symlink_to(ROOT / "results" / "reference")
-    names: dict = {}
-    for block in BLOCKS:
-        exec(compile(block, "python.md", "exec"), names)
-    assert "GENERATED" in caplog.text
-    assert len(names["table"]) == len(names["dataset"]) == 600
-    assert names["predictions"].shape == names["fold"].test.shape
-    assert names["final"].about["samples"] == {"training": 540, "validation": 60}
-    assert names["means"]["single", "S2"] == pytest.approx(33.07, abs=0.005)  # as README prints it
-    board = names["board"]
-    assert set(board.source) == {"real"} and {"low", "high", "p"} <= set(board.columns)
-    assert tuple(names["scores"].columns) == COLUMNS
+def test_the_documentation_names_every_function():
+    """Its examples are executed in tests/test_docs_executed.py."""
     page = (ROOT / "docs" / "python.md").read_text()
     assert not [name for name in api.__all__ if f"`{name}(" not in page]
+
+
+def test_records_are_the_rows_of_scores_csv():
+    scores = api.records(ROOT / "results" / "reference")
+    assert tuple(scores.columns) == COLUMNS
+    rmse = scores[(scores.metric == "rmse") & (scores.protocol == "standard")]
+    means = rmse.groupby(["method", "deployment"]).value.mean()
+    assert means["single", "S2"] == pytest.approx(33.07, abs=0.005)  # as README prints it
 
 
 def test_training_gives_the_numbers_of_run(run, place, caplog):

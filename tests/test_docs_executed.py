@@ -103,12 +103,36 @@ def predict_lfmc() -> None:
     tests.assign(prediction=100.0).to_csv("predictions.csv", index=False)
 
 
-GIVEN: dict[str, Callable[[], None]] = {"README.md": vines, "own-data.md": vines}
+def described_vines() -> None:
+    vines()
+    describe_vines()
+
+
+def new_samples() -> None:
+    """Samples for the model that the page has trained, as a table and as an array."""
+    import numpy as np
+    import pandas as pd
+
+    from benchmark import api
+
+    spec = api.load_model("models/kd/S2").spec
+    x = np.random.default_rng(0).normal(size=(5, *spec.shape))
+    columns = [f"{c}_{step + 1}" for step in range(spec.shape[0]) for c in spec.channels]
+    pd.DataFrame(x.reshape(5, -1), columns=columns).to_csv("new.csv", index=False)
+    np.save("new.npy", x)
+
+
+GIVEN: dict[str, Callable[[], None]] = {
+    "README.md": vines,
+    "own-data.md": vines,
+    "models.md": described_vines,
+}
 """Page → what its reader has before the first block."""
 
 BY_HAND: dict[tuple[str, str], Callable[[], None]] = {
     ("README.md", "data new vines"): describe_vines,
     ("results.md", "folds export lfmc"): predict_lfmc,
+    ("models.md", "train kd lfmc"): new_samples,
 }
 """Page and command → what its reader does after it."""
 
