@@ -47,6 +47,7 @@ from datasets.common.contract import (
 )
 from datasets.common.forms import Form, SeveralForms
 from datasets.common.hdf5 import new_file, read_numbers
+from datasets.common.images import write_geotiff
 from datasets.common.simulation import (
     CLOUD,
     Latents,
@@ -407,6 +408,9 @@ STRUCTURE = Structure(shared=0.28, specific={"S1": 0.30, "S2": 0.40})
 SCORES = 3
 """Latent scores of a point: is it a crop, and the two that tell the kinds of crop apart."""
 
+CROP = -0.2
+"""The score above which a point is a crop."""
+
 REGIONS = (
     ("generated-sahel", 12.0, 2.0),
     ("generated-rift", -1.0, 36.0),
@@ -444,7 +448,7 @@ def _generate(root: Path, seed: int, samples: int, structure: Structure) -> None
 def _label(
     rng: np.random.Generator, index: int, dataset: str, place: np.ndarray, score: np.ndarray
 ) -> dict[str, Any]:
-    is_crop = bool(score[0] > -0.2)
+    is_crop = bool(score[0] > CROP)
     kind = CROPS[2 * int(score[1] > 0.2) + int(score[2] > 0)] if is_crop else "non_crop"
     # Most contributors only tell crops from the rest.
     kind = kind if rng.random() < 0.8 else None
@@ -503,6 +507,47 @@ def _arrays(rng: np.random.Generator, latents: Latents, block: np.ndarray) -> np
         INDEX: normalised_difference(bands["B7"], bands["B3"]),
     }
     return np.stack([columns[band] for band in BANDS], axis=-1)
+
+
+PERSISTENT = 0.9
+"""Share of a field's variance in its pixels: the rest differs from one to the next."""
+
+SCENE_MONTHS = (*(f"2020-{month:02d}" for month in range(2, 13)), "2021-01")
+SCENE = {"crs": "EPSG:32736", "corner": (2e5, 9.9e6), "pixel": 10.0, "compress": "deflate"}
+
+
+def generate_scene(folder: Path, *, seed: int, side: int, fields: int) -> np.ndarray:
+    """Write a square scene as a GeoTIFF a sensor, S1.tif and S2.tif, in the dataset's units.
+
+    It is simulated as the samples are, but that neighbouring pixels belong to one field. Bands are
+    called by month and channel, "2020-02 VV"; a corner lies outside of the satellites' swath (NaN).
+    Returns where crops are (side, side), which `CropHarvestBinary` asks for.
+    """
+    from scipy.spatial import cKDTree
+
+    rng = np.random.default_rng(seed)
+    of_fields = independent_latents(rng, ("S1", "S2"), (fields, SCORES))
+    crop = STRUCTURE.target(of_fields, rng)[:, 0] > CROP
+    row, column = np.indices((side, side)).reshape(2, -1)
+    places = np.stack([row, column], axis=1) + rng.normal(0, 0.6, (side * side, 2))
+    field = cKDTree(rng.uniform(0, side, (fields, 2))).query(places)[1]
+
+    def of_pixels(z: np.ndarray) -> np.ndarray:
+        own = rng.normal(size=(side * side, SCORES))
+        return np.sqrt(PERSISTENT) * z[field] + np.sqrt(1 - PERSISTENT) * own
+
+    latents = Latents(
+        of_pixels(of_fields.shared), {m: of_pixels(z) for m, z in of_fields.specific.items()}
+    )
+    arrays = _arrays(rng, latents, np.zeros(side * side, int)).astype(np.float32)
+    arrays[row + 2 * column < side // 3] = np.nan
+    for m in ("S1", "S2"):
+        months, channels = _columns(_spec(m))
+        names = [f"{month} {BANDS[c]}" for month in SCENE_MONTHS for c in channels]
+        image = arrays[:, months, channels].reshape(side, side, -1)
+        form = {"nodata": np.nan, "tiled": True, "blockxsize": 128, "blockysize": 128}
+        write_geotiff(folder / f"{m}.tif", image, names=names, **SCENE, **form)
+    return crop[field].reshape(side, side)
 
 
 register(CropHarvestBinary())

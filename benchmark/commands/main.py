@@ -123,6 +123,10 @@ def _command(options: argparse.Namespace) -> int:
         from benchmark.commands.new import new
 
         return new(options)
+    if options.command == "demo":
+        from benchmark.commands.demo import demo
+
+        return demo(options)
     if options.command == "folds":
         from benchmark.commands.folds import export
 

@@ -19,6 +19,7 @@ EXAMPLES = """examples:
   python -m benchmark run --hparams results/runs/tuned.json
   python -m benchmark train mdico lfmc --data-root DIR --out models/mdico
   python -m benchmark predict models/mdico/S2 new.csv --out predictions.csv
+  python -m benchmark demo
   python -m benchmark report
   python -m benchmark report --results mine --results results/reference --out both
   python -m benchmark verify --results results/reference
@@ -350,6 +351,15 @@ def parser() -> argparse.ArgumentParser:
         default=default_data_root(),
         metavar="DIR",
         help="of a dataset: real data, one folder a dataset (default: $EO_COLEARN_DATA)",
+    )
+
+    demo = commands.add_parser(
+        "demo",
+        parents=[cache, verbose],
+        help="two small maps from generated data, within a minute",
+    )
+    demo.add_argument(
+        "--out", type=Path, default=Path("results/demo"), metavar="DIR", help="(%(default)s)"
     )
 
     tune = commands.add_parser(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,12 @@ def write_geotiff(
     crs: str,
     corner: tuple[float, float],
     pixel: float,
+    names: Sequence[str] = (),
     **form: Any,
 ) -> None:
     """Write (H, W, C) with its west and north, its pixel in metres, and what else GDAL is told.
+
+    names: descriptions of the bands.
 
     The file is made in memory: on a full disk GDAL leaves half of one, and raises nothing.
     """
@@ -46,6 +50,8 @@ def write_geotiff(
     with MemoryFile() as content:
         with content.open(driver="GTiff", crs=crs, transform=place, **size, **form) as file:
             file.write(np.moveaxis(image, -1, 0))
+            for band, name in enumerate(names, start=1):
+                file.set_band_description(band, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.getbuffer())
 
