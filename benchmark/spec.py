@@ -35,6 +35,7 @@ class ProtocolValues(TypedDict, total=False):
     target_quantiles: int
     validation: float | Literal["test"]
     validation_piece: ValidationPiece
+    labels: float
     statistics: Statistics
     optimiser: str
     learning_rate: float
@@ -154,6 +155,12 @@ class RunSpec:
         return f"{trials} trial{'s' * (trials != 1)} {on}" if on else ""
 
     @property
+    def labels(self) -> str:
+        """The share of the labels that there are: "5 % of the labels"; "" for all."""
+        share = self.protocol.get("labels", 1.0)
+        return "" if share == 1 else f"{100 * share:g} % of the labels"
+
+    @property
     def row(self) -> str:
         """What its row of a table is called: the method, and what was set by hand."""
         if self.tuned or not self.differs:
@@ -174,7 +181,8 @@ class RunSpec:
         return f"{self.title} (tuned: {self.budget})" if self.budget else self.title
 
     def __str__(self) -> str:
-        return f"{self.dataset} {self.full_title} fold {self.fold} seed {self.seed}"
+        data = f"{self.dataset} ({self.labels})" if self.labels else self.dataset
+        return f"{data} {self.full_title} fold {self.fold} seed {self.seed}"
 
 
 def settings_text(values: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -214,3 +215,61 @@ def test_of_an_official_split_a_final_model_keeps_the_validation_part_alone():
 def test_a_protocol_that_validates_on_the_test_part_has_no_final_model():
     with pytest.raises(UserError, match="validates on the test part, and a final model has none"):
         whole(dataset("binary"), protocol.load("paper").values_for("made_up"))
+
+
+# --- Fewer labels -------------------------------------------------------------------------------
+
+SHARES = (0.05, 0.1, 0.25, 0.6, 1.0)
+
+
+@pytest.mark.parametrize("split", ["grouped", "stratified"])
+def test_fewer_labels_are_nested_shares_of_what_trains_and_validates(split):
+    data = dataset("regression", samples=400, groups=100)
+    found = [folds(data, protocol_values(split=split, labels=share)) for share in SHARES]
+    for at in zip(*found, strict=True):
+        full = at[-1]
+        for part, before in (("train", full.train), ("val", full.val)):
+            parts = [getattr(fold, part) for fold in at]
+            units = data.groups if split == "grouped" else data.ids
+            of = [set(units[numbers]) for numbers in parts]
+            assert [len(names) for names in of] == [
+                max(1, round(share * len(of[-1]))) for share in SHARES
+            ]
+            assert all(small <= large for small, large in pairwise(of))
+            for names, numbers in zip(of, parts, strict=True):  # groups stay whole
+                assert np.array_equal(numbers, before[np.isin(units[before], list(names))])
+        assert all(np.array_equal(fold.test, full.test) for fold in at)
+    assert len({tuple(fold.train) for fold in found[0]}) == len(found[0]), "a draw for each fold"
+    other = folds(data, protocol_values(split=split, labels=0.25, split_seed=1))
+    assert not np.array_equal(other[0].train, found[2][0].train)
+
+
+def test_all_labels_are_the_folds_as_they_were_and_in_no_id():
+    data = dataset("binary", samples=120, groups=30)
+    with_all, without = (folds(data, protocol_values(**v)) for v in ({"labels": 1.0}, {}))
+    assert all(np.array_equal(a.train, b.train) for a, b in zip(with_all, without, strict=True))
+    for name in protocol.names():
+        assert "labels" not in protocol.load(name).values_for("lfmc")
+    fewer = replace(protocol.load("standard"), labels=0.25).values_for("lfmc")
+    assert fewer["labels"] == 0.25
+
+
+def test_too_few_labels_for_two_classes_are_one_sentence():
+    data = dataset("binary", samples=120, groups=None)
+    rare = replace(data, y=(np.arange(120) % 40 == 0).astype(int))
+    with pytest.raises(UserError, match=r"made_up fold \d: fewer than two classes"):
+        folds(rare, protocol_values(split="stratified", labels=0.05))
+
+
+def test_the_released_protocol_keeps_its_test_fold_for_validation():
+    data = dataset("regression", samples=60, groups=None)
+    values = {**protocol.load("paper").values_for("made_up"), "labels": 0.2}
+    for fold in folds(data, values):
+        assert np.array_equal(fold.val, fold.test) and len(fold.train) == round(0.2 * 54)
+
+
+def test_an_official_split_has_fewer_labels_too():
+    data = dataset("multilabel", samples=60, groups=None)
+    data = replace(data, split=np.array(["train"] * 40 + ["val"] * 10 + ["test"] * 10))
+    (fold,) = folds(data, protocol_values(labels=0.5))
+    assert [len(fold.train), len(fold.val), len(fold.test)] == [20, 5, 10]

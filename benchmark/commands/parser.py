@@ -85,6 +85,18 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(result)
 
 
+def shares(text: str) -> tuple[float, ...]:
+    """Shares above 0 and at most 1, as in ``0.05,0.25,1``."""
+    wrong = argparse.ArgumentTypeError(f"'{text}' is not a list of shares like 0.05,0.25,1")
+    try:
+        found = tuple(float(item) for item in text.split(","))
+    except ValueError:
+        raise wrong from None
+    if not all(0 < share <= 1 for share in found) or len(set(found)) < len(found):
+        raise wrong
+    return found
+
+
 def replicas(text: str) -> int | None:
     """How many runs are trained at once: 1 for ``off``, None for ``auto``."""
     if text == "auto":
@@ -251,6 +263,13 @@ def parser() -> argparse.ArgumentParser:
         "other samples: what it gains so, no other sensor gave it",
     )
     run.add_argument("--seeds", type=numbers, metavar="0,1", help="these seeds")
+    run.add_argument(
+        "--labels",
+        type=shares,
+        metavar="0.1,1",
+        help="with labels for these shares of the groups that train and validate; of several, the "
+        "report shows scores against the share (default: the protocol's, mostly all)",
+    )
     run.add_argument(
         "--set",
         action="append",

@@ -70,23 +70,27 @@ def run(options: argparse.Namespace) -> int:
 
     from benchmark.planning.plan import plan
 
-    planned = plan(
-        datasets,
-        methods,
-        protocol,
-        chosen_folds=options.folds,
-        seeds=options.seeds,
-        results=options.results.absolute(),
-        device=device,
-        plugins=tuple(plugin.resolve() for plugin in options.plugin),
-        timeout=options.timeout,
-        keep_features=options.keep_features,
-        keep_models={d.name: d.origin for d, _ in datasets} if options.keep_models else None,
-        precision=PRECISIONS[options.precision],
-        compiled=options.compile,
-        placebo=options.placebo,
-        variants=variants,
-    )
+    planned = [
+        item
+        for share in options.labels or (protocol.labels,)
+        for item in plan(
+            datasets,
+            methods,
+            replace(protocol, labels=share),
+            chosen_folds=options.folds,
+            seeds=options.seeds,
+            results=options.results.absolute(),
+            device=device,
+            plugins=tuple(plugin.resolve() for plugin in options.plugin),
+            timeout=options.timeout,
+            keep_features=options.keep_features,
+            keep_models={d.name: d.origin for d, _ in datasets} if options.keep_models else None,
+            precision=PRECISIONS[options.precision],
+            compiled=options.compile,
+            placebo=options.placebo,
+            variants=variants,
+        )
+    ]
     if options.hparams:
         check_chosen(variants, planned)
     if options.placebo:

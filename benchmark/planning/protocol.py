@@ -38,8 +38,10 @@ class Protocol:
     batch_size, view: dataset → value, with a "default". encoders: sizes D, which datasets have
     LayerNorm, and the options of each kind's backbone (`methods.common.encoders`). What follows a
     file need not have. rope: region of practical equality, in the unit of the primary metric;
-    without one the report decides. weight_decay: as torch's Adam has it. tuning: what `tune` draws
-    for every method alike, name of `benchmark.terms.TRAINING` → range; it decides no run's numbers.
+    without one the report decides. weight_decay: as torch's Adam has it. labels: the share of the
+    groups of a fold's training and validation part that have labels (`split`). tuning: what `tune`
+    draws for every method alike, name of `benchmark.terms.TRAINING` → range; it decides no run's
+    numbers.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Protocol:
     view: Mapping[str, Mapping[str, Any]]
     rope: float | None = None
     weight_decay: float = 0.0
+    labels: float = 1.0
     tuning: Mapping[str, Range] = field(default_factory=lambda: dict(RANGES))
 
     def applies_to(self, method: str) -> bool:
@@ -111,7 +114,12 @@ class Protocol:
 MODALITIES = "modalities"
 """Of a protocol's encoders: dataset → modality → options, where they are not those of its kind."""
 
-YOUNGER = {"target_quantiles": 0, "validation_piece": "first", "weight_decay": 0.0}
+YOUNGER = {
+    "target_quantiles": 0,
+    "validation_piece": "first",
+    "weight_decay": 0.0,
+    "labels": 1.0,
+}
 """Values that ids are older than: what was in force before protocols had them, and is in no id."""
 
 
@@ -273,6 +281,7 @@ def _check(path: Path, protocol: Protocol) -> None:
     need(protocol.epochs >= 1 and protocol.patience >= 1, "epochs and patience must be at least 1")
     need(protocol.learning_rate > 0, "learning_rate must be above 0")
     need(protocol.weight_decay >= 0, "weight_decay must not be negative")
+    need(0 < protocol.labels <= 1, "labels must be a share above 0, and at most 1")
     need(protocol.min_delta >= 0, "min_delta must not be negative")
     need(
         protocol.validation == "test" or 0 < protocol.validation < 1,

@@ -36,7 +36,7 @@ def folds(dataset: EODataset, values: Mapping[str, Any]) -> list[Fold]:
     """All folds, the same for every method and every seed of the runs.
 
     values: ``split``, ``folds``, ``split_seed``, ``validation`` and, where they are not those of
-    protocols that knew no others, ``validation_piece`` and ``target_quantiles``
+    protocols that knew no others, ``validation_piece``, ``target_quantiles`` and ``labels``
     (`benchmark.planning.protocol.Protocol.values_for`). An official split is a single fold; if it
     has no val part, ``validation`` says how much of its train part becomes one. Fewer groups than
     folds are one fold each.
@@ -57,6 +57,7 @@ def folds(dataset: EODataset, values: Mapping[str, Any]) -> list[Fold]:
             _with_validation(dataset, values, number, test)
             for number, test in enumerate(_test_parts(dataset, values))
         ]
+    result = [_with_fewer_labels(dataset, values, fold) for fold in result]
     for fold in result:
         _check_training_part(dataset, fold)
     return result
@@ -133,6 +134,30 @@ def _with_validation(
         empty = Fold(number, rest, val, test)
         raise UserError(f"{dataset.name} {empty.title}: the validation part is empty")
     return Fold(number, np.setdiff1d(rest, val), val, test)
+
+
+def _with_fewer_labels(dataset: EODataset, values: Mapping[str, Any], fold: Fold) -> Fold:
+    """The fold of somebody who has labels for a share of the groups alone; the test part stays.
+
+    Labels train, and they choose the epoch: both parts keep that share of their groups (of their
+    samples, where none are kept whole), one at least. Else a twentieth of the labels would be
+    judged by twice as many. Which ones, `split_seed` and the fold decide alone. Those of a smaller
+    share are among those of a larger one, and none changes its part.
+    """
+    share = values.get("labels", 1.0)
+    if share == 1:
+        return fold
+
+    def fewer(part: str, samples: np.ndarray) -> np.ndarray:
+        groups = _groups(dataset, values)
+        units = samples if groups is None else groups[samples]
+        names = np.unique(units)
+        rng = np.random.default_rng(stream("labels", part, values["split_seed"], fold.number))
+        chosen = rng.permutation(len(names))[: max(1, round(share * len(names)))]
+        return samples[np.isin(units, names[chosen])]
+
+    val = fold.val if values["validation"] == "test" else fewer("val", fold.val)
+    return Fold(fold.number, fewer("train", fold.train), val, fold.test)
 
 
 def _cut(

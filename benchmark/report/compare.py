@@ -123,7 +123,8 @@ def _read(folder: Path) -> tuple[dict[str, Record], list[str]]:
 
 def _place(record: Record) -> Place:
     spec = record.spec
-    return spec.dataset, str(spec.protocol["name"]), spec.source
+    protocol = ", ".join(filter(None, [str(spec.protocol["name"]), spec.labels]))
+    return spec.dataset, protocol, spec.source
 
 
 def _compared(

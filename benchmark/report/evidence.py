@@ -57,6 +57,10 @@ class Evidence(Protocol):
         """
         ...
 
+    def mean(self, row: Row) -> Comparison | None:
+        """The mean of the primary metric with its interval, by the same errors as `compare`."""
+        ...
+
     def anticipated(self, own: Row, other: Row, seeds: float) -> tuple[float, float] | None:
         """Error and degrees of freedom that `compare` would have with ``seeds`` seeds of each.
 
@@ -98,6 +102,11 @@ class OverFolds:
         a, b = (row.metric(self.metric.name).values for row in (own, other))
         differences = [self.metric.gain(value, b[fold]) for fold, value in a.items()]
         return corrected_t_test(differences, self.ratio)
+
+    def mean(self, row: Row) -> Comparison | None:
+        if not self.knows(row):
+            return None
+        return corrected_t_test([*row.metric(self.metric.name).values.values()], self.ratio)
 
     def anticipated(self, own: Row, other: Row, seeds: float) -> tuple[float, float] | None:
         """Of the spread over folds, the seeds' part shrinks and the folds' part stays."""
@@ -158,6 +167,11 @@ class OverSamples:
             sign * (self.resampled[a] - theirs.resampled[b]),
             self.blocks,
         )
+
+    def mean(self, row: Row) -> Comparison | None:
+        if not self.knows(row):
+            return None
+        return nested_test(self.scores[row.place], self.resampled[row.place], self.blocks)
 
     def anticipated(self, own: Row, other: Row, seeds: float) -> tuple[float, float] | None:
         """The seeds' part of the error shrinks; that of the test samples stays."""

@@ -51,6 +51,7 @@ COLUMNS = (
     "source",
     "modalities",
     "protocol",
+    "labels",
     "precision",
     "fingerprint",
     "method",
@@ -150,10 +151,19 @@ class Group:
 
     @property
     def protocol_title(self) -> str:
-        """The protocol's name, and how training computed or values were chosen, if not as usual."""
-        name, arithmetic = self.protocol_name, self.spec.arithmetic
-        title = name if arithmetic == FULL else f"{name}, trained in {arithmetic}"
-        return f"{title}, tuned with {self.budget}" if self.budget else title
+        """The protocol's name, and what is not as usual: labels, arithmetic, chosen values."""
+        return self._with_labels(self.spec.labels)
+
+    @property
+    def curve_title(self) -> str:
+        """The same without the share of the labels: groups that differ in it are a curve."""
+        return self._with_labels("")
+
+    def _with_labels(self, labels: str) -> str:
+        arithmetic = self.spec.arithmetic
+        parts = [self.protocol_name, labels, arithmetic != FULL and f"trained in {arithmetic}"]
+        parts += [self.budget and f"tuned with {self.budget}"]
+        return ", ".join(filter(None, parts))
 
     @property
     def budget(self) -> str:
@@ -479,10 +489,14 @@ def _head(group: Group, of_record: Mapping[int, str], make: Callable[[], Group])
     )
 
 
-def setting_of(spec: RunSpec) -> str:
-    """What a run, the same when it is tuned, and its trials have in common, as a digest."""
+def setting_of(spec: RunSpec, *without: str) -> str:
+    """What a run, the same when it is tuned, and its trials have in common, as a digest.
+
+    without: values of the protocol that may be others.
+    """
     parts = [spec.dataset, spec.fingerprint, list(spec.modalities), spec.arithmetic]
-    values = [parts, dict(spec.protocol), dict(spec.encoders)]
+    protocol = {name: value for name, value in spec.protocol.items() if name not in without}
+    values = [parts, protocol, dict(spec.encoders)]
     return hashlib.sha256(json.dumps(values, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
@@ -644,6 +658,8 @@ def _defect(record: Record) -> str | None:
             return "an empty training or test part"
         if not 1 <= task["outputs"] <= MOST_OUTPUTS:
             return f"a task of {task['outputs']} outputs"
+        if not 0 < spec.protocol.get("labels", 1.0) <= 1:
+            return "a share of the labels that is none"
         if spec.trial:
             return "a trial, which no table shows: it was scored on the validation part"
         if spec.tuned and not {"space", "trials", "on"} <= spec.tuned.keys():
@@ -702,11 +718,11 @@ def _version(record: Record) -> tuple[int, str, str]:
     return record.spec.version, *_age(record)
 
 
-def _key(record: Record) -> tuple[str, str, tuple[str, ...], str, str, str]:
+def _key(record: Record) -> tuple[str, str, tuple[str, ...], str, float, str, str]:
     """What the heading of a table says."""
     spec = record.spec
-    name = spec.protocol["name"]
-    return spec.dataset, spec.source, spec.modalities, name, spec.arithmetic, spec.budget
+    name, share = spec.protocol["name"], spec.protocol.get("labels", 1.0)
+    return spec.dataset, spec.source, spec.modalities, name, share, spec.arithmetic, spec.budget
 
 
 def _values(record: Record) -> dict[str, Any]:
@@ -861,10 +877,11 @@ def _sort(valid: Iterable[Record]) -> tuple[list[Group], list[Exclusion]]:
 
 
 def _order(group: Group) -> tuple:
-    dataset, source, modalities, name, arithmetic, budget = _key(group.records[-1])
+    dataset, source, modalities, name, share, arithmetic, budget = _key(group.records[-1])
     known = PROTOCOLS.index(name) if name in PROTOCOLS else len(PROTOCOLS)
     other = "" if arithmetic == FULL else arithmetic
-    return dataset, source != "real", source, known, name, other, modalities, budget
+    place = dataset, source != "real", source, known, name, other, modalities, budget
+    return *place, -share
 
 
 def _newest_only(
@@ -964,7 +981,8 @@ def scores_csv(group: Group) -> str:
             continue
         entry = group.entries[spec.row]
         head = (spec.dataset, spec.source, "+".join(spec.modalities), group.protocol_name)
-        head += (spec.arithmetic, spec.fingerprint, spec.row, spec.version)
+        head += (spec.protocol.get("labels", 1.0), spec.arithmetic)
+        head += (spec.fingerprint, spec.row, spec.version)
         head += (entry["family"], entry["role"], settings_text(spec.differs), spec.budget)
         head += (spec.fold, spec.seed, spec.placebo)
         line = csv_line(head)

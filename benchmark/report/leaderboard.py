@@ -9,6 +9,7 @@ from benchmark.report.across import MANY, Across
 from benchmark.report.colearning import gap_sentences, gaps
 from benchmark.report.frame import Results
 from benchmark.report.rows import Row
+from benchmark.report.shares import LabelCurve, label_notes, label_table
 from benchmark.report.summary import REFERENCE, Summary, in_order
 from benchmark.report.tables import ABSENT_HEADER, absent, exclusion_counts
 from benchmark.report.text import MISSING, markdown, markdown_table, number, shortened
@@ -56,13 +57,20 @@ and what it costs to train are in the tables.
 
 
 def leaderboard(
-    sections: Sequence[str], comparisons: Sequence[Across], results: Results, *, tested: bool
+    sections: Sequence[str],
+    comparisons: Sequence[Across],
+    curves: Sequence[LabelCurve],
+    results: Results,
+    *,
+    tested: bool,
 ) -> str:
     """The page: a `section` for each group, and whether any of them has tests."""
     lines = ["# Leaderboard", ""]
     if not sections:
         lines += ["No run has scores yet.", ""]
     lines += sections
+    for curve in curves:
+        lines += _labels(curve)
     for comparison in comparisons:
         lines += _across(comparison)
     lines += [*_exclusions(results), HOW_TO_READ]
@@ -154,6 +162,13 @@ def _test(summary: Summary) -> list[str]:
         lines.append(f"Test: {test}. Detectable gain: {', '.join(parts)}.")
         lines += [rope_note(summary), seeds_line(summary)]
     return lines
+
+
+def _labels(curve: LabelCurve) -> list[str]:
+    """Scores against the share of the labels."""
+    lines = [f"## {markdown(curve.title)}", ""]
+    lines += [markdown_table(*label_table(curve), text_columns=1), ""]
+    return [*lines, *(f"{markdown(note)}  " for note in label_notes(curve)), ""]
 
 
 def _across(comparison: Across) -> list[str]:

@@ -9,16 +9,19 @@ from typing import Any
 
 from benchmark.metrics import Metric, primary
 from benchmark.problem import TaskKind
+from benchmark.report.frame import setting_of
+from benchmark.report.statistics import Comparison
 from benchmark.report.summary import Summary
-from benchmark.report.wording import tuning_note
+from benchmark.report.wording import heading, tuning_note
 
 
 @dataclass(frozen=True)
 class OutlineRow:
     """One method at one deployment: its mean in the primary metric, None without runs.
 
-    gains: over the reference, by fold or seed; None where there is nothing to compare. hidden: it
-    was not asked for, and is in comparisons alone.
+    gains: over the reference, by fold or seed; None where there is nothing to compare. interval,
+    of_gain: ends of the 95 % intervals of the mean and of the mean gain; None without evidence.
+    hidden: it was not asked for, and is in comparisons alone.
     """
 
     method: str
@@ -29,6 +32,8 @@ class OutlineRow:
     complete: bool
     mean: float | None
     gains: list[float] | None
+    interval: list[float] | None
+    of_gain: list[float] | None
 
     @property
     def gain(self) -> float | None:
@@ -40,13 +45,18 @@ class OutlineRow:
 class Outline:
     """One group: whose it is, and its rows in their order.
 
-    protocol: as titles have it. tuning: what was tuned on what. runs: their number. units: number
-    of folds, or seeds. ratio: size of a test part over that of its training part.
+    protocol: as titles have it. labels: the share of them that there is. curve: protocol as titles
+    have it, and digest, of what groups have in common that differ in that share. heading: of the
+    primary metric. tuning: what was tuned on what. runs: their number. units: number of folds, or
+    seeds. ratio: size of a test part over that of its training part.
     """
 
     dataset: str
     source: str
     protocol: str
+    labels: float
+    curve: list[str]
+    heading: str
     tuning: str
     kind: TaskKind
     modalities: list[str]
@@ -79,6 +89,8 @@ def outline_of(summary: Summary) -> Outline:
             row.complete,
             row.metric(name).mean,
             None if row.gain is None else list(row.gain.values.values()),
+            _ends(summary.evidence.mean(row)) if summary.evidence and row.complete else None,
+            _ends(row.comparison),
         )
         for row in summary.rows
     ]
@@ -86,6 +98,9 @@ def outline_of(summary: Summary) -> Outline:
         group.dataset,
         group.source,
         group.protocol_title,
+        group.protocol.get("labels", 1.0),
+        [group.curve_title, setting_of(group.spec, "labels")],
+        heading(group.primary, group),
         tuning_note(group),
         group.kind,
         list(group.modalities),
@@ -96,6 +111,10 @@ def outline_of(summary: Summary) -> Outline:
         summary.ratio,
         rows,
     )
+
+
+def _ends(comparison: Comparison | None) -> list[float] | None:
+    return [comparison.low, comparison.high] if comparison else None
 
 
 def from_json(document: Mapping[str, Any]) -> Outline:

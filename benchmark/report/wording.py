@@ -43,8 +43,9 @@ def slug(group: Group) -> str:
     arithmetic = group.spec.arithmetic
     variant = [hashlib.sha256(group.variant.encode()).hexdigest()[:8]] if group.variant else []
     tuned = ["tuned", *re.findall(r"\w+", group.budget)] if group.budget else []
+    labels = re.findall(r"[\w.]+", group.spec.labels)
     return file_name(
-        *parts, *(arithmetic.split(", ") if arithmetic != FULL else []), *tuned, *variant
+        *parts, *labels, *(arithmetic.split(", ") if arithmetic != FULL else []), *tuned, *variant
     )
 
 
@@ -88,10 +89,19 @@ def facts(group: Group) -> list[tuple[str, str]]:
         ("Data", f"{_data(group)}; fingerprint {group.spec.fingerprint[:12]}"),
         ("Task", what),
         ("Modalities", ", ".join(group.modalities)),
-        ("Protocol", "; ".join([group.protocol_name, *flags(group), _folds(group), _sizes(group)])),
+        ("Protocol", "; ".join(_protocol(group))),
         ("Encoders", _encoders(group.spec.encoders)),
         ("Error bars", error_bars(group)),
     ]
+
+
+def _protocol(group: Group) -> list[str]:
+    """Its name, what is to be held against it, its folds and the sizes of their parts."""
+    share, labels = group.spec.labels, []
+    if share:
+        units = "whole groups" if _cut(group).startswith("grouped") else "samples"
+        labels = [f"{share}: {units} of the parts that train and validate, nested"]
+    return [group.protocol_name, *flags(group), *labels, _folds(group), _sizes(group)]
 
 
 def _data(group: Group) -> str:

@@ -27,6 +27,7 @@ from benchmark.report.kept import Kept, key_of
 from benchmark.report.leaderboard import leaderboard
 from benchmark.report.page import content, document
 from benchmark.report.section import Section
+from benchmark.report.shares import LabelCurve, label_curves
 from benchmark.report.summary import Summary, summarise
 from benchmark.report.tables import exclusion_counts
 from benchmark.report.text import csv_line, csv_table
@@ -96,11 +97,13 @@ def write_report(
         shown = maker.sections
         tested = any(own.tested for own in shown)
         comparisons = across([own.outline for own in shown])
+        curves = label_curves([own.outline for own in shown])
         if drawing:
-            drawing.across([own.outline for own in shown], comparisons)
+            drawing.across([own.outline for own in shown], comparisons, curves)
         files = _Files(out)
         boards = [own.leaderboard for own in shown]
-        files.text("leaderboard.md", leaderboard(boards, comparisons, found, tested=tested))
+        board = leaderboard(boards, comparisons, curves, found, tested=tested)
+        files.text("leaderboard.md", board)
         header = f"{csv_line(COLUMNS)}\n".encode()
         files.binary("scores.csv", header, *maker.scores)
         excluded = csv_table([*map(asdict, found.exclusions)], EXCLUSION_COLUMNS)
@@ -109,7 +112,7 @@ def write_report(
             for suffix, text in own.tables.items():
                 files.text(f"tables/{own.name}.{suffix}", text)
         drawn = drawing.finish(files.binary) if drawing else []
-        files.text("report.html", page(shown, comparisons, found, drawn))
+        files.text("report.html", page(shown, comparisons, curves, found, drawn))
     files.finish()
     kept.finish()
     return Report(found, tuple(shown), tuple(comparisons), out, tuple(files.paths), maker.summary)
@@ -131,12 +134,14 @@ def summaries(results: Path, cache: Path | None = None) -> list[Summary]:
 def page(
     shown: Sequence[Section],
     comparisons: Sequence[Across],
+    curves: Sequence[LabelCurve],
     results: Results,
     drawn: Sequence[tuple[Drawn, Picture]] = (),
 ) -> str:
     """The report page."""
     tested = any(own.tested for own in shown)
-    index = content.index([own.choices for own in shown], comparisons, results, tested=tested)
+    choices = [own.choices for own in shown]
+    index = content.index(choices, comparisons, curves, results, tested=tested)
     index["figures"] = [document.figure(what, picture.size) for what, picture in drawn]
     excluded = document.encode(content.exclusions(results))
     blocks = [document.block("exclusions", excluded)]

@@ -22,6 +22,7 @@ from benchmark.stopping import end_with_starter
 
 if TYPE_CHECKING:
     from benchmark.report.outline import Outline
+    from benchmark.report.shares import LabelCurve
     from benchmark.report.summary import Summary
 
 TITLES = {
@@ -36,6 +37,7 @@ TITLES = {
     "learning-curves": "Learning curves",
     "tuned": "Default and tuned",
     "trials": "Validation score against trials",
+    "labels": "Scores against the share of the labels",
     "ranks": "Average ranks across datasets",
 }
 """Kinds of figures, in the order in which the page shows them."""
@@ -99,8 +101,13 @@ class Drawing:
         ask = {what: self._ask(what.kind, of, summary) for what in reversed(own)}  # longest first
         self.asked += [(what, ask[what]) for what in own]
 
-    def across(self, outlines: Sequence[Outline], comparisons: Sequence[Across]) -> None:
-        """Ask for the figures of all groups of each source and protocol."""
+    def across(
+        self,
+        outlines: Sequence[Outline],
+        comparisons: Sequence[Across],
+        curves: Sequence[LabelCurve],
+    ) -> None:
+        """Ask for the figures of all groups of each source and protocol, and of label curves."""
         of: dict[tuple[str, str], list[Outline]] = {}
         for outline in outlines:
             if outline.has_scores:
@@ -111,8 +118,14 @@ class Drawing:
             if comparison.ranks:
                 self._ask_across("ranks", (comparison.source, comparison.protocol), comparison)
 
-    def _ask_across(self, kind: str, same: tuple[str, str], subject: Any) -> None:
-        what = Drawn(file_name(kind, *same), kind, *same)
+        for curve in curves:
+            names = curve.dataset, *curve.modalities, "to", curve.modality
+            self._ask_across("labels", (curve.source, curve.protocols[-1]), curve, names)
+
+    def _ask_across(
+        self, kind: str, same: tuple[str, str], subject: Any, names: Sequence[str] = ()
+    ) -> None:
+        what = Drawn(file_name(kind, *names, *same), kind, *same)
         self.asked.append((what, self._ask(kind, repr(subject), lambda: subject)))
 
     def _ask(self, kind: str, of: Any, subject: Callable[[], Any]) -> Callable[[], Picture | None]:

@@ -22,6 +22,7 @@ from benchmark.report.figures.scores import (
     gain_map,
     learning_curves,
 )
+from benchmark.report.figures.shares import against_labels
 from benchmark.report.figures.style import STYLE
 from benchmark.report.figures.tuning import default_and_tuned, validation_against_trials
 
@@ -40,6 +41,7 @@ FIGURES: dict[str, Callable[[Any, Path, Path | None], Figure | None]] = {
     "learning-curves": lambda summary, results, cache: learning_curves(summary),
     "tuned": lambda summary, results, cache: default_and_tuned(summary),
     "trials": lambda summary, results, cache: validation_against_trials(summary),
+    "labels": lambda curve, results, cache: against_labels(curve),
     "ranks": lambda comparison, results, cache: critical_difference(comparison),
 }
 """Kind of figure → what makes it; results, cache: as in `benchmark.report.figures.Drawing`."""

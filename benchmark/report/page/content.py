@@ -26,6 +26,7 @@ from benchmark.report.leaderboard import (
 from benchmark.report.placebo import NOTE as PLACEBO_NOTE
 from benchmark.report.placebo import Placebo, cells, placebos
 from benchmark.report.rows import Row
+from benchmark.report.shares import LabelCurve, label_notes, label_table
 from benchmark.report.summary import REFERENCE, Summary
 from benchmark.report.tables import exclusion_counts
 from benchmark.report.text import MISSING, number
@@ -55,6 +56,7 @@ BOUNDS = "all modalities (bounds)"
 def index(
     choices: Sequence[Mapping[str, Any]],
     comparisons: Sequence[Across],
+    curves: Sequence[LabelCurve],
     results: Results,
     *,
     tested: bool,
@@ -63,7 +65,10 @@ def index(
     return {
         "counts": f"{results.files} records; not shown: {exclusion_counts(results)}",
         "groups": choices,
-        "across": [_across(comparison) for comparison in comparisons],
+        "across": [
+            *(shown for curve in curves for shown in _labels(curve)),
+            *map(_across, comparisons),
+        ],
         "how": (HOW_TO_READ + EVIDENCE * tested).split("\n\n")[1:],
     }
 
@@ -260,6 +265,14 @@ def _across(comparison: Across) -> dict[str, Any]:
     header, rows = across_table(comparison)
     before, after = across_blocks(comparison), across_notes(comparison)
     return {**shown, "before": before, "header": header, "rows": rows, "after": after}
+
+
+def _labels(curve: LabelCurve) -> list[dict[str, Any]]:
+    """The curve, in the same form, beside each group that it is made of."""
+    header, rows = label_table(curve)
+    texts = {"title": curve.title, "before": [], "after": label_notes(curve)}
+    texts |= {"header": header, "rows": rows, "dataset": curve.dataset}
+    return [{"source": curve.source, "protocol": p, **texts} for p in curve.protocols]
 
 
 def exclusions(results: Results) -> list[dict[str, Any]]:

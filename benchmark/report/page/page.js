@@ -561,7 +561,9 @@ function renderGroup(view, content) {
   $("flags").replaceChildren(...flags);
   $("notes").replaceChildren(...content.notes.map((note) => make("p", {}, note)));
   $("facts").replaceChildren(...pairs(...content.facts).flat());
-  const across = data("index").across.filter((a) => a.source === view.source && a.protocol === view.protocol);
+  const across = data("index").across.filter((a) =>
+    a.source === view.source && a.protocol === view.protocol && (a.dataset ?? view.dataset) === view.dataset,
+  );
   $("across").replaceChildren(...across.flatMap(acrossDatasets));
   renderFigures(view, content);
 }
