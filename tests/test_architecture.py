@@ -16,10 +16,13 @@ VOCABULARY |= {"terms", "writers", "schema", "folders", "machine", "plugins", "r
 
 BELOW = {
     "api": {"deployment", "planning", "report", "training"},
-    "commands": {"conformance", "deployment", "executors", "planning", "report", "training"},
+    "commands": {
+        *("conformance", "deployment", "executors", "planning", "report", "study", "training")
+    },
     "conformance": {"planning", "training"},
     "executors": {"planning", "training"},
     "report": {"planning"},
+    "study": {"report"},
     "training": {"deployment", "planning"},
     "deployment": {"planning"},
     "planning": set(),

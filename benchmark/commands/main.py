@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _resume(options: argparse.Namespace) -> str:
     """What remains of an interrupted command, and how to go on with it."""
-    if options.command not in ("run", "tune"):
+    if options.command not in ("run", "tune", "study"):
         return "give the same command again"
     return (
         f"every run that was finished is recorded in {options.results}; "
@@ -99,6 +99,10 @@ def _command(options: argparse.Namespace) -> int:
         from benchmark.commands.tune import tune
 
         return tune(options)
+    if options.command == "study":
+        from benchmark.commands.study import study
+
+        return study(options)
     if options.command == "collect":
         from benchmark.commands.submission import collect
 

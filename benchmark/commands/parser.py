@@ -20,6 +20,7 @@ EXAMPLES = """examples:
   python -m benchmark train mdico lfmc --data-root DIR --out models/mdico
   python -m benchmark predict models/mdico/S2 new.csv --out predictions.csv
   python -m benchmark demo
+  python -m benchmark study information
   python -m benchmark report
   python -m benchmark report --results mine --results results/reference --out both
   python -m benchmark verify --results results/reference
@@ -118,9 +119,8 @@ def _protocol(default: str) -> argparse.ArgumentParser:
 
 
 def _work() -> argparse.ArgumentParser:
-    """How whatever trains does its work: `run` and `tune`."""
+    """How whatever trains does its work: `run`, `tune` and `study`."""
     parent = argparse.ArgumentParser(add_help=False)
-    parent.add_argument("--folds", type=numbers, metavar="0,2-4", help="these folds only, from 0")
     parent.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
     parent.add_argument(
         "--precision",
@@ -183,6 +183,12 @@ def _work() -> argparse.ArgumentParser:
     return parent
 
 
+def _folds() -> argparse.ArgumentParser:
+    parent = argparse.ArgumentParser(add_help=False)
+    parent.add_argument("--folds", type=numbers, metavar="0,2-4", help="these folds only, from 0")
+    return parent
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     root = argparse.ArgumentParser(
@@ -235,10 +241,10 @@ def parser() -> argparse.ArgumentParser:
     verbose = argparse.ArgumentParser(add_help=False)
     verbose.add_argument("-v", "--verbose", action="store_true", help="say more")
 
-    work = _work()
+    only, work = _folds(), _work()
     run = commands.add_parser(
         "run",
-        parents=[inputs, quick, folders, plugins, verbose, work],
+        parents=[inputs, quick, folders, plugins, verbose, only, work],
         help="train, score and record; then report",
     )
     run.add_argument(
@@ -383,7 +389,7 @@ def parser() -> argparse.ArgumentParser:
 
     tune = commands.add_parser(
         "tune",
-        parents=[inputs, quick, folders, plugins, verbose, work],
+        parents=[inputs, quick, folders, plugins, verbose, only, work],
         help="choose hyper-parameters with the same number of trials for every method",
     )
     tune.add_argument(
@@ -409,6 +415,34 @@ def parser() -> argparse.ArgumentParser:
     tune.add_argument(
         "--out", type=Path, metavar="FILE", help="chosen values (default: RESULTS/tuned.json)"
     )
+
+    study = commands.add_parser(
+        "study",
+        parents=[cache, plugins, verbose, work],
+        help="a question that is asked of generated data: at what kind of information is a method "
+        "good",
+    )
+    study.add_argument("question", choices=("information",))
+    study.add_argument(
+        "--methods",
+        type=names,
+        metavar="A,B",
+        help="these methods, or patterns (default: the study's own); they join what the folder of "
+        "the results has already",
+    )
+    study.add_argument("--dials", type=names, metavar="A,B", help="these dials only")
+    study.add_argument("--levels", type=numbers, metavar="0,2,4", help="these levels only, from 0")
+    study.add_argument(
+        "--seeds", type=numbers, metavar="0,1", help="these draws of the data (default: 0 to 4)"
+    )
+    study.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results/studies/information"),
+        metavar="DIR",
+        help="where records, tables and figures go (default: %(default)s)",
+    )
+    study.set_defaults(modalities=None)
 
     commands.add_parser(
         "collect",
