@@ -73,11 +73,11 @@ class Dials:
     unique_other: float = 0.5
     synergy: float = 0.0
     noise: float = 0.3
-    labels: int = 400
-    label_noise: float = 1.0
+    labels: int = 800
+    label_noise: float = 2.0
     privileged: float = 0.0
     noise_other: float = 0.1
-    channels: tuple[int, int] = (40, 20)
+    channels: tuple[int, int] = (120, 8)
     clean: int = 2
 
     @property

@@ -115,7 +115,7 @@ def test_the_design_runs_what_dials_share_once():
     names = {setting.name(draw) for setting in whole.settings for draw in whole.draws}
     assert len(names) == len(whole.settings) * len(whole.draws) == 33 * 5
     part = design(["labels", "noise"], [4, 0], [7])
-    assert [list(own) for own in part.dials.values()] == [[100, 1600], [0, 0.7]]
+    assert [list(own) for own in part.dials.values()] == [[200, 3200], [0, 0.7]]
     assert part.draws == (7,)
     with pytest.raises(UserError, match="unknown dial 'nose': did you mean noise"):
         design(["nose"])

@@ -20,8 +20,8 @@ LEVELS: Mapping[str, tuple[float, ...]] = {
     "unique_other": (0, 0.25, 0.5, 1, 2),
     "synergy": (0, 0.25, 0.5, 1, 2),
     "noise": (0, 0.15, 0.3, 0.5, 0.7),
-    "labels": (100, 200, 400, 800, 1600),
-    "label_noise": (0, 0.5, 1, 2, 4),
+    "labels": (200, 400, 800, 1600, 3200),
+    "label_noise": (0, 1, 2, 4, 8),
     "privileged": (0, 0.25, 0.5, 1, 4),
 }
 """Dial → what it is turned to; one of them is what is held, so that the dials share those runs."""
