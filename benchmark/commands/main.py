@@ -143,6 +143,10 @@ def _command(options: argparse.Namespace) -> int:
         from benchmark.commands.submit import submit
 
         return submit(options)
+    if options.command == "pack":
+        from benchmark.commands.pack import pack
+
+        return pack(options)
     if options.command == "data":
         from benchmark.commands import data
 

@@ -517,6 +517,27 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("submission.zip"), metavar="ZIP", help="(%(default)s)"
     )
 
+    pack = commands.add_parser(
+        "pack",
+        parents=[verbose],
+        help="records as one small archive a dataset, which is read alike",
+    )
+    pack.add_argument(
+        "--results",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="DIR",
+        help="where the records are; may be given several times",
+    )
+    pack.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the results folder to pack them into; what it has already stays",
+    )
+
     data = commands.add_parser("data", help="fetch, look for, prepare, describe or clear data")
     tasks = data.add_subparsers(dest="task", required=True, metavar="TASK")
     fetch = tasks.add_parser(

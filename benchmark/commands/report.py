@@ -26,7 +26,8 @@ def report(options: argparse.Namespace) -> int:
     options.out = options.out or folders[0]
     with merged(folders) as options.results:
         if options.compare:
-            found = compare(options.results, options.compare)
+            with merged([options.compare]) as other:
+                found = compare(options.results, other)
             print(compare_text(found, " + ".join(map(str, folders)), options.compare))
             return 0 if found.same else 1
         _write(options)

@@ -27,6 +27,7 @@ from benchmark.commands.choosing import (
     prepare_datasets,
     with_yardsticks,
 )
+from benchmark.commands.merging import check_not_packed
 from benchmark.commands.report import report_all
 from benchmark.errors import UserError, not_writable
 from benchmark.machine import cores, no_processes
@@ -174,6 +175,7 @@ def check_work(options: argparse.Namespace) -> None:
         raise UserError(f"--replicas: one process trains them, in full precision; not with {named}")
     if options.timeout is not None and not 0 < options.timeout < threading.TIMEOUT_MAX:
         raise UserError("--timeout must be a number of seconds above 0")
+    check_not_packed(options.results)
     _check_writable(options.results)
 
 

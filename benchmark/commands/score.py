@@ -40,6 +40,7 @@ def score(options: argparse.Namespace) -> int:
     """
     from benchmark import records
     from benchmark.commands.choosing import prepare_datasets
+    from benchmark.commands.merging import check_not_packed
     from benchmark.commands.report import report_all
     from benchmark.planning import protocol as protocols
     from benchmark.planning.encoders import resolve
@@ -47,6 +48,7 @@ def score(options: argparse.Namespace) -> int:
     from benchmark.spec import FULL, RunSpec
 
     _check_name(options)
+    check_not_packed(options.results)
     protocol = protocols.load(options.protocol)
     options.datasets = (options.dataset,)
     ((dataset, _),) = prepare_datasets(options, protocol)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark import records
+from benchmark.commands.merging import merged
 from benchmark.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,9 +31,14 @@ def verify(options: argparse.Namespace) -> int:
     here. Returns 0 if all records that have scores were verified, else 1. What it cannot show is
     whether predictions came from the method that a record names: for that, run it again.
     """
+    with merged([options.results]) as results:
+        return _verify(results, options)
+
+
+def _verify(results: Path, options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    paths = records.files(options.results)
+    paths = records.files(results)
     if not paths:
         raise UserError(f"{options.results}: no records there; --results names their folder")
     wrong: list[str] = []
@@ -50,11 +56,11 @@ def verify(options: argparse.Namespace) -> int:
         if lack := _lack(record, path, options.cache):
             unknown[lack] += 1
             continue
-        found = list(_faults(record, options.results, options.cache))
+        found = list(_faults(record, results, options.cache))
         wrong += [f"{path}: {fault}" for fault in found]
         verified += not found
     for fault in wrong:
-        print(f"wrong: {fault}")
+        print(f"wrong: {fault.replace(str(results), str(options.results))}")
     for lack, n in unknown.items():
         print(f"not verified: {n} records: {lack}")
     print(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import re
 import shutil
 import stat
@@ -32,10 +33,13 @@ SMALL = 1 << 20
 HEADER = 1 << 20
 """At most so many bytes are read at once while a tar archive is listed: its headers are smaller."""
 
+PACKED = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\x00": lzma.open}
+"""How a packed tar archive begins → what reads it."""
+
 DRIVE = re.compile(r"[A-Za-z]:")
 UNREADABLE = (
     *(OSError, EOFError, ValueError, NotImplementedError, RuntimeError),
-    *(tarfile.TarError, zipfile.BadZipFile, zlib.error),
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
 )
 """What the libraries raise for an archive that is cut short, encrypted or foreign."""
 
@@ -56,7 +60,7 @@ class Member:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a .zip, .tar or .tar.gz file into ``folder``, which must be empty.
+    """Unpack a .zip, .tar, .tar.gz or .tar.xz file into ``folder``, which must be empty.
 
     Raises `BadArchiveError`, and has written nothing then, if a member would lie outside the
     folder, is a link or a device, stands twice, or if the whole is out of proportion. Raises it
@@ -108,9 +112,10 @@ def _opened(archive: Path) -> Iterator[tarfile.TarFile | zipfile.ZipFile]:
             yield opened
         return
     with archive.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
+        start = file.read(6)
+    how = next((how for magic, how in PACKED.items() if start.startswith(magic)), None)
     with (
-        gzip.open(archive) if packed else archive.open("rb", buffering=0) as raw,
+        how(archive) if how else archive.open("rb", buffering=0) as raw,
         _Stream(raw) as stream,
         tarfile.open(fileobj=stream, mode="r:") as opened,
     ):
