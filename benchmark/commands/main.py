@@ -111,6 +111,10 @@ def _command(options: argparse.Namespace) -> int:
         from benchmark.commands.report import report
 
         return report(options)
+    if options.command == "answer":
+        from benchmark.commands.answer import answer
+
+        return answer(options)
     if options.command == "verify":
         from benchmark.commands.verify import verify
 

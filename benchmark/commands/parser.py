@@ -477,6 +477,20 @@ def parser() -> argparse.ArgumentParser:
         "equal up to seed noise, or other (exit code 1)",
     )
 
+    answer = commands.add_parser(
+        "answer",
+        parents=[folders, verbose],
+        help="one question to the records: runs, versus METHOD, placebo, baseline, folds, seeds, "
+        "labels or power",
+    )
+    answer.add_argument("question", nargs="*", metavar="QUESTION", help="as in versus mdico")
+    answer.add_argument(
+        "--into",
+        type=Path,
+        metavar="FILE",
+        help="answer all questions of a document in it instead: <!-- answer: versus mdico -->",
+    )
+
     commands.add_parser(
         "verify",
         parents=[folders, verbose],

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.report import section as sections
 from benchmark.report.across import Across, across
-from benchmark.report.evidence import over_samples, truth_digest
+from benchmark.report.answers import summary_of
+from benchmark.report.evidence import truth_digest
 from benchmark.report.frame import (
     COLUMNS,
     Exclusion,
@@ -28,7 +29,7 @@ from benchmark.report.leaderboard import leaderboard
 from benchmark.report.page import content, document
 from benchmark.report.section import Section
 from benchmark.report.shares import LabelCurve, label_curves
-from benchmark.report.summary import Summary, summarise
+from benchmark.report.summary import Summary
 from benchmark.report.tables import exclusion_counts
 from benchmark.report.text import csv_line, csv_table
 from benchmark.report.tuning import Trials, with_tuning
@@ -205,10 +206,7 @@ class _Maker:
         return with_tuning(summary, other and self._alone(other.group), self.trials)
 
     def _alone(self, group: Group) -> Summary:
-        """An official split needs the predictions and the targets."""
-        if group.unit != "seed" or group.no_evidence:
-            return summarise(group)
-        return summarise(group, over_samples(group, self.results, self.cache))
+        return summary_of(group, self.results, self.cache)
 
 
 def summary_text(report: Report) -> str:

@@ -1,0 +1,150 @@
+"""results/README.md: its numbers are those of the records, and it has no others."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmark.commands.main import main
+from benchmark.commands.merging import merged
+from benchmark.report import answers
+from tests.made_up import official, runs, write
+from tests.test_labels import with_labels
+
+ROOT = Path(__file__).parents[1]
+DOCUMENT = ROOT / "results" / "README.md"
+EVIDENCE = {"source": "real", "kind": "regression"}
+SKILLS = {"single": 1.0, "single_wide": 1.0, "kd": 1.1, "mdico": 3.0}
+CONTROL = {"family": "control", "role": "control"}
+
+
+def asked(results: Path, *question: str, cache: Path | None = None) -> str:
+    return answers.answer(question, answers.evidence_of(results, cache), "R")
+
+
+def rows(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_its_numbers_are_those_of_the_shipped_records():
+    text = DOCUMENT.read_text(encoding="utf-8")
+    with merged([ROOT / "results" / "reference"]) as results:
+        found = answers.evidence_of(results, None)
+    now = answers.rewritten(text, found, "results/reference")
+    assert now == text, "`make reference` writes the numbers of results/README.md anew"
+
+
+def test_it_has_no_number_beside_its_answers():
+    """Names apart: those of sensors, files, and what an interval is called."""
+    prose = answers.BLOCK.sub("", DOCUMENT.read_text(encoding="utf-8"))
+    prose = re.sub(r"`[^`]*`|\]\([^)]*\)|<!--.*?-->", "", prose)
+    assert not re.findall(r"(?<!\w)[+−-]?\d[\d.,]*", prose)
+
+
+def test_every_answer_names_a_command_that_is_understood():
+    from benchmark.commands.parser import parser
+
+    text = DOCUMENT.read_text(encoding="utf-8")
+    commands = re.findall(r"^`python -m benchmark (.*)`$", text, re.MULTILINE)
+    questions = [parser().parse_args(command.split()).question for command in commands]
+    assert [" ".join(question) for question in questions] == [
+        block[1] for block in answers.BLOCK.findall(text)
+    ]
+    assert {question[0] for question in questions} == answers.QUESTIONS.keys()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> Path:
+    """Ten folds of two seeds, a usual protocol, fewer labels, and a placebo."""
+    folder = tmp_path_factory.mktemp("answers")
+    made_up = []
+    for method, skill in SKILLS.items():
+        options = {**EVIDENCE, "entry": CONTROL if method == "single_wide" else None}
+        for seed in (0, 1):
+            own = {**options, "protocol": "standard", "seed": seed}
+            made_up += runs({method: skill}, 10, **own)
+        made_up += runs({method: skill + 1}, 10, protocol="random", **options)
+    made_up += with_labels(
+        runs({"single": 0.5, "mdico": 0.6}, 10, protocol="standard", **EVIDENCE), 0.25
+    )
+    made_up += runs({"mdico": 1.0}, 10, protocol="standard", placebo="S1", **EVIDENCE)
+    return write(made_up, folder)
+
+
+def test_a_method_is_held_against_each_control(results):
+    text = asked(results, "versus", "mdico")
+    assert "mdico against single, protocol standard: shown to be better on 2 of 2 sensors" in text
+    assert "`python -m benchmark answer versus mdico --results R`" in text
+    header, _, *body = rows(text)
+    assert header[3:6] == ["mdico", "it has", "gain"]
+    places = {(row[0], row[1], row[2]) for row in body}
+    assert ("toy (S1 + S2), standard", "S2", "single_wide") in places
+    assert not any(row[2] == "single_ensemble" for row in body), "what was not run is not there"
+    gain = next(r for r in body if r[:3] == ["toy (S1 + S2), standard", "S1", "single"])
+    own, other = float(gain[3]), float(gain[4])
+    assert float(gain[5].replace("−", "-")) == pytest.approx(other - own, abs=0.011)
+    low, high = (float(end.replace("−", "-")) for end in gain[6].split(" to "))
+    assert 0 < low < other - own < high
+
+
+def test_each_question_has_its_answer(results):
+    assert "real data of 1: toy" in asked(results, "runs")
+    assert rows(asked(results, "placebo"))[2][:2] == ["mdico", "S1"]
+    best = rows(asked(results, "baseline"))[2]
+    assert best[2].startswith("single") and best[3].startswith("mdico")
+    folds = rows(asked(results, "folds"))
+    assert {row[1] for row in folds[2:]} == {"random"} and len(folds) == 2 + 2 * len(SKILLS)
+    seeds = rows(asked(results, "seeds"))
+    assert seeds[2][2] == str(len(SKILLS))
+    assert sum(int(cell) for cell in seeds[2][3:]) == pytest.approx(100, abs=30)
+    assert [row[1] for row in rows(asked(results, "labels"))][0] == "25 %"
+    assert rows(asked(results, "power"))[2][2] == "2", "methods in the family of tests"
+
+
+def test_smoke_runs_and_simulations_answer_nothing(tmp_path):
+    write(runs(SKILLS, 10, kind="regression"), tmp_path)
+    assert asked(tmp_path, "versus", "mdico").startswith("The records do not say.")
+    assert "40 runs with scores; real data of 0" in asked(tmp_path, "runs")
+
+
+def test_an_official_split_is_compared_over_its_samples(tmp_path):
+    cache = official(tmp_path, {"single": 1.0, "mdico": 3.0})
+    text = asked(tmp_path, "versus", "mdico", cache=cache)
+    assert len(rows(text)) == 2 + 2 and "better on 2 of 2 sensors" in text
+
+
+def test_a_document_is_filled_in_and_its_prose_stays(results, tmp_path, capsys):
+    path = tmp_path / "page.md"
+    path.write_text(
+        "A\n\n<!-- answer: runs -->\nold 17\n<!-- end -->\n\nB <!-- answer: seeds -->\n<!-- end -->"
+    )
+    command = ["answer", "--into", str(path), "--results", str(results)]
+    assert main(command) == 0
+    text = path.read_text()
+    assert "old 17" not in text and text.startswith("A\n") and "\nB <" in text
+    assert "runs with scores" in text and "answer seeds --results" in text
+    assert main(command) == 0
+    assert "as it was" in capsys.readouterr().out and path.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["verses", "mdico"], "unknown question 'verses': did you mean versus"),
+        (["runs", "mdico"], "runs: it is asked of all methods at once"),
+        (["versus", "a", "b"], "versus: it is asked of one method"),
+        ([], "name a question"),
+        (["--into", "none.md"], "none.md: cannot be read"),
+    ],
+)
+def test_what_cannot_be_answered_is_one_sentence(results, words, told, capsys):
+    assert main(["answer", *words, "--results", str(results)]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_its_links_lead_somewhere():
+    links = re.findall(r"\]\(([^)\s#]+)", DOCUMENT.read_text(encoding="utf-8"))
+    assert links and all((DOCUMENT.parent / link).exists() for link in links)
