@@ -26,8 +26,8 @@ from benchmark.metrics import score
 from benchmark.problem import TaskSpec
 from benchmark.records import Record
 from tests.made_up import prediction, prepare, protocol_values, target
+from tests.shipped import shipped
 
-REFERENCE = Path(__file__).parents[1] / "results" / "reference"
 CROPS = (
     *("cereals", "vegetables_melons", "fruits_nuts", "oilseeds", "root_tuber"),
     *("beverage_spice", "leguminous", "sugar", "other", "non_crop"),
@@ -90,7 +90,7 @@ def multiply(
     Five seeds come first, then a second protocol. with_predictions: the predictions too, and the
     targets in ``out``/cache.
     """
-    templates = [records.read(path) for path in records.files(REFERENCE)]
+    templates = [records.read(path) for path in records.files(shipped())]
     names = list(entries()) if methods is None else list(methods)
     written = 0
     for dataset in datasets:

@@ -10,8 +10,8 @@ import pytest
 
 from benchmark import records, schema
 from tests.made_up import official, runs, write
+from tests.shipped import shipped
 
-REFERENCE = Path(__file__).parents[1] / "results" / "reference"
 VALIDATOR = jsonschema.Draft202012Validator(json.loads(schema.SHIPPED.read_text()))
 
 
@@ -30,7 +30,7 @@ def test_records_have_its_form(tmp_path):
     official(tmp_path / "a", {"single": 1.0, "kd": 1.0}, "multiclass")
     write(runs({"single": 1.0}, kind="regression"), tmp_path / "b")
     paths = [*records.files(tmp_path / "a"), *records.files(tmp_path / "b")]
-    paths += records.files(REFERENCE)[::20]
+    paths += records.files(shipped())[::20]
     assert len(paths) > 15 and not any(map(faults, paths))
 
 
