@@ -54,8 +54,8 @@ def _figure(found: Gains, dial: str, notes: list[str]) -> Figure:
     places = range(len(levels))
     flat = list(axes.flat)
     _scores(flat[0], levels)
-    # What can be gained is far more than what is, somewhere: the panels go as far as gains do.
-    ends = [0.0]
+    # A net that sees all sensors gains far more, somewhere: it may leave the panels.
+    ends = [0.0, *(_middle(m) for v in levels.values() if (m := v.most()) is not None)]
     for method in methods:
         for level in levels.values():
             gain = level.gain(method)
