@@ -273,3 +273,11 @@ def test_an_official_split_has_fewer_labels_too():
     data = replace(data, split=np.array(["train"] * 40 + ["val"] * 10 + ["test"] * 10))
     (fold,) = folds(data, protocol_values(labels=0.5))
     assert [len(fold.train), len(fold.val), len(fold.test)] == [20, 5, 10]
+
+
+def test_a_final_model_has_fewer_labels_too():
+    data = dataset("regression", samples=120, groups=30)
+    full, half = (whole(data, protocol_values(labels=share)) for share in (1.0, 0.5))
+    assert set(half.train) < set(full.train) and set(half.val) <= set(full.val)
+    groups = [len(set(data.groups[fold.train])) for fold in (half, full)]
+    assert groups[0] == round(0.5 * groups[1])

@@ -80,6 +80,7 @@ def whole(dataset: EODataset, values: Mapping[str, Any]) -> Fold:
         )
     else:
         fold = _with_validation(dataset, values, WHOLE, none)
+    fold = _with_fewer_labels(dataset, values, fold)
     _check_training_part(dataset, fold)
     return fold
 
