@@ -25,6 +25,12 @@ def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     return F.cross_entropy(similarity, positive)
 
 
+def non_target(output: Tensor, y: Tensor) -> Tensor:
+    """The logits of all classes but the sample's own: (B, C), (B,) → (B, C - 1), in order."""
+    classes = torch.arange(output.shape[1] - 1, device=output.device)
+    return output.gather(1, classes + (classes >= y[:, None]))
+
+
 def modality_loss(
     head: nn.Module, z: Sequence[Tensor], numbers: Sequence[int] | None = None
 ) -> Tensor:
