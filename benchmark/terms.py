@@ -11,6 +11,7 @@ Family = Literal[
     "control",
     "bound",
     "dropout fusion",
+    "balanced fusion",
     "distillation",
     "privileged information",
     "shared-specific",

@@ -26,6 +26,7 @@ PROMISED = {
     "bound": "fusion_concat fusion_avg late_ensemble",
     "dropout fusion": "isensd fsensd dsensd dsensd_plus esensi com_avg com_gated com_cross "
     "com_memory",
+    "balanced fusion": "ogm",
     "distillation": "kd kd_cross fitnet rkd crd dml mmanet dkd kd_std c2kd mst_distill",
     "privileged information": "gen_distill hallucination tram",
     "shared-specific": "discom_kd discom_kd_released shaspec",

@@ -83,6 +83,7 @@ def history(trained):
         ("kd", "multilabel"),
         ("discom_kd", "multiclass"),
         ("esensi", "regression"),
+        ("ogm", "multiclass"),
     ],
 )
 def test_replicas_give_the_predictions_of_one_by_one(method, kind, double):

@@ -44,7 +44,7 @@ def colour(family: str) -> tuple[float, float, float]:
     palette = sns.color_palette("colorblind", 10)
     greys = {"control": (0.3, 0.3, 0.3), "bound": (0.6, 0.6, 0.6)}
     others = [family for family in FAMILIES if family not in greys]
-    places = dict(zip(others, (0, 1, 2, 4, 9, 3), strict=True))
+    places = dict(zip(others, (0, 5, 1, 2, 4, 9, 3), strict=True))
     return greys.get(family) or palette[places.get(family, 6)]
 
 
@@ -80,7 +80,7 @@ def below(figure: Figure, *lines: str) -> None:
 
 def marker(family: str) -> str:
     """The shape of a family's points where colour alone would have to tell them apart in print."""
-    return dict(zip(FAMILIES, "os^DvPX*", strict=True)).get(family, "h")
+    return dict(zip(FAMILIES, "os^pDvPX*", strict=True)).get(family, "h")
 
 
 def in_family_order(families: Iterable[str]) -> list[str]:
