@@ -28,7 +28,7 @@ PROMISED = {
     "com_memory",
     "balanced fusion": "ogm",
     "distillation": "kd kd_cross fitnet rkd crd dml mmanet dkd kd_std c2kd mst_distill",
-    "privileged information": "gen_distill hallucination tram",
+    "privileged information": "gen_distill hallucination reconstruct tram",
     "shared-specific": "discom_kd discom_kd_released shaspec",
     "contrastive": "clip_sup gmc gmc_sup",
     "proposed": "mdico mdico_released mdico_no_con mdico_no_mod mdico_no_aux mdico_main_only "
