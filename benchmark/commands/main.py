@@ -139,6 +139,10 @@ def _command(options: argparse.Namespace) -> int:
         from benchmark.commands.folds import export
 
         return export(options)
+    if options.command == "export":
+        from benchmark.commands.export import export as write
+
+        return write(options)
     if options.command == "score":
         from benchmark.commands.score import score
 

@@ -26,6 +26,7 @@ EXAMPLES = """examples:
   python -m benchmark verify --results results/reference
   python -m benchmark folds export lfmc --data-root DIR
   python -m benchmark score predictions.csv lfmc --as ours --modality S2 --data-root DIR
+  python -m benchmark export models/S2 --format onnx
   python -m benchmark list methods
   python -m benchmark describe mdico
   python -m benchmark describe lfmc
@@ -506,6 +507,23 @@ def parser() -> argparse.ArgumentParser:
     )
     export.add_argument("dataset", metavar="NAME|FILE", help="its name, or its description (YAML)")
     export.add_argument("--out", type=Path, metavar="CSV", help="where the file goes")
+
+    taken = commands.add_parser(
+        "export", parents=[plugins, verbose], help="a kept model as one file for other programs"
+    )
+    taken.add_argument("model", type=Path, metavar="MODEL", help="the folder of a kept model")
+    taken.add_argument(
+        "--format",
+        choices=("onnx", "torch"),
+        default="onnx",
+        help="ONNX (default), or a program of torch.export; neither needs this project",
+    )
+    taken.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="its name, on .onnx or .pt2 (default: METHOD_DATASET_MODALITY)",
+    )
 
     score = commands.add_parser(
         "score",
