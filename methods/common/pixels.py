@@ -24,7 +24,7 @@ class PixelSet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) → (B, 2 · width)."""
-        z = self.pixel(x.flatten(0, 2)).unflatten(0, (len(x), -1))
+        z = self.pixel(x.flatten(0, 2)).unflatten(0, (x.shape[0], -1))
         std, mean = torch.std_mean(z, dim=1, correction=0)
         return torch.cat([mean, std], dim=1)
 

@@ -175,7 +175,7 @@ class PanopticonFeatures(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, size, size) standardised → (B, features)."""
-        channels = self.channels.repeat(len(x), 1)  # torchgeo writes into them
+        channels = self.channels.repeat(x.shape[0], 1)  # torchgeo writes into them
         return self.model({"imgs": x, "chn_ids": channels})
 
 
@@ -188,7 +188,7 @@ class CopernicusFeatures(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, size, size) standardised → (B, features)."""
-        unknown_place = x.new_full((len(x), 4), math.nan)
+        unknown_place = x.new_full((x.shape[0], 4), math.nan)
         return self.model.forward_features(x, unknown_place, self.centres, self.widths)
 
 
