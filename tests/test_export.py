@@ -189,18 +189,21 @@ INPUTS = {
     "image": ModalitySpec("S2", "image", (32, 32, 4), S2, "1"),
 }
 RESNET = {"model": "torchgeo/resnet18", "size": 48}
+PANOPTICON = {"model": "torchgeo/panopticon_vitb14", "size": 28}
 VIT = {"model": "test_vit", "pretrained": False}
 SOAK = pytest.mark.soak
 CASES = [
     ("single", "series", {}, "multilabel"),
     ("single", "windows", {}, "binary"),
     ("single", "image", {"model": "test_resnet"}, "regression"),
+    ("single", "image", {"model": "pixelset"}, "multiclass"),
     ("single", "image", {**RESNET, FROZEN: True}, "multilabel"),
     ("forest", "image", {}, "binary"),
     pytest.param("forest", "windows", {}, "multiclass", marks=SOAK),
     pytest.param("single", "image", VIT, "multiclass", marks=SOAK),
     pytest.param("single", "image", {"model": "test_resnet", FROZEN: True}, "binary", marks=SOAK),
     pytest.param("single", "image", RESNET, "multiclass", marks=SOAK),
+    pytest.param("single", "image", PANOPTICON, "binary", marks=SOAK),
 ]
 """Vectors are what every method is tried on."""
 
