@@ -449,6 +449,19 @@ class Repeating(Deciding):
         return x.mean(dim=1) + torch.arange(2.0).repeat(len(x), 1)
 
 
+class Looking(nn.Module):
+    """Looks up what it needs by 32-bit numbers, and squeezes an axis that is longer than 1."""
+
+    def __init__(self, spec: ModalitySpec) -> None:
+        super().__init__()
+        self.out_features = 3
+        self.table = nn.Parameter(torch.arange(12.0).reshape(4, 3))
+
+    def forward(self, x):
+        mean = x.squeeze(1).mean(dim=1)
+        return self.table[(mean[:, 0] > 0).to(torch.int)] + mean.mean(dim=1, keepdim=True)
+
+
 class Unheard(Deciding):
     """ONNX has no such operator."""
 
@@ -462,6 +475,7 @@ def odd() -> Iterator[None]:
         "masked": lambda spec, *, over="all": Masked(spec, over),
         "deciding": lambda spec: Deciding(spec),
         "repeating": lambda spec: Repeating(spec),
+        "looking": lambda spec: Looking(spec),
         "unheard": lambda spec: Unheard(spec),
     }
     for name, make in made.items():
@@ -489,6 +503,12 @@ def test_a_net_may_ask_how_many_samples_there_are(odd, tmp_path):
     agrees(model, data, tmp_path)
     export.to_torch(model, tmp_path / "model.pt2")
     assert os.fsencode(Path(__file__).parents[1]) not in (tmp_path / "model.pt2").read_bytes()
+
+
+def test_what_the_exporter_leaves_in_the_way_of_torch(odd, tmp_path):
+    data = of_spec(INPUTS["series"], "binary")
+    (model,) = with_encoder("single", data, {"model": "looking"}).values()
+    agrees(model, data, tmp_path)
 
 
 @pytest.mark.parametrize(("model", "says"), [("deciding", "data-dependent"), ("unheard", "svd")])

@@ -190,12 +190,30 @@ def _onnx(model: Model, example: Any, axes: Any) -> bytes:
         verbose=False,
     )
     graph = program.model.graph
+    _mend(graph)
     # Where in which module a node was made: more than the graph itself, and nobody's business.
     for part in (graph, *graph.all_nodes(), *graph.inputs, *graph.outputs):
         part.metadata_props.clear()
     program.model.metadata_props.clear()
     program.model.metadata_props.update(as_properties(model.about))
     return program.model_proto.SerializeToString(deterministic=True)
+
+
+def _mend(graph: Any) -> None:
+    """Say in ONNX's way what torch 2.14's exporter leaves in torch's, as in torchgeo's Panopticon.
+
+    GatherND takes indices of 64 bits alone, and Squeeze no axis that is longer than 1.
+    """
+    import onnx_ir
+
+    for node in list(graph.all_nodes()):
+        if node.op_type == "GatherND" and node.inputs[1].dtype == onnx_ir.DataType.INT32:
+            wide = onnx_ir.node("Cast", [node.inputs[1]], {"to": onnx_ir.DataType.INT64})
+            node.graph.insert_before(node, wide)
+            node.replace_input_with(1, wide.outputs[0])
+        elif node.op_type == "Squeeze" and len(node.inputs[0].shape) == len(node.outputs[0].shape):
+            node.outputs[0].replace_all_uses_with(node.inputs[0])
+            node.graph.remove(node, safe=True)
 
 
 def _commit(model: Model, content: bytes, read: Callable[[bytes], nn.Module], file: Path) -> float:
