@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 TaskKind = Literal["binary", "multiclass", "multilabel", "regression"]
 ModalityKind = Literal["series", "image", "vector"]
 
+MONTH, LATITUDE, LONGITUDE = "month", "latitude", "longitude"
+CONTEXT = (MONTH, LATITUDE, LONGITUDE)
+"""Channels that say when and where: the month of each time step, 1 to 12, and degrees. A modality
+has them because its files do, or because its encoder takes them and the dataset knows them."""
+
 
 @dataclass(frozen=True)
 class ModalitySpec:

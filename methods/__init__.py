@@ -24,7 +24,8 @@ def load(plugins: Sequence[Path] = ()) -> dict[str, Entry]:
     for module in pkgutil.iter_modules(__path__):
         if not module.ispkg:
             importlib.import_module(f"methods.{module.name}")
-    for encoders in ("pixels", "torchgeo"):
+    for encoders in ("pixels", "torchgeo", "presto", "galileo"):
+        importlib.import_module(f"methods.common.{encoders}")
         importlib.import_module(f"methods.common.{encoders}")
     outside.load_installed("methods")
     outside.load_installed("encoders")

@@ -57,7 +57,12 @@ class StackedNet(nn.Module):
             for m, spec in modalities.items()
         }
         width = sum(self.widths.values())
-        channels = tuple(f"channel {c}" for c in range(width))
+        # By their names, which is how some encoders know them; of a window once for each pixel.
+        channels = tuple(
+            channel
+            for m, spec in modalities.items()
+            for channel in spec.channels * (self.widths[m] // len(spec.channels))
+        )
         stacked = ModalitySpec("stacked", "series", (self.steps, width), channels, "standardised")
         self.encoder = encoder(stacked)
         self.head = head

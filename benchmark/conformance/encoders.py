@@ -22,20 +22,29 @@ SHAPES: Mapping[str, tuple[tuple[int, ...], ...]] = {
 }
 """Of the modalities that a kind is checked with: odd ones among them."""
 
-BANDS = ("B02", "B03", "B04", "B08")
-"""Channels of images, for encoders that have to know what they see."""
+RADAR, OPTICAL = ("VV", "VH"), ("B2", "B3", "B4", "B5", "B6", "B7", "B8A", "B11", "B12")
+PLACES = ("elevation", "slope", "temperature_2m", "total_precipitation", "latitude", "longitude")
+CHANNELS: Mapping[str, Mapping[int, tuple[str, ...]]] = {
+    "series": {2: RADAR, 11: (*RADAR, *OPTICAL)},
+    "image": {3: ("B02", "B03", "B04"), 4: ("B02", "B03", "B04", "B08")},
+    "vector": {1: ("B8A",), 18: (*PLACES, *RADAR, *OPTICAL, "B8")},
+}
+"""Of so many channels, for encoders that have to know what they see."""
 
 BATCH = 6
 
 
 def check(backbone: Backbone, options: Mapping[str, Any] | None = None) -> Iterator[Finding]:
-    """Put an encoder through all checks, with its default settings or with ``options``."""
+    """Put an encoder through all checks, with its default settings or with ``options``.
+
+    Its weights are random: what they are trained for is not in the inputs.
+    """
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     for name, one in CHECKS.items():
         faults: list[str] = []
         for spec in _specs(backbone):
-            build = partial(_built, backbone, spec, options or {})
+            build = partial(_built, backbone, spec, {**backbone.random, **(options or {})})
             try:
                 faults += [f"{spec.kind} {spec.shape}: {fault}" for fault in one(build, spec)]
             except UserError as error:
@@ -51,9 +60,7 @@ def check(backbone: Backbone, options: Mapping[str, Any] | None = None) -> Itera
 def _specs(backbone: Backbone) -> Iterator[ModalitySpec]:
     for kind in backbone.kinds:
         for shape in SHAPES[kind]:
-            names = BANDS if kind == "image" else tuple(f"c{i}" for i in range(shape[-1]))
-            channels = names[: shape[-1]]
-            yield ModalitySpec(kind, kind, shape, channels, "1")
+            yield ModalitySpec(kind, kind, shape, CHANNELS[kind][shape[-1]], "1")
 
 
 def _built(

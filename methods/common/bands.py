@@ -29,6 +29,10 @@ LINEAR = (
     (re.compile(r"reflectance"), "reflectance", 1.0),
     (re.compile(r"dB\b"), "dB", 1.0),
     (re.compile(r"counts, 0 to 255"), "counts, 0 to 255", 1.0),
+    (re.compile(r"K\b"), "K", 1.0),
+    (re.compile(r"m\b"), "m", 1.0),
+    (re.compile(r"mm\b"), "m", 1e-3),
+    (re.compile(r"(degrees|°)"), "degrees", 1.0),
 )
 """How the units of a modality begin, what they measure, and in how many of its own unit."""
 
@@ -55,6 +59,12 @@ def factor(units: str, wanted: str) -> float | None:
         found.append(known[0])
     (kind, size), (wanted_kind, wanted_size) = found
     return size / wanted_size if kind == wanted_kind else None
+
+
+def factor_among(units: str, wanted: str) -> float | None:
+    """`factor` of the first of several units that has one: "K, m", "dB and degrees"."""
+    parts = re.split(r",\s*|\s+and\s+", units)
+    return next((size for part in parts if (size := factor(part, wanted)) is not None), None)
 
 
 def match(

@@ -287,8 +287,12 @@ KINDS: tuple[str, ...] = get_args(ModalityKind)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+/-]{0,99}")
 
 MODEL, PLUGIN, FROZEN, SHA256 = "model", "plugin", "frozen", "sha256"
+CONTEXT = "context"
 """Options that are not the backbone's: its name, the hash of a plug-in's code, whether its weights
-stay as they are, and the sha256 of the file that they come from."""
+stay as they are, the sha256 of the file that they come from, and whether, or by which hash, it is
+given the months and the places that a dataset knows."""
+
+OF_ALL = (PLUGIN, FROZEN, SHA256, CONTEXT)
 
 Statistics = tuple[np.ndarray, np.ndarray]
 """Mean and standard deviation (C,) by which the channels of a modality are standardised."""
@@ -314,6 +318,8 @@ class Backbone:
     Raises `UserError` if the weights are not for such a modality. weights: options → the file that
     its weights come from, None for random ones; with ``fetch`` it is brought onto this machine.
     Raises `methods.common.weights.WeightsError`. random: the options that make them random.
+    context: whether it makes something of the month and the place of a sample, given as channels
+    (`benchmark.problem.CONTEXT`) of the modality where the dataset knows them.
     plugin: the plug-in file that registered it; `register` says so, not the entry.
     """
 
@@ -325,6 +331,7 @@ class Backbone:
     statistics: Callable[[ModalitySpec, Mapping[str, Any]], Statistics | None] = _no_statistics
     weights: Callable[[Mapping[str, Any], bool], Path | None] = _no_weights
     random: Mapping[str, Any] = field(default_factory=dict)
+    context: bool = False
 
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and NAME.fullmatch(self.name)):
@@ -336,7 +343,7 @@ class Backbone:
                 f"encoder '{self.name}': kinds cannot be {self.kinds!r:.80}; give a tuple of one "
                 f"or more of {', '.join(KINDS)}"
             )
-        if taken := {PLUGIN, FROZEN, SHA256} & self.options.keys():
+        if taken := {*OF_ALL} & self.options.keys():
             raise UserError(
                 f"encoder '{self.name}': {' and '.join(sorted(taken))} cannot be settings of its "
                 "own: they say the same of every encoder"
@@ -396,7 +403,7 @@ def backbone_of(kind: str, options: Mapping[str, Any]) -> tuple[Backbone, dict[s
 
     Raises `UserError` for a name that nothing has, and for a backbone of other kinds.
     """
-    own = {k: value for k, value in options.items() if k not in (PLUGIN, FROZEN, SHA256)}
+    own = {k: value for k, value in options.items() if k not in OF_ALL}
     backbone = BACKBONES[UNNAMED[kind]]
     named = own.get(MODEL)
     if isinstance(named, str) and named in BACKBONES:
