@@ -56,6 +56,7 @@ class Entry(TypedDict, total=False):
     """What a record says of its method, so that a report needs no method to exist.
 
     defaults_for: datasets for which its authors published its defaults; older records lack it.
+    pretrained: what the encoder that it brings has seen; methods that bring none lack it.
     """
 
     family: str
@@ -63,6 +64,7 @@ class Entry(TypedDict, total=False):
     defaults_from: str
     defaults_for: list[str]
     reference: str
+    pretrained: str
 
 
 class Task(TypedDict, total=False):

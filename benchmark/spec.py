@@ -78,8 +78,9 @@ class RunSpec:
     training: values in place of the protocol's (`benchmark.terms.TRAINING`), in all that the run
     trains, its artefacts included. trial: number of a trial of `tune`, from 1, which is scored on
     the validation part; 0 for a run. tuned: of a trial, and of a run whose values trials have
-    chosen. differs: in what it is not as its method and protocol have it by default; a name, like
-    dataset and source.
+    chosen. brought: modality → settings of the encoder that the method brings with it, in place of
+    the protocol's (`methods.common.registry.Entry.encoder`). differs: in what it is not as its
+    method and protocol have it by default; a name, like dataset and source.
     """
 
     dataset: str
@@ -103,6 +104,7 @@ class RunSpec:
     trial: int = 0
     tuned: Tuned = field(default_factory=Tuned)
     differs: Mapping[str, Setting] = field(default_factory=dict)
+    brought: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modalities", tuple(self.modalities))
@@ -135,7 +137,13 @@ class RunSpec:
             **({"training": dict(self.training)} if self.training else {}),
             **({"trial": self.trial} if self.trial else {}),
             **({"tuned": dict(self.tuned)} if self.tuned else {}),
+            **({"brought": dict(self.brought)} if self.brought else {}),
         }
+
+    @property
+    def encoders_used(self) -> Mapping[str, Any]:
+        """The protocol's encoders, with those that the method brings in their place."""
+        return {**self.encoders, "modalities": self.brought} if self.brought else self.encoders
 
     @property
     def arithmetic(self) -> str:

@@ -342,7 +342,7 @@ def _member(
     modalities: Mapping[str, ModalitySpec],
     seen: Mapping[str, ModalitySpec],
 ) -> Deployed:
-    encoders = without_weights(spec.encoders, modalities)
+    encoders = without_weights(spec.encoders_used, modalities)
     method = build(replace(spec, encoders=encoders), seen, model.task)
     empty = {m: _empty(each) for m, each in modalities.items()}
     frozen = {

@@ -58,7 +58,7 @@ def build(spec: RunSpec, modalities: Mapping[str, ModalitySpec], task: TaskSpec)
 
 def encoders_of(spec: RunSpec, modalities: Mapping[str, ModalitySpec]) -> Encoders:
     """The encoder factory of a run, with its own dropout where a trained encoder has one."""
-    encoders = spec.encoders
+    encoders = spec.encoders_used
     if DROPOUT in spec.training:
         rate = spec.training[DROPOUT]
         own = encoders.get("modalities", {})

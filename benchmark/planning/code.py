@@ -105,7 +105,10 @@ def _named_encoders(spec: RunSpec) -> list[tuple[Backbone, Mapping[str, Any]]]:
     """The encoders of a run that are not those which are always there, and their options."""
     from methods.common.encoders import BACKBONES, MODEL
 
-    every = (*spec.encoders["options"].values(), *spec.encoders.get("modalities", {}).values())
+    every = (
+        *spec.encoders_used["options"].values(),
+        *spec.encoders_used.get("modalities", {}).values(),
+    )
     return [(BACKBONES[o[MODEL]], o) for o in every if o.get(MODEL) in BACKBONES]
 
 

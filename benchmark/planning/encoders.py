@@ -11,11 +11,13 @@ import torch
 
 from benchmark.errors import UserError
 from benchmark.planning.code import plugin_code
+from benchmark.planning.context import digest, extended_spec
 from benchmark.planning.protocol import Protocol
 from benchmark.problem import ModalitySpec
 from datasets.common.contract import EODataset
 from methods.common.encoders import (
     BACKBONES,
+    CONTEXT,
     FROZEN,
     KINDS,
     MODEL,
@@ -36,7 +38,7 @@ PLURAL = {"series": "series are", "image": "images are", "vector": "vectors are"
 def check(protocol: Protocol) -> None:
     """Raise `UserError` for an encoder or a setting in the protocol that nothing has."""
     for kind in KINDS:
-        _backbone(protocol, f"encoders.{kind}", kind, protocol.encoders[kind])
+        _backbone(_at(protocol, kind), kind, protocol.encoders[kind])
     # Of which kind a modality is, its dataset says: `resolve` checks that.
 
 
@@ -64,18 +66,21 @@ def resolve(
     seen = {}
     for m, spec in dataset.modalities.items():
         own = protocol.encoder_of(dataset.name, m)
-        where = f"encoders.{spec.kind if own is None else f'modalities.{dataset.name}.{m}'}"
+        where = _at(protocol, spec.kind if own is None else f"modalities.{dataset.name}.{m}")
         options = protocol.encoders[spec.kind] if own is None else own
-        width = _try(protocol, where, dataset, spec, options)
+        known = _context(where, dataset, m, options)
+        if known:
+            spec = extended_spec(dataset, m)
+        width = _try(where, dataset, spec, options)
         if where not in stated:
             what = f"{dataset.name}: {PLURAL[spec.kind] if own is None else f'{m} is'}"
-            stated[where] = _with_weights(protocol, where, what, spec, options)
-        named[m] = stated[where]
+            stated[where] = _with_weights(where, what, spec, options)
+        named[m] = {**stated[where], **known}
         seen[m] = as_features(spec, width) if named[m].get(FROZEN) else spec
     resolved = protocol.encoders_for(dataset.name, set())
     for kind in sorted({seen[m].kind for m in seen if not named[m].get(FROZEN)}):
         # Also where each has options of its own: of several, a method may make one of the kind.
-        options = stated.get(f"encoders.{kind}", {FROZEN: True})
+        options = stated.get(_at(protocol, kind), {FROZEN: True})
         trained = _of_kind(protocol, kind) if options.get(FROZEN) else options
         resolved["options"][kind] = trained
     own = {
@@ -86,26 +91,60 @@ def resolve(
     return {**resolved, **({"modalities": own} if own else {})}, seen
 
 
+def brought(
+    dataset: EODataset, options: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, ModalitySpec]]:
+    """As `resolve`, of a method that brings its own frozen encoder for all modalities.
+
+    Settings by modality as they enter an id, and the modalities as the method sees them. Raises
+    `UserError` for a dataset that it does not encode, and for weights that cannot be had.
+    """
+    named, seen, given = {}, {}, {}
+    where = f"its encoder '{options[MODEL]}'"
+    for m, spec in dataset.modalities.items():
+        named[m] = _context(where, dataset, m, options)
+        given[m] = extended_spec(dataset, m) if named[m] else spec
+        seen[m] = as_features(spec, _try(where, dataset, given[m], options))
+    for m, spec in given.items():  # what is encoded is worth a download
+        what = f"{dataset.name}: {m} is"
+        named[m] = {**_with_weights(where, what, spec, options), **named[m]}
+    return named, seen
+
+
+def _context(where: str, dataset: EODataset, m: str, options: Mapping[str, Any]) -> dict[str, str]:
+    """The option that says which months and places an encoder is given, if any."""
+    backbone, _ = _backbone(where, dataset.modalities[m].kind, options)
+    wanted = options.get(CONTEXT, backbone.context)
+    if not isinstance(wanted, bool) or (wanted and not backbone.context):
+        what = "true or false" if backbone.context else "false, if anything"
+        raise _wrong(where, f"{CONTEXT} of '{backbone.name}' is {what}")
+    known = digest(dataset, m) if wanted else ""
+    return {CONTEXT: known} if known else {}
+
+
 def _of_kind(protocol: Protocol, kind: str) -> dict[str, Any]:
     """The options of a kind for what no weights know: random ones, which are trained."""
-    backbone, own = _backbone(protocol, f"encoders.{kind}", kind, protocol.encoders[kind])
+    backbone, own = _backbone(_at(protocol, kind), kind, protocol.encoders[kind])
     return _stated(backbone, kind, {**own, **backbone.random}, {})
 
 
-def _backbone(
-    protocol: Protocol, where: str, kind: str, options: Mapping[str, Any]
-) -> tuple[Backbone, dict[str, Any]]:
+def _backbone(where: str, kind: str, options: Mapping[str, Any]) -> tuple[Backbone, dict[str, Any]]:
     """What options name for a kind, and those that are its own; `UserError` if there is none."""
     try:
         backbone, own = backbone_of(kind, options)
         backbone.check(own)
     except UserError as error:
-        raise _wrong(protocol, where, error) from error
+        raise _wrong(where, error) from error
     return backbone, own
 
 
-def _wrong(protocol: Protocol, where: str, reason: object) -> UserError:
-    return UserError(f"protocol '{protocol.name}', {where}: {reason}")
+def _at(protocol: Protocol, place: str) -> str:
+    """Where in a protocol settings stand, for a message."""
+    return f"protocol '{protocol.name}', encoders.{place}"
+
+
+def _wrong(where: str, reason: object) -> UserError:
+    return UserError(f"{where}: {reason}")
 
 
 def _stated(
@@ -125,13 +164,13 @@ def _stated(
 
 
 def _with_weights(
-    protocol: Protocol, where: str, what: str, spec: ModalitySpec, options: Mapping[str, Any]
+    where: str, what: str, spec: ModalitySpec, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The options as they enter an id, with the sha256 of the weights' file, which is brought.
 
     Of images that timm's weights encode only if they are frozen: their ids are older.
     """
-    backbone, own = _backbone(protocol, where, spec.kind, options)
+    backbone, own = _backbone(where, spec.kind, options)
     stated = _stated(backbone, spec.kind, own, options)
     try:
         file = backbone.weights(own, True)
@@ -142,27 +181,26 @@ def _with_weights(
             )
             reason = f"{what} to be frozen in weights that cannot be had: {error}"
             reason += f"; frozen random ones would be {{{random}, frozen: true}}"
-            raise _wrong(protocol, where, reason) from error
+            raise _wrong(where, reason) from error
         log.warning("%s encoded from random weights: %s", what, error)
         return {**stated, **backbone.random}
     if file is None:
         return stated
     found, wanted = sha256(file), options.get(SHA256)
     if wanted not in (None, found):
-        raise _wrong(protocol, where, f"{file} has the sha256 {found}, not {wanted}")
+        raise _wrong(where, f"{file} has the sha256 {found}, not {wanted}")
     if not found.startswith(published_digits(file) or ""):
         log.warning("%s: is not the file that was published: its sha256 is %s", file, found)
     try:
         build_backbone(spec, stated)
     except UserError as error:
-        raise _wrong(protocol, where, error) from error
+        raise _wrong(where, error) from error
     if options.get(FROZEN) or backbone.name != UNNAMED[spec.kind]:
         stated[SHA256] = found
     return stated
 
 
 def _try(
-    protocol: Protocol,
     where: str,
     dataset: EODataset,
     spec: ModalitySpec,
@@ -172,7 +210,7 @@ def _try(
 
     What weights want of a modality is compared with it, too.
     """
-    backbone, own = _backbone(protocol, where, spec.kind, options)
+    backbone, own = _backbone(where, spec.kind, options)
     try:
         backbone.statistics(spec, own)
         with torch.no_grad():
@@ -181,7 +219,7 @@ def _try(
     except Exception as error:  # whatever torch and timm make of options that are not theirs
         reason = (str(error) or type(error).__name__).partition("\n")[0]
         reason = f"{spec.name} of {dataset.name} cannot be encoded so ({reason})"
-        raise _wrong(protocol, where, reason) from error
+        raise _wrong(where, reason) from error
 
 
 def changed_weights(encoders: Mapping[str, Any]) -> list[str]:

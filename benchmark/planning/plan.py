@@ -19,7 +19,7 @@ from benchmark.planning.settings import Settings, Variants, apply, by_default
 from benchmark.planning.split import folds
 from benchmark.spec import FULL, RunSpec, settings_text
 from datasets.common.contract import EODataset
-from methods.common.encoders import Encoders
+from methods.common.encoders import FROZEN, Encoders
 from methods.common.registry import REGISTRY, Entry
 
 log = logging.getLogger(__name__)
@@ -74,8 +74,15 @@ def plan(
         for entry in methods:
             spec = _spec(dataset, entry, protocol, used)
             spec = replace(spec, precision=precision, compiled=compiled)
-            seen_so = replace(dataset, modalities=seen)
-            reason = _reason(entry, seen_so, protocol)
+            seen_so, reason = replace(dataset, modalities=seen), None
+            if entry.encoder:
+                try:
+                    own, seen_own = encoders.brought(dataset, {**entry.encoder, FROZEN: True})
+                    spec = replace(spec, brought=own)
+                    seen_so = replace(dataset, modalities=seen_own)
+                except UserError as error:
+                    reason = str(error)
+            reason = _reason(entry, seen_so, protocol, reason)
             twins = [""]
             if placebo and not (reason or no_placebo(entry)):
                 twins += dataset.modalities
@@ -163,10 +170,12 @@ def _chosen(dataset: EODataset, protocol: Protocol, chosen: Sequence[int] | None
     return sorted(set(chosen))
 
 
-def _reason(entry: Entry, dataset: EODataset, protocol: Protocol) -> str | None:
+def _reason(
+    entry: Entry, dataset: EODataset, protocol: Protocol, not_encoded: str | None
+) -> str | None:
     if not protocol.applies_to(entry.key):
         return f"protocol '{protocol.name}' is for {', '.join(protocol.methods)} only"
-    return entry.applicable(dataset.modalities, dataset.task)
+    return not_encoded or entry.applicable(dataset.modalities, dataset.task)
 
 
 def _spec(dataset: EODataset, entry: Entry, protocol: Protocol, used: dict[str, Any]) -> RunSpec:
@@ -208,7 +217,7 @@ def _try_values(
     """
     set_by_user = {settings_text(s.differs): s for s in specs if s.differs and not s.trial}
     for text, spec in set_by_user.items():
-        factory = Encoders(**encoders.without_weights(spec.encoders, dataset.modalities))
+        factory = Encoders(**encoders.without_weights(spec.encoders_used, dataset.modalities))
         try:
             entry.method(seen.modalities, dataset.task, factory, **spec.hyperparameters)
         except Exception as error:  # whatever a method makes of values that are not its own

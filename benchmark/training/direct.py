@@ -12,6 +12,7 @@ import torch
 
 from benchmark.deployment.model import Model
 from benchmark.planning.code import codes
+from benchmark.planning.context import with_context
 from benchmark.planning.split import Fold
 from benchmark.spec import RunSpec
 from benchmark.training import keeping
@@ -51,9 +52,11 @@ def train(
         place = torch.device(device)
         everything = spec.protocol["statistics"] == "all"
         given = np.arange(len(dataset)) if everything else fold.train
-        found = features(dataset, spec.encoders, given, cache, place)
-        seen = with_features(dataset, found)
-        own = known_statistics(seen, spec.encoders, found)
+        used = spec.encoders_used
+        extended = with_context(dataset, used)
+        found = features(extended, used, given, cache, place)
+        seen = with_features(extended, found)
+        own = known_statistics(seen, used, found)
         data = fold_data(seen, fold, spec.protocol["statistics"], place, own=own)
         specs = [replace(spec, fold=fold.number, seed=seed) for seed in seeds]
         trained = [fit(one, seen.modalities, data, lambda _, __, train: train()) for one in specs]
@@ -62,7 +65,7 @@ def train(
             trained,
             dataset,
             data,
-            keeping.ranges_of(dataset, fold.train),
+            keeping.ranges_of(extended, fold.train),
             origin=dataset.origin,
             view=view,
             code=codes(spec),

@@ -25,6 +25,7 @@ from benchmark.deployment.model import Files, packed
 from benchmark.deployment.model import write as write_model
 from benchmark.errors import NotWritableError, UserError
 from benchmark.planning.code import codes, edited_plugins, file_code
+from benchmark.planning.context import with_context
 from benchmark.planning.encoders import changed_weights
 from benchmark.planning.jobs import Job
 from benchmark.planning.split import Fold, folds
@@ -255,7 +256,7 @@ def _edited(job: Job) -> str | None:
             f"the code of {' and '.join(other)} is not what this run was planned with: give the "
             "command again (and start workers of a cluster anew)"
         )
-    if weights := changed_weights(job.spec.encoders):
+    if weights := changed_weights(job.spec.encoders_used):
         return (
             f"the weights of {' and '.join(weights)} are not, or not any more, on this machine as "
             "they were when this run was planned: give the command again"
@@ -316,13 +317,19 @@ Prepared = tuple[Path, str, str, int, str]
 
 
 def _prepared(job: Job) -> Prepared:
-    encoders = json.dumps(job.spec.encoders, sort_keys=True, default=dict, allow_nan=False)
+    encoders = json.dumps(job.spec.encoders_used, sort_keys=True, default=dict, allow_nan=False)
     return job.prepared, _protocol(job), encoders, job.spec.fold, job.device
 
 
 @lru_cache(maxsize=8)
 def _folds(prepared: Path, protocol: str) -> list[Fold]:
     return folds(reopen(prepared), json.loads(protocol))
+
+
+@lru_cache(maxsize=4)
+def _given(prepared: Path, encoders: str) -> EODataset:
+    """The dataset as encoders see it."""
+    return with_context(reopen(prepared), json.loads(encoders))
 
 
 @lru_cache(maxsize=16)
@@ -333,7 +340,7 @@ def _frozen(
     options = json.loads(encoders)
     if not frozen_options(options):
         return {}
-    dataset = reopen(prepared)
+    dataset = _given(prepared, encoders)
     training = _statistics_of(prepared, protocol, fold)
     return features(dataset, options, training, prepared.parents[1], torch.device(device))
 
@@ -348,7 +355,8 @@ def _statistics_of(prepared: Path, protocol: str, fold: int) -> np.ndarray:
 @lru_cache(maxsize=16)
 def _seen(prepared: Path, protocol: str, encoders: str, fold: int, device: str) -> EODataset:
     """The dataset as methods see it."""
-    return with_features(reopen(prepared), _frozen(prepared, protocol, encoders, fold, device))
+    found = _frozen(prepared, protocol, encoders, fold, device)
+    return with_features(_given(prepared, encoders), found)
 
 
 @lru_cache(maxsize=16)
@@ -359,22 +367,23 @@ def _fold_data(prepared: Path, protocol: str, encoders: str, fold: int, device: 
     found = _frozen(prepared, protocol, encoders, fold, device)
     dataset = _seen(prepared, protocol, encoders, fold, device)
     own = known_statistics(dataset, json.loads(encoders), found)
-    shared = _shared_values(prepared, tuple(found.items()), device)
+    shared = _shared_values(prepared, encoders, tuple(found.items()), device)
     return fold_data(dataset, numbers, statistics, torch.device(device), shared, own)
 
 
 @lru_cache(maxsize=2)
 def _ranges(prepared: Path, protocol: str, encoders: str, fold: int, device: str) -> keeping.Ranges:
     """Of the channels, in a fold's training part."""
-    return keeping.ranges_of(reopen(prepared), _folds(prepared, protocol)[fold].train)
+    return keeping.ranges_of(_given(prepared, encoders), _folds(prepared, protocol)[fold].train)
 
 
 @lru_cache(maxsize=1)
 def _shared_values(
-    prepared: Path, found: tuple[tuple[str, Frozen], ...], device: str
+    prepared: Path, encoders: str, found: tuple[tuple[str, Frozen], ...], device: str
 ) -> dict[str, Values]:
     """Values of modalities, or of the features that were found of them."""
-    return shared_values(with_features(reopen(prepared), dict(found)), torch.device(device))
+    dataset = with_features(_given(prepared, encoders), dict(found))
+    return shared_values(dataset, torch.device(device))
 
 
 METHODS = Path(__file__).parents[2] / "methods"
@@ -450,6 +459,7 @@ def _common(
             "defaults_from": entry.defaults_from,
             "defaults_for": list(entry.defaults_for),
             "reference": str(entry.publication or ""),
+            **({"pretrained": entry.pretrained} if entry.pretrained else {}),
         },
         "data": {
             **facts_of(dataset, fold),

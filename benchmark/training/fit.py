@@ -297,6 +297,8 @@ def _fit_stage(
     method.eval()
     with torch.no_grad():
         log.flops = stage.fit(_Reiterable(data.train, epoch=0))
+        if stage.on_validation:
+            stage.on_validation(_Reiterable(data.val, epoch=0))
         for m in stage.predictors:
             loss = float(method.task.loss(outputs(method.predictor(m), m, data.val), data.val.y))
             if not math.isfinite(loss):

@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmark.deployment.deployed import Ensemble
 from benchmark.deployment.model import Model, deployed, describe
+from benchmark.planning.context import with_context
 from benchmark.spec import RunSpec
 from benchmark.training.data import FoldData, channel_ranges
 from benchmark.training.fit import Trained
@@ -36,11 +37,12 @@ def models(
     `benchmark.deployment.model.describe`.
     """
     spec = specs[0]
+    dataset = with_context(dataset, spec.encoders_used)
     modalities = {m: dataset.modalities[m] for m in spec.modalities}
     samples = data.train.samples.cpu().numpy()
     statistics = {m: data.train.x[m].statistics for m in modalities}
     frozen, widths = {}, {}
-    for m, options in frozen_options(spec.encoders).items():
+    for m, options in frozen_options(spec.encoders_used).items():
         if m in modalities:
             net = encoder(modalities[m], options)
             frozen[m] = net, statistics[m]

@@ -33,6 +33,7 @@ def check(
         _of_modalities(modalities, catalogue),
         _of_names(catalogue),
         _of_targets(catalogue.task, catalogue.y, catalogue.ids),
+        _of_context(catalogue),
     ):
         if problem:
             raise UserError(f"{where}: {problem}")
@@ -98,6 +99,19 @@ def _of_targets(task: TaskSpec, y: Any, ids: np.ndarray) -> str | None:
         first = int(bad.argmax())
         what = "a label is 0 or 1" if task.kind == "multilabel" else f"classes are 0 to {most}"
         return f"the target of '{ids[first]}' is {y[first]}; {what}"
+    return None
+
+
+def _of_context(catalogue: Catalogue) -> str | None:
+    n, places = len(catalogue.ids), catalogue.places
+    if places is not None and (np.shape(places) != (n, 2) or not np.isfinite(places).all()):
+        return f"places must be ({n}, 2) degrees, latitude and longitude of each sample"
+    for m, months in catalogue.months.items():
+        spec = catalogue.modalities.get(m)
+        if spec is None or spec.kind != "series":
+            return f"months of '{m}', which is no series that is read"
+        if np.shape(months) != (n, spec.shape[0]) or not np.isin(months, range(13)).all():
+            return f"months of {m} must be ({n}, {spec.shape[0]}) numbers, 1 to 12 or 0"
     return None
 
 

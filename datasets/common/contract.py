@@ -57,6 +57,9 @@ class Catalogue:
     notices: what was left out or found odd, a sentence each, with numbers ("138 of 284 labels have
         no features file"): shown on the screen whenever the data are used.
     places: (N, 2) latitude and longitude in degrees, or None where they are not known.
+    months: series → (N, T) months of the time steps, 1 to 12, 0 where one is not known; not there
+        where none is. They and places are no inputs: an encoder that was trained with them gets
+        them beside the modality (`benchmark.planning.context`).
     scaling: modality → scale and offset (C,) by which what the files store became values; not there
         where values are as stored.
     form: which of the forms that the dataset is distributed in was read (`datasets.common.forms`);
@@ -73,6 +76,7 @@ class Catalogue:
     read: Callable[[int], Mapping[str, np.ndarray]]
     notices: tuple[str, ...] = ()
     places: np.ndarray | None = None
+    months: Mapping[str, np.ndarray] = field(default_factory=dict)
     scaling: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     form: str = ""
 
@@ -89,9 +93,9 @@ class EODataset:
     fingerprint: sha256 over x of the chosen modalities, y, ids, groups and split.
     source: whether the native files were the publisher's or generated ones.
     notices: those of the `Catalogue`, and what was found when the inputs were read.
-    form: as in `Catalogue`. group_kind, plugin: as in `Adapter`. origin: title, licence, citation
-    and url of its adapter. view: what was looked at of it. Both are known where an adapter prepares
-    it, not where its arrays are opened again.
+    form, places, months: as in `Catalogue`. group_kind, plugin: as in `Adapter`. origin: title,
+    licence, citation and url of its adapter. view: what was looked at of it. Both are known where
+    an adapter prepares it, not where its arrays are opened again.
     """
 
     name: str
@@ -110,6 +114,8 @@ class EODataset:
     plugin: Mapping[str, str] | None = None
     origin: Mapping[str, str] = field(default_factory=dict)
     view: View | None = None
+    places: np.ndarray | None = None
+    months: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)

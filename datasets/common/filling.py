@@ -36,6 +36,9 @@ LARGE = 3_000
 
 NOTES = "pieces"
 
+CONTEXT_FILE = "context.npz"
+"""Places, and months by modality, where they are known."""
+
 ANOTHER = "choose another --cache"
 """What to do where nothing can be written."""
 
@@ -135,6 +138,11 @@ def _create(filling: Filling, catalogue: Catalogue) -> None:
             array = getattr(catalogue, name)
             if array is not None:
                 np.save(part / f"{name}.npy", array, allow_pickle=False)
+        context = {f"months-{m}": months for m, months in catalogue.months.items()}
+        if catalogue.places is not None:
+            context["places"] = catalogue.places
+        if context:
+            np.savez(part / CONTEXT_FILE, **context)
 
 
 def _check_space(filling: Filling, folder: Path) -> None:

@@ -1,7 +1,8 @@
 """From native files to prepared arrays: read once, then memory-mapped.
 
     <cache>/generated/<folder>-<key>/       native files of a generated dataset
-    <cache>/prepared/<name>-<key>/          one .npy an array, and meta.json
+    <cache>/prepared/<name>-<key>/          one .npy an array, context.npz (when and where, which
+                                            are no part of the fingerprint) and meta.json
     <cache>/prepared/.<name>-<key>.part/    the same, still being filled
 
 A folder appears by a rename when it is complete. Its key says what it was made from, so that a
@@ -36,13 +37,13 @@ from datasets.common.contract import (
     Source,
     View,
 )
-from datasets.common.filling import ANOTHER, NOTES, appearing, fill, replace_with
+from datasets.common.filling import ANOTHER, CONTEXT_FILE, NOTES, appearing, fill, replace_with
 from datasets.common.packed import Packed
 from datasets.common.subsample import VERSION as SUBSAMPLE_VERSION
 
 log = logging.getLogger(__name__)
 
-FORM = 4
+FORM = 5
 """Of a prepared folder; raised when what stands in it changes for every dataset."""
 
 
@@ -188,12 +189,13 @@ def _describe(
 ) -> None:
     """Write meta.json: all that is not an array, and what the arrays must be."""
     names = sorted(path.name for path in folder.glob("*.npy"))
+    kept = [*names, *(path.name for path in folder.glob(CONTEXT_FILE))]
     meta = {
         "name": adapter.name,
         "source": source,
         "modalities": [dataclasses.asdict(spec) for spec in catalogue.modalities.values()],
         "task": dataclasses.asdict(catalogue.task),
-        "files": {name: (folder / name).stat().st_size for name in names},
+        "files": {name: (folder / name).stat().st_size for name in kept},
         "fingerprint": _fingerprint([folder / name for name in names]),
         "notices": notices,
         "form": catalogue.form,
@@ -262,6 +264,10 @@ def _load(folder: Path) -> EODataset:
             stored = array(f"x-{m}", "r")
             return Packed(stored) if stored.dtype == np.uint16 else stored
 
+        context = {}
+        if CONTEXT_FILE in meta["files"]:
+            with np.load(folder / CONTEXT_FILE, allow_pickle=False) as file:
+                context = dict(file)
         specs = [_spec(ModalitySpec, values) for values in meta["modalities"]]
         return EODataset(
             name=meta["name"],
@@ -279,6 +285,8 @@ def _load(folder: Path) -> EODataset:
             form=meta.get("form", ""),
             group_kind=meta.get("group_kind"),
             plugin=meta.get("plugin"),
+            places=context.pop("places", None),
+            months={name.removeprefix("months-"): array for name, array in context.items()},
         )
     except Exception as error:  # whatever numpy makes of files that are not ours
         raise UserError(f"{folder}: a damaged prepared dataset ({error})") from error
