@@ -121,6 +121,7 @@ def of_method(entry: Entry) -> Description:
         "defaults from": "; ".join(filter(None, [_origin(entry), entry.defaults_note])),
         "runs": "one student per modality" if entry.per_modality else "one model for all",
         "never trained": ", ".join(entry.never_trained) or "nothing",
+        **_encoder_of(entry),
         "version": entry.version,
         "file": _source(entry.method),
     }
@@ -139,6 +140,14 @@ def of_method(entry: Entry) -> Description:
         Part("source", text=_doc(sys.modules[entry.method.__module__])),
     ]
     return Description(entry.key, entry.summary, facts, parts)
+
+
+def _encoder_of(entry: Entry) -> dict[str, str]:
+    """Of a method that brings its encoder: which, and what that was trained on."""
+    if not entry.encoder:
+        return {}
+    settings = ", ".join(f"{name}: {value}" for name, value in entry.encoder.items())
+    return {"encoder": f"its own, frozen ({settings})", "pre-trained on": entry.pretrained}
 
 
 def _hyperparameters(entry: Entry) -> dict[str, str]:

@@ -18,6 +18,7 @@ import numpy as np
 from benchmark.deployment.checking import check_names, check_shape
 from benchmark.deployment.model import Model
 from benchmark.errors import UserError, unknown
+from benchmark.planning.context import as_seen_by
 from benchmark.problem import ModalitySpec
 from datasets.common import arrays, reading, tables
 from datasets.common.contract import EODataset
@@ -64,7 +65,7 @@ def of_arrays(x: np.ndarray | Mapping[str, np.ndarray], model: Model) -> Samples
 
 def of_dataset(dataset: EODataset, model: Model) -> Samples:
     """All samples of a prepared dataset. Raises `UserError` if its channels are not the model's."""
-    notices = []
+    notices, dataset = [], as_seen_by(dataset, model.modalities)
     for m, spec in model.modalities.items():
         if m not in dataset.modalities:
             raise unknown(f"modality of {dataset.name}", m, dataset.modalities)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.problem import CONTEXT as CHANNELS
 from benchmark.problem import LATITUDE, LONGITUDE, MONTH, ModalitySpec
 from datasets.common.contract import EODataset
 from methods.common.encoders import CONTEXT
@@ -42,6 +43,19 @@ def with_context(dataset: EODataset, encoders: Mapping[str, Any]) -> EODataset:
         if m in specs and isinstance(options.get(CONTEXT), str) and _known(dataset, m):
             specs[m], arrays[m] = _extended(dataset, m)
     return replace(dataset, modalities=specs, x=arrays)
+
+
+def as_seen_by(dataset: EODataset, modalities: Mapping[str, ModalitySpec]) -> EODataset:
+    """The dataset with when and where as channels of the modalities that have such channels here.
+
+    modalities: as a kept model sees them.
+    """
+    given = {
+        m: {CONTEXT: ""}
+        for m, spec in modalities.items()
+        if m in dataset.modalities and {*CHANNELS} & {*spec.channels}
+    }
+    return with_context(dataset, {"modalities": given})
 
 
 def extended_spec(dataset: EODataset, m: str) -> ModalitySpec:

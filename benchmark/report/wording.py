@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmark.metrics import POOLED_R2, SCALARS, Metric, shown
@@ -368,6 +368,7 @@ def notes(summary: Summary) -> list[str]:
         *modality_notes(group.dataset, group.modalities),
         tuning_note(group),
         *_defaults(summary),
+        *_pretrained(summary),
     ]
     if summary.has_reference:
         lines.append(
@@ -439,6 +440,19 @@ def _defaults(summary: Summary) -> list[str]:
             own[words].append(m)
     parts = [f"{words}: {', '.join(methods)}" for words, methods in own.items() if methods]
     return [f"Defaults {'; '.join(parts)}; all others chosen here."] if parts else []
+
+
+def _pretrained(summary: Summary) -> Iterator[str]:
+    """What methods that bring a frozen encoder with them have seen that the others have not."""
+    group = summary.group
+    scored = {row.method for row in summary.rows} - set(group.hidden)
+    for m, entry in group.entries.items():
+        if m not in scored or not (seen := entry.get("pretrained")):
+            continue
+        settings = group.runs_of(m)[-1].spec.brought if group.runs_of(m) else {}
+        given = [name for name, options in settings.items() if "context" in options]
+        more = f" It is given month and place beside {', '.join(given)}." if given else ""
+        yield f"{m}: a frozen encoder in place of the protocol's, pre-trained on {seen}.{more}"
 
 
 AUTHORS = "taken from their authors' configurations"

@@ -97,12 +97,15 @@ class FitStage:
         returns how many operations that took (additions, products, comparisons), which stands
         beside the FLOPs of trained stages; None if that is not known.
     predictors: the deployments that are ready then.
+    on_validation: called once afterwards with the validation batches (re-iterable), likewise (a
+        choice among what was fitted).
     """
 
     name: str
     modules: Sequence[nn.Module]
     fit: Callable[[Iterable[Batch]], int | None]
     predictors: tuple[str, ...]
+    on_validation: Callable[[Iterable[Batch]], None] | None = None
 
 
 @dataclass(frozen=True)

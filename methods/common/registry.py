@@ -69,6 +69,9 @@ class Entry:
     tuning: hyper-parameter → the `Range` that `tune` draws it from. What has none is never tuned:
         a choice between words, or what would make another method of it.
     network: whether gradients train it, so that the protocol's learning rate has an effect.
+    encoder: settings of an encoder, with its name ("model"), whose frozen features are what the
+        method is given of each modality, whatever the protocol's encoders are.
+    pretrained: what that encoder has seen: data, years, and whether a benchmark's may be among it.
     plugin: the plug-in file that registered it; `register` says so, not the entry.
     """
 
@@ -90,6 +93,8 @@ class Entry:
     deterministic: bool = False
     tuning: Mapping[str, Range] = field(default_factory=dict)
     network: bool = True
+    encoder: Mapping[str, Any] = field(default_factory=dict)
+    pretrained: str = ""
     plugin: Path | None = None
 
     def __post_init__(self) -> None:
