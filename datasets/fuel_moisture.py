@@ -78,7 +78,7 @@ class FuelMoisture(Adapter):
     folder = "fuel_moisture"
     title = "Live fuel moisture content of 150 sites in the western USA, 2015 to 2019."
     citation = "Rao et al. 2020, doi 10.1016/j.rse.2020.111797; Tseng et al. 2023, arXiv 2304.14065"
-    licence = "targets CC BY-NC-ND 4.0, repository MIT"
+    licence = "CC BY-NC-ND 4.0, MIT"
     url = "https://github.com/nasaharvest/presto/tree/main/data/fuel_moisture"
     layout = "fuel_moisture/\n  " + "\n  ".join(f"{name}.npy" for name in FILES)
     modalities = tuple(MODALITIES)

@@ -22,7 +22,8 @@ methods.load()
 KEYS = tuple(REGISTRY)
 
 PROMISED = {
-    "control": "constant forest kd_self single single_again single_ensemble single_wide",
+    "control": "constant forest kd_self single single_again single_ensemble single_wide "
+    "presto_probe presto_probe_no_context galileo_probe galileo_probe_no_context",
     "bound": "fusion_concat fusion_avg late_ensemble",
     "dropout fusion": "isensd fsensd dsensd dsensd_plus esensi com_avg com_gated com_cross "
     "com_memory",
@@ -195,7 +196,7 @@ def test_datasets_say_what_the_names_of_their_modalities_do_not(capsys):
 def test_datasets_that_run_only_where_they_are_named_say_so(capsys):
     flat = " ".join(shown(capsys, "list", "datasets").split())
     named = [adapter for adapter in datasets.load().values() if adapter.by_name_only]
-    assert flat.count("Runs where --datasets names it.") == len(named) == 11
+    assert flat.count("Runs where --datasets names it.") == len(named) == 13
 
 
 @pytest.mark.parametrize(

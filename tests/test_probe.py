@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 import yaml
 
 import methods
+from benchmark.deployment.inputs import of_dataset
 from benchmark.errors import UserError
 from benchmark.planning import encoders, plan, protocol
-from benchmark.problem import ModalitySpec, TaskSpec
+from benchmark.planning.split import folds
+from benchmark.problem import CONTEXT, ModalitySpec, TaskSpec
 from benchmark.report.frame import collect
 from benchmark.report.summary import summarise
 from benchmark.report.wording import notes
+from benchmark.training import direct
 from benchmark.training.execute import execute
 from methods.common import weights as files
 from methods.common.contract import Batch
@@ -200,3 +206,27 @@ def test_methods_of_all_families_run_on_top_of_it(settings, tmp_path, real_data,
     (said,) = (note for note in notes(summarise(group)) if "pre-trained on" in note)
     assert said.startswith("presto_probe: a frozen encoder in place of the protocol's, pre-trained")
     assert "of 2020 and 2021" in said and said.endswith("given month and place beside S1, S2.")
+
+
+@pytest.mark.parametrize("key", ["presto_probe", "galileo_probe_no_context", "single"])
+def test_a_model_that_is_kept_is_given_month_and_place_of_a_dataset_itself(
+    key, moisture, tmp_path, real_data, monkeypatch
+):
+    monkeypatch.setenv(files.FOLDER, str(real_data / "weights"))
+    values = yaml.safe_load((protocol.FOLDER / "quick.yaml").read_text())
+    values["encoders"]["series"] = {"model": "presto", "weights": None}
+    values |= {"epochs": 1, "batch_size": {"default": 40}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    (job,) = planned(moisture, tmp_path, key, of=str(tmp_path / "mine.yaml"))
+    spec = job.job.spec
+    (fold,) = (f for f in folds(moisture, spec.protocol) if f.number == 0)
+    made = direct.train(
+        *(spec, moisture, fold), seeds=[0], device="cpu", cache=tmp_path / "cache", view={}
+    )
+    model = made.models["S1"]
+    given = "no_context" not in key
+    assert {*CONTEXT} <= {*model.spec.channels} if given else len(model.spec.channels) == 2
+    found = model.predict(np.asarray(of_dataset(moisture, model).x["S1"]))
+    elsewhere = replace(moisture, places=moisture.places + 9)
+    other = model.predict(np.asarray(of_dataset(elsewhere, model).x["S1"]))
+    assert np.isfinite(found).all() and (found == other).all() != given

@@ -36,6 +36,7 @@ DECIDES_NUMBERS = {
     "training": MAPPINGS,
     "trial": st.integers(1, 9),
     "tuned": MAPPINGS,
+    "brought": st.dictionaries(WORDS, MAPPINGS, min_size=1, max_size=2),
 }
 
 

@@ -124,7 +124,7 @@ class Galileo(nn.Module):
         The groups in their order, each by time; then the place, if it is known.
         """
         groups, months, place = self.tokens(x)
-        month, B = self.month[months], len(x)
+        month, B = self.month[months], x.shape[0]
         position, corner = self.position.expand(B, -1, -1), self.corner.expand(B, 1, -1)
         tokens, there = [], []
         for (name, (values, here)), channel in zip(groups.items(), self.channel, strict=True):

@@ -241,7 +241,7 @@ class Tokens(nn.Module):
         return torch.where(total > 0, (near - red) / torch.where(total > 0, total, 1.0), 0.0)
 
     def _months(self, x: Tensor) -> Tensor:
-        months = self.months.expand(len(x), -1)
+        months = self.months.expand(x.shape[0], -1)
         if not self.seen.month:
             return months
         known = x[..., list(self.seen.month)].amax(-1).round().long()

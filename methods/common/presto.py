@@ -90,7 +90,7 @@ class Presto(nn.Module):
         The place is first, if it is known; then the groups in their order, each by time.
         """
         groups, months, place = self.tokens(x)
-        month, B = self.month[months], len(x)
+        month, B = self.month[months], x.shape[0]
         position = self.position.expand(B, -1, -1)
         tokens, there = [], []
         if place is not None:
