@@ -69,6 +69,9 @@ EXPORT = re.compile(rf"{EXPORTS}/(?P<index>\d+)-(?P<dataset>.+?)(_\d{{4}}-\d\d-\
 """A raw export, by label and, as the package calls it, the first and last day of its months."""
 
 MONTHS = 12
+STEP = 30
+"""Days of a time step, which the publisher calls a month."""
+
 OPTICAL = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12")
 INDEX = "(B7-B3)/(B7+B3)"
 """What the publisher calls NDVI."""
@@ -111,13 +114,17 @@ LIMITS = {"lat": 90.0, "lon": 180.0}
 
 @dataclass(frozen=True)
 class Label:
-    """A label with a target and features: name of its features file, its place, its target."""
+    """A label with a target and features: name of its features file, its place, its target.
+
+    end: the day on which its series ends, as it is written; it may be none.
+    """
 
     name: str
     lat: float
     lon: float
     target: Any
     is_crop: bool
+    end: str
 
 
 class CropHarvest(SeveralForms):
@@ -180,6 +187,7 @@ class CropHarvest(SeveralForms):
         raw = _exports(root, files)
         export_of = np.array([raw.get(name, "") for name in names.tolist()])
         specs = {m: _spec(m) for m in modalities}
+        months = np.array([_months(labels[i].end) for i in chosen])
         folder, columns = os.fspath(root / ARRAYS), {m: _columns(s) for m, s in specs.items()}
 
         def read(i: int) -> dict[str, np.ndarray]:
@@ -201,6 +209,7 @@ class CropHarvest(SeveralForms):
             read=read,
             notices=notices,
             places=places[chosen],
+            months={m: months for m, spec in specs.items() if spec.kind == "series"},
         )
 
     def _open_views(
@@ -260,7 +269,8 @@ class CropHarvest(SeveralForms):
                     continue
                 lat, lon = (_degrees(where, properties, key) for key in LIMITS)
                 is_crop = bool(_parsed(where, properties, "is_crop", reading.truth))
-                labels.append(Label(file, lat, lon, target, is_crop))
+                end = str(properties.get("export_end_date"))
+                labels.append(Label(file, lat, lon, target, is_crop, end))
         if not labels:
             raise UserError(f"{path}: no label has both a '{self.target}' and a features file")
         if (twice := reading.repeated(label.name for label in labels)) is not None:
@@ -337,6 +347,19 @@ class CropHarvestMulti(CropHarvest):
 def _blocks(places: np.ndarray) -> np.ndarray:
     """(n,) names of the blocks of 1° that places lie in."""
     return np.array([f"{math.floor(lat)},{math.floor(lon)}" for lat, lon in places])
+
+
+def _months(end: str) -> list[int]:
+    """The month, 1 to 12, in which the middle of each time step lies, of a series that ends so; 0s
+    where that is no date."""
+    try:
+        last = np.datetime64(end[:10], "D")
+    except ValueError:
+        last = np.datetime64("NaT")
+    if np.isnat(last):
+        return [0] * MONTHS
+    middles = last - STEP * np.arange(MONTHS, 0, -1) + STEP // 2
+    return (middles.astype("M8[M]").astype(int) % 12 + 1).tolist()
 
 
 def _features(path: Path) -> list[dict[str, Any]]:

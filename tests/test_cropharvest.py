@@ -37,6 +37,23 @@ def test_every_channel_comes_from_its_place_in_the_published_array(tmp_path):
     assert data.modalities["S2"].channels[-1] == "(B7-B3)/(B7+B3)"
 
 
+@pytest.mark.parametrize(
+    ("end", "months"),
+    [
+        ("2021-02-01T00:00:00", [*range(2, 13), 1]),
+        ("2020-03-28", [4, *range(5, 13), 1, 2, 3]),
+        (None, [0] * 12),
+        ("soon", [0] * 12),
+    ],
+)
+def test_months_are_those_before_the_end_of_the_export(end, months, tmp_path):
+    rows = [crop_label(i, export_end_date=end) for i in range(12)]
+    native = crop_tree(tmp_path / "native", rows)
+    data = prepare("cropharvest_binary", native, tmp_path / "cache", "S1", "dem")
+    assert data.months.keys() == {"S1"} and (data.months["S1"] == months).all()
+    assert data.places[0].tolist() == [10.5 + int(data.ids[0].split("_")[0]), -3.25]
+
+
 def test_crop_or_not_is_the_published_label(tmp_path):
     native = crop_tree(tmp_path / "native", labels())
     data = prepare("cropharvest_binary", native, tmp_path / "cache")
