@@ -185,7 +185,7 @@ def of_spec(spec: ModalitySpec, kind: str) -> EODataset:
 S2 = ("B2", "B3", "B4", "B8")
 INPUTS = {
     "series": ModalitySpec("S1", "series", (12, 2), ("VV", "VH"), "dB"),
-    "windows": ModalitySpec("S2", "series", (5, 3, 3, 4), S2, "1"),
+    "windows": ModalitySpec("S2", "series", (5, 3, 3, 4), S2, "reflectance"),
     "image": ModalitySpec("S2", "image", (32, 32, 4), S2, "1"),
 }
 RESNET = {"model": "torchgeo/resnet18", "size": 48}
@@ -198,6 +198,8 @@ CASES = [
     ("single", "image", {"model": "test_resnet"}, "regression"),
     ("single", "image", {"model": "pixelset"}, "multiclass"),
     ("single", "image", {**RESNET, FROZEN: True}, "multilabel"),
+    ("single", "series", {"model": "presto", "weights": None}, "regression"),
+    ("presto_probe", "windows", {"model": "galileo", "weights": None, FROZEN: True}, "binary"),
     ("forest", "image", {}, "binary"),
     pytest.param("forest", "windows", {}, "multiclass", marks=SOAK),
     pytest.param("single", "image", VIT, "multiclass", marks=SOAK),
