@@ -162,7 +162,7 @@ def _pixel(kernel: Tensor) -> Tensor:
     pseudo-inverse of how torch shrinks an image (Beyer et al. 2023, FlexiViT, arXiv 2212.08013).
     """
     pixels = kernel.shape[-2] * kernel.shape[-1]
-    one_each = torch.eye(pixels).reshape(pixels, 1, *kernel.shape[-2:])
+    one_each = torch.eye(pixels, dtype=kernel.dtype).reshape(pixels, 1, *kernel.shape[-2:])
     shrunk = nn.functional.interpolate(one_each, (1, 1), mode="bicubic", antialias=True).flatten()
     return kernel.flatten(2) @ (shrunk / shrunk.square().sum())
 
