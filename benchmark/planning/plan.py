@@ -17,6 +17,7 @@ from benchmark.planning.jobs import Job
 from benchmark.planning.protocol import Protocol
 from benchmark.planning.settings import Settings, Variants, apply, by_default
 from benchmark.planning.split import folds
+from benchmark.problem import ModalitySpec
 from benchmark.spec import FULL, RunSpec, settings_text
 from datasets.common.contract import EODataset
 from methods.common.encoders import FROZEN, Encoders
@@ -72,17 +73,9 @@ def plan(
         official = dataset.split is not None
         repetitions = seeds or (range(protocol.repetitions) if official else (0,))
         for entry in methods:
-            spec = _spec(dataset, entry, protocol, used)
+            spec, own, reason = _by_default(dataset, entry, protocol, used, seen)
             spec = replace(spec, precision=precision, compiled=compiled)
-            seen_so, reason = replace(dataset, modalities=seen), None
-            if entry.encoder:
-                try:
-                    own, seen_own = encoders.brought(dataset, {**entry.encoder, FROZEN: True})
-                    spec = replace(spec, brought=own)
-                    seen_so = replace(dataset, modalities=seen_own)
-                except UserError as error:
-                    reason = str(error)
-            reason = _reason(entry, seen_so, protocol, reason)
+            seen_so = replace(dataset, modalities=own)
             twins = [""]
             if placebo and not (reason or no_placebo(entry)):
                 twins += dataset.modalities
@@ -122,11 +115,11 @@ def plan_one(dataset: EODataset, entry: Entry, protocol: Protocol, settings: Set
     """
     _check_names(protocol)
     used, seen = encoders.resolve(dataset, protocol)
-    seen_so = replace(dataset, modalities=seen)
-    if reason := _reason(entry, seen_so, protocol):
+    spec, own, reason = _by_default(dataset, entry, protocol, used, seen)
+    if reason:
         raise UserError(f"{entry.key} on {dataset.name}: not applicable: {reason}")
-    spec = _set(_spec(dataset, entry, protocol, used), entry, settings, dataset)
-    _try_values(entry, dataset, seen_so, [spec])
+    spec = _set(spec, entry, settings, dataset)
+    _try_values(entry, dataset, replace(dataset, modalities=own), [spec])
     return spec
 
 
@@ -170,12 +163,28 @@ def _chosen(dataset: EODataset, protocol: Protocol, chosen: Sequence[int] | None
     return sorted(set(chosen))
 
 
-def _reason(
-    entry: Entry, dataset: EODataset, protocol: Protocol, not_encoded: str | None
-) -> str | None:
+def _by_default(
+    dataset: EODataset,
+    entry: Entry,
+    protocol: Protocol,
+    used: dict[str, Any],
+    seen: dict[str, ModalitySpec],
+) -> tuple[RunSpec, dict[str, ModalitySpec], str | None]:
+    """The run by default, the modalities as its method sees them, and why it does not apply.
+
+    used, seen: of the protocol's encoders, in whose place a method may bring its own.
+    """
+    spec = _spec(dataset, entry, protocol, used)
     if not protocol.applies_to(entry.key):
-        return f"protocol '{protocol.name}' is for {', '.join(protocol.methods)} only"
-    return not_encoded or entry.applicable(dataset.modalities, dataset.task)
+        reason = f"protocol '{protocol.name}' is for {', '.join(protocol.methods)} only"
+        return spec, seen, reason
+    if entry.encoder:
+        try:
+            own, seen = encoders.brought(dataset, {**entry.encoder, FROZEN: True})
+        except UserError as error:
+            return spec, seen, str(error)
+        spec = replace(spec, brought=own)
+    return spec, seen, entry.applicable(seen, dataset.task)
 
 
 def _spec(dataset: EODataset, entry: Entry, protocol: Protocol, used: dict[str, Any]) -> RunSpec:
