@@ -169,11 +169,14 @@ def test_ranges_hold_all_loss_weights_and_temperatures_of_published_methods():
     """What is a number and is never tuned says so by standing here."""
     fixed = {
         "crd": {"momentum", "negatives", "dim"},
+        "dis2": {"warm_up"},
+        "dkd": {"warm_up"},
         "dsensd_plus": {"w_main"},
         "forest": {"trees"},
         "gmc": {"w_sup"},
         "mdico": {"w_main", "w_adv"},
         "mmanet": {"warm_up"},
+        "mst_distill": {"k", "mask_width", "mask_heads"},
         "tram": {"width"},
     }
     for key, entry in REGISTRY.items():
