@@ -37,6 +37,7 @@ ROOT = Path(__file__).parents[1]
 NAMES = ("B2", "B8A", "ndvi")
 STEPS = 4
 SIZE = 37, 53
+TRAINED = {"low": [0.0] * 3, "high": [100.0] * 3, "mean": [40.0] * 3, "std": [30.0] * 3}
 PLACE = Affine(10, 0, 5e5, 0, -10, 4.6e6)
 
 TASKS = {
@@ -63,7 +64,7 @@ def made(task: str | TaskSpec = "regression", kind: str = "series", net: nn.Modu
         "method": "single",
         "modality": "S2",
         "modalities": [asdict(spec)],
-        "inputs": [{**asdict(spec), "low": [0.0] * 3, "high": [100.0] * 3}],
+        "inputs": [{**asdict(spec), **TRAINED}],
         "task": asdict(task),
         "dataset": {"name": "lfmc", "source": "generated", "licence": "CC BY 4.0"},
         "runs": [{"id": "0123456789ab"}],
@@ -407,9 +408,27 @@ def test_values_out_of_place_are_counted_and_said_once(tmp_path):
     mapped = predict_map(made(), one_file(tmp_path, x), tmp_path / "map.tif")
     told = [each for each in mapped.notices if "outside" in each]
     assert len(told) == 1 and f"{3 * SIZE[1] + 2:,} values" in told[0]
-    assert f"{3 * SIZE[1]} of B8A, 2 of B2" in told[0]
+    assert f"{3 * SIZE[1]} of B8A and 2 of B2" in told[0]
     quiet = predict_map(made(), one_file(tmp_path, values()), tmp_path / "map.tif")
     assert not [each for each in quiet.notices if "outside" in each]
+
+
+def said_of(folder: Path, x: np.ndarray) -> list[str]:
+    mapped = predict_map(made(), one_file(folder, x), folder / "map.tif")
+    return [each for each in mapped.notices if "another unit" in each]
+
+
+def test_values_of_a_smaller_scale_are_said_once(tmp_path):
+    x = values("float32")
+    (sentence,) = said_of(tmp_path, x / 10_000)
+    assert sentence.startswith("S2: the values of B2, B8A and ndvi are on average less than 1/50")
+    assert sentence.endswith("is it another unit or scale? The model takes reflectance")
+    indices_right = x / np.float32([10_000, 10_000, 1])[:, None, None]
+    (sentence,) = said_of(tmp_path, indices_right)
+    assert "the values of B2 and B8A are on average" in sentence
+    near = x.copy()
+    near[:, 2] = 0  # the same in every unit
+    assert said_of(tmp_path, near) == said_of(tmp_path, x) == []
 
 
 class Cut(nn.Module):

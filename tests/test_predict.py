@@ -142,8 +142,8 @@ def test_a_class_that_is_called_like_a_column_is_told_apart():
 # --- What is odd is counted and said ------------------------------------------------------------
 
 
-def said_of(x: np.ndarray) -> list[str]:
-    return predictions.predict(MODELS["m1"], inputs.of_arrays(x, MODELS["m1"]))[1]
+def said_of(x: np.ndarray, m: str = "m1") -> list[str]:
+    return predictions.predict(MODELS[m], inputs.of_arrays(x, MODELS[m]))[1]
 
 
 def test_values_as_in_training_are_not_remarked():
@@ -154,12 +154,41 @@ def test_values_of_another_scale_are_counted():
     (sentence,) = said_of(DATA.x["m1"] * 1000)
     assert "values lie outside of 5 times the range that the model was trained with" in sentence
     assert "is it another unit or scale? The model takes 1" in sentence
-    (sentence,) = said_of(DATA.x["m1"] / 1000)
-    assert "no channel spans more than 0.00" in sentence and "another unit or scale?" in sentence
     one = DATA.x["m1"].copy()
     one[3, 2, 1] = 1e6
     (sentence,) = said_of(one)
     assert sentence.startswith("m1: 1 values lie outside of 5 times") and "(1 of c1)" in sentence
+
+
+def test_values_of_a_smaller_scale_are_said_with_their_channels():
+    """Of a table with few rows, and where some channels are right."""
+    rows = DATA.x["m2"][:13]
+    (sentence,) = said_of(rows / 10_000, "m2")
+    assert sentence == (
+        "m2: the values of c0, c1, c2 and 2 more are on average less than 1/50 of those that the "
+        "model was trained with (root mean square): is it another unit or scale? The model takes 1"
+    )
+    some = DATA.x["m2"] / np.float32([10_000, 10_000, 10_000, 1, 1])
+    (sentence,) = said_of(some, "m2")
+    assert "the values of c0, c1 and c2 are on average" in sentence
+    (sentence,) = said_of(DATA.x["m2"] * 1000, "m2")
+    assert " and 2 more): is it another unit" in sentence  # of those that are too large, too
+
+
+def test_a_channel_may_be_near_zero_in_a_few_samples_and_zero_in_all():
+    x = DATA.x["m2"] * np.float32([1, 1e-4, 1, 1, 1])
+    assert said_of(x[:29], "m2") == []
+    assert "the values of c1 are on average" in said_of(x[:30], "m2")[0]
+    x[:, 1] = 0
+    assert said_of(x, "m2") == []
+    assert "the values of c0, c1, c2 and 2 more are" in said_of(0 * x, "m2")[0]
+
+
+def test_months_and_places_are_near_zero_anywhere():
+    spec = ModalitySpec("S2", "vector", (3,), ("B2", "latitude", "longitude"), "reflectance")
+    seen = checking.sums(np.full((100, 3), 0.01))
+    (sentence,) = checking.too_small(spec, seen, np.full(3, 50.0))
+    assert "the values of B2 are" in sentence
 
 
 def test_missing_values_are_counted():

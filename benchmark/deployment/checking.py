@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from benchmark.deployment.model import Model
 from benchmark.errors import UserError
-from benchmark.problem import ModalitySpec
+from benchmark.problem import CONTEXT, ModalitySpec
 
 BEYOND = 5
 """A value is out of place if it is not even in so many times the range of its channel in training,
 around the same middle."""
 
-NARROW, SEVERAL = 0.01, 20
-"""Values are of another scale if they span less than this share of the range in every channel, over
-at least so many samples."""
+SMALL, SEVERAL = 50, 30
+"""A channel is too small if the root mean square of its values is less than 1/`SMALL` of that in
+training. That is said if such channels have the values of `SEVERAL` samples, added up over the
+channels of a modality: 30 samples of one channel, 3 of ten. One that may truly be near 0, such as
+slope or rain, is thus not called odd from a few samples."""
 
 SHOWN = 3
-"""Channels that a sentence names at most."""
+"""Channels that a sentence names at most, before it counts the others."""
 
 
 def limits(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -31,13 +34,46 @@ def limits(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def outside(spec: ModalitySpec, counts: np.ndarray) -> Iterator[str]:
     """A sentence on values that are out of place, by channel (C,), if there are any."""
     if counts.any():
-        most = np.argsort(-counts, kind="stable")[:SHOWN]
-        named = ", ".join(f"{counts[c]:,} of {spec.channels[c]}" for c in most if counts[c])
+        most = np.argsort(-counts, kind="stable")
+        named = _first([f"{counts[c]:,} of {spec.channels[c]}" for c in most if counts[c]])
         yield (
             f"{spec.name}: {counts.sum():,} values lie outside of {BEYOND} times the range that "
-            f"the model was trained with ({named}): is it another unit or scale? The model takes "
-            f"{spec.units or 'values as in training'}"
+            f"the model was trained with ({named}): {_asked(spec)}"
         )
+
+
+def sums(x: np.ndarray) -> np.ndarray:
+    """(2, C): how many values of samples (n, ..., C) are finite, and the sum of their squares."""
+    flat = x.reshape(len(x), -1)  # sums over long rows are much faster than over channels
+    there = np.isfinite(flat)
+    squares = np.square(np.where(there, flat, 0), dtype=np.float64)
+    both = np.stack([there.sum(axis=0), squares.sum(axis=0)])
+    return both.reshape(2, -1, x.shape[-1]).sum(axis=1)
+
+
+def too_small(spec: ModalitySpec, found: np.ndarray, trained: np.ndarray) -> Iterator[str]:
+    """A sentence on channels that are too small (`SMALL`), if there are any.
+
+    found: the `sums` of all samples (2, C). trained: root mean square of each channel in training
+    (C,), NaN of one that is not compared. A place or a month may be near 0 anywhere, and zeros are
+    the same in every unit: such channels are left out, zeros unless there is nothing else.
+    """
+    values, squares = found
+    small = squares < values * (trained / SMALL) ** 2
+    if squares.any():
+        small &= squares > 0
+    small &= [name not in CONTEXT for name in spec.channels]
+    if values[small].sum() >= SEVERAL * math.prod(spec.shape[:-1]):
+        named = _first([spec.channels[c] for c in np.flatnonzero(small)])
+        yield (
+            f"{spec.name}: the values of {named} are on average less than 1/{SMALL} of those that "
+            f"the model was trained with (root mean square): {_asked(spec)}"
+        )
+
+
+def _asked(spec: ModalitySpec) -> str:
+    takes = spec.units or "values as in training"
+    return f"is it another unit or scale? The model takes {takes}"
 
 
 def check_names(spec: ModalitySpec, found: Sequence[str], where: str) -> None:
@@ -81,14 +117,13 @@ class Seen:
     def __init__(self, model: Model) -> None:
         self.modalities = model.modalities
         self.limits = {m: limits(*both) for m, both in model.ranges.items()}
-        self.spans = {m: high - low for m, (low, high) in model.ranges.items()}
+        self.trained = model.sizes
         channels = {m: spec.shape[-1] for m, spec in self.modalities.items()}
         self.samples = 0
         self.beyond = {m: np.zeros(n, np.int64) for m, n in channels.items()}
         self.absent = {m: np.zeros(n, np.int64) for m, n in channels.items()}
         self.empty = dict.fromkeys(channels, 0)
-        self.low = {m: np.full(n, np.nan) for m, n in channels.items()}
-        self.high = {m: np.full(n, np.nan) for m, n in channels.items()}
+        self.sums = {m: np.zeros((2, n)) for m, n in channels.items()}
 
     def look(self, m: str, x: np.ndarray) -> None:
         """See some samples (n, *shape) of a modality; NaN where a value is missing."""
@@ -99,23 +134,14 @@ class Seen:
         rows, low_high = x.reshape(-1, x.shape[-1]), self.limits[m]
         self.absent[m] += gone.reshape(rows.shape).sum(axis=0)
         self.beyond[m] += ((rows < low_high[0]) | (rows > low_high[1])).sum(axis=0)
-        self.low[m] = np.fmin(self.low[m], np.fmin.reduce(rows)) if len(rows) else self.low[m]
-        self.high[m] = np.fmax(self.high[m], np.fmax.reduce(rows)) if len(rows) else self.high[m]
+        self.sums[m] += sums(x)
 
     def sentences(self) -> list[str]:
         """What the user should know."""
         found = []
         for m, spec in self.modalities.items():
             found += outside(spec, self.beyond[m])
-            with np.errstate(invalid="ignore", divide="ignore"):
-                share = (self.high[m] - self.low[m]) / self.spans[m]
-            known = np.isfinite(share)
-            if self.samples >= SEVERAL and known.any() and (share[known] < NARROW).all():
-                found.append(
-                    f"{m}: no channel spans more than {share[known].max():.2g} of its range in "
-                    "training: is it another unit or scale? The model takes "
-                    f"{spec.units or 'values as in training'}"
-                )
+            found += too_small(spec, self.sums[m], self.trained[m])
             if n := int(self.absent[m].sum()):
                 total = self.samples * int(np.prod(spec.shape))
                 found.append(
@@ -128,6 +154,13 @@ class Seen:
                     "their predictions say nothing of them"
                 )
         return found
+
+
+def _first(words: Sequence[str]) -> str:
+    """At most `SHOWN` of them, and how many more there are."""
+    more = len(words) - SHOWN
+    *others, last = [*words[:SHOWN], *([f"{more} more"] if more > 0 else [])]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _some(names: Sequence[str], most: int = 12) -> str:

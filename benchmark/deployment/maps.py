@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmark.deployment.checking import limits, outside
+from benchmark.deployment.checking import limits, outside, sums, too_small
 from benchmark.deployment.fused import fused
 from benchmark.deployment.layers import Layer, Part, layers
 from benchmark.deployment.rasters import Reader, Stack, look, physical
@@ -245,6 +245,7 @@ class Predicting:
         values = [layer.empty(pixels) for layer in self.layers]
         empty = unfinite = 0
         beyond = np.zeros(self.stack.shape[-1], np.int64)
+        seen = np.zeros((2, self.stack.shape[-1]))
         for start in range(0, pixels, BATCH):
             rows = slice(start, start + BATCH)
             x = physical(self.stack, stored[:, rows], None if there is None else there[:, rows])
@@ -256,6 +257,7 @@ class Predicting:
                 x = x[some]
             x = x.reshape(-1, *self.stack.shape)
             beyond += self._beyond(x)
+            seen += sums(x)
             with torch.inference_mode():
                 predicted = self.net(torch.from_numpy(x))
             predicted = predicted.float().numpy()
@@ -263,7 +265,8 @@ class Predicting:
             unfinite += int((~finite).sum())
             for layer, each in zip(self.layers, values, strict=True):
                 each[start + some[finite]] = layer.of(predicted[finite])
-        return values, {"empty": empty, "unfinite": unfinite, "beyond": beyond.tolist()}
+        counts = {"empty": empty, "unfinite": unfinite, "beyond": beyond.tolist()}
+        return values, {**counts, "sums": seen.tolist()}
 
     def _beyond(self, x: np.ndarray) -> np.ndarray:
         """How many values of each channel (C,) are out of place; if none is, that is soon seen."""
@@ -356,6 +359,7 @@ def _summary(model: Model, stack: Stack, part: Part, resumed: int) -> Mapped:
         notices.append(
             f"{unfinite:,} of {total:,} pixels have predictions that are not finite: nodata"
         )
-    beyond = np.sum([each["beyond"] for each in found], axis=0)
-    notices += list(outside(model.spec, beyond))
+    beyond, seen = (np.sum([each[name] for each in found], axis=0) for name in ("beyond", "sums"))
+    notices += outside(model.spec, beyond)
+    notices += too_small(model.spec, seen, model.sizes[model.spec.name])
     return Mapped(tuple(layer.path for layer in part.layers), total, empty, tuple(notices))

@@ -104,6 +104,14 @@ class Model:
             for one in self.about["inputs"]
         }
 
+    @property
+    def sizes(self) -> dict[str, np.ndarray]:
+        """Modality → root mean square (C,) of each channel in training; NaN of a constant one."""
+        return {
+            one["name"]: np.hypot(_numbers(one["mean"], np.nan), _numbers(one["std"], np.nan))
+            for one in self.about["inputs"]
+        }
+
     def predict(self, x: Arrays, batch: int = 4096) -> np.ndarray:
         """Predictions of samples: class probabilities (N, C), or target values (N,); float32.
 
