@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import combinations
 
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec, TaskSpec
 from methods.common.contract import Batch, EncoderFactory, Method, Stage
+from methods.common.losses import mates
 from methods.common.nets import UnimodalNet
 from methods.common.registry import Entry, Publication, Range, register
 
@@ -27,9 +29,14 @@ MAX_SCALE = 100.0
 """Bound of 1/τ in the publication."""
 
 
-def clip_loss(a: Tensor, b: Tensor, scale: Tensor | float) -> Tensor:
-    """½[CE(S, diagonal) + CE(Sᵀ, diagonal)], S = scale · cosines of paired features a, b (B, d)."""
+def clip_loss(a: Tensor, b: Tensor, scale: Tensor | float, group: Tensor | None = None) -> Tensor:
+    """½[CE(S, diagonal) + CE(Sᵀ, diagonal)], S = scale · cosines of paired features a, b (B, d).
+
+    group: (B,) numbers of groups, whose other members are then no negatives.
+    """
     S = scale * F.normalize(a, dim=1) @ F.normalize(b, dim=1).T
+    if group is not None:
+        S = S.masked_fill(mates(group), float("-inf"))
     diagonal = torch.arange(len(S), device=S.device)
     return (F.cross_entropy(S, diagonal) + F.cross_entropy(S.T, diagonal)) / 2
 
@@ -39,6 +46,8 @@ class ClipSup(Method):
 
     L_c = mean over pairs i < j of the CLIP loss of q_i(z_i) and q_j(z_j), q_m linear. Its scale
     1/τ is learnt, starts at 1/``tau`` and is kept at or below 100.
+
+    mask_groups: whether samples of the anchor's group (site, field) are left out of its negatives.
     """
 
     def __init__(
@@ -49,6 +58,7 @@ class ClipSup(Method):
         *,
         lambda_con: float = 1.0,
         tau: float = 0.07,
+        mask_groups: bool = False,
     ) -> None:
         super().__init__(modalities, task, encoder)
         if not (lambda_con >= 0 and tau >= 1 / MAX_SCALE):
@@ -57,6 +67,7 @@ class ClipSup(Method):
                 f"not {lambda_con} and {tau}"
             )
         self.lambda_con = lambda_con
+        self.mask_groups = mask_groups
         self.nets = nn.ModuleDict(
             {m: UnimodalNet(spec, task.outputs, encoder) for m, spec in modalities.items()}
         )
@@ -68,11 +79,15 @@ class ClipSup(Method):
         task = [self.task.loss(self.nets[m].head(z_m), batch.y) for m, z_m in z.items()]
         terms = {"task": sum(task) / len(task)}
         if self.lambda_con:
-            pairs = list(combinations([self.q[m](z_m) for m, z_m in z.items()], 2))
-            scale = self.log_scale.exp()
-            con = sum(clip_loss(a, b, scale) for a, b in pairs) / len(pairs)
-            terms["con"] = self.lambda_con * con
+            terms["con"] = self.lambda_con * self.contrast(z, batch.group)
         return terms
+
+    def contrast(self, z: Mapping[str, Tensor], group: Tensor) -> Tensor:
+        """L_c of features (B, D) by modality of samples of some groups (B,)."""
+        pairs = list(combinations([self.q[m](z_m) for m, z_m in z.items()], 2))
+        scale = self.log_scale.exp()
+        left_out = group if self.mask_groups else None
+        return sum(clip_loss(a, b, scale, left_out) for a, b in pairs) / len(pairs)
 
     def bound_scale(self, batch: Batch) -> None:
         with torch.no_grad():
@@ -93,7 +108,7 @@ class ClipSup(Method):
         return self.nets[m]
 
 
-register(
+CLIP_SUP = register(
     Entry(
         key="clip_sup",
         method=ClipSup,
@@ -113,6 +128,21 @@ register(
         tuning={
             "lambda_con": Range(0.1, 10, log=True, default_from="this benchmark"),
             "tau": Range(0.02, 0.5, log=True),
+        },
+    )
+)
+register(
+    replace(
+        CLIP_SUP,
+        key="clip_sup_masked",
+        role="ablation",
+        summary="CLIP beside supervised training, without negatives of the own group.",
+        defaults_from="this benchmark",
+        defaults_note="the mask is chosen here; the rest as in clip_sup",
+        overrides={"mask_groups": True},
+        tuning={
+            "lambda_con": Range(0.1, 10, log=True),
+            "tau": Range(0.02, 0.5, log=True, default_from="elsewhere"),
         },
     )
 )

@@ -57,6 +57,8 @@ class GMC(Method):
     """L = w_con Σ_m NTXent(z, z_m; τ) + ℓ(c(z), y) + w_sup (1/M) Σ_m ℓ(c(z_m), y).
 
     z = g(f(x_1, ..., x_M)) and z_m = g(f_m(x_m)): base encoders f and f_m, one projection g.
+
+    mask_groups: whether samples of the anchor's group (site, field) are left out of its negatives.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class GMC(Method):
         w_con: float = 1.0,
         w_sup: float = 0.0,
         tau: float = 0.3,
+        mask_groups: bool = False,
     ) -> None:
         super().__init__(modalities, task, encoder)
         if not (w_con >= 0 and w_sup >= 0 and tau > 0):
@@ -75,6 +78,7 @@ class GMC(Method):
                 f"gmc: weights must not be negative and tau above 0, not {w_con}, {w_sup} and {tau}"
             )
         self.w_con, self.w_sup, self.tau = w_con, w_sup, tau
+        self.mask_groups = mask_groups
         self.f = nn.ModuleDict({m: encoder(spec) for m, spec in modalities.items()})
         self.joint = ConcatNet(modalities, encoder.dim, encoder)
         self.g = Projection(encoder.dim)
@@ -86,7 +90,8 @@ class GMC(Method):
         if self.w_con or self.w_sup:
             own = [self.g(f_m(batch.x[m])) for m, f_m in self.f.items()]
         if self.w_con:
-            terms["con"] = self.w_con * sum(nt_xent(z, z_m, self.tau) for z_m in own)
+            group = batch.group if self.mask_groups else None
+            terms["con"] = self.w_con * sum(nt_xent(z, z_m, self.tau, group) for z_m in own)
         if self.w_sup:
             sup = [self.task.loss(self.c(z_m), batch.y) for z_m in own]
             terms["sup"] = self.w_sup * sum(sup) / len(sup)

@@ -95,7 +95,8 @@ def easy(
 ) -> EODataset:
     """A dataset whose target can be read from the channels of every modality.
 
-    The split is official, so that targets cannot decide which samples are in which part.
+    The split is official, so that targets cannot decide which samples are in which part. Groups
+    are of two samples of a part, for losses that leave a sample's group out.
     """
     rng = np.random.default_rng(seed)
     specs, task = combination.modalities, combination.problem
@@ -115,7 +116,8 @@ def easy(
         y = 100 + 20 * code[:, 0]
     x = {m: _measured(code, spec, rng) for m, spec in specs.items()}
     ids = np.array([f"s{i}" for i in range(n)])
-    return EODataset("made_up", specs, task, x, y, ids, None, split, "generated", f"{seed:064x}")
+    groups = np.array([f"{part}{i // 2}" for i, part in enumerate(split)])
+    return EODataset("made_up", specs, task, x, y, ids, groups, split, "generated", f"{seed:064x}")
 
 
 def _measured(code: np.ndarray, spec: ModalitySpec, rng: np.random.Generator) -> np.ndarray:

@@ -141,6 +141,8 @@ class Part:
     """The training, validation or test part of a fold.
 
     samples: (n,) numbers in the dataset. y: (n, ...) targets as `TaskSpec.loss` takes them.
+    groups: (n,) numbers of the samples' groups, the same in all parts; of its own for each sample
+    where there are none.
     partners: modality → (n,) numbers of the samples whose x_m stands there instead, if they are
     others.
     """
@@ -148,6 +150,7 @@ class Part:
     x: Mapping[str, StandardisedModality]
     y: Tensor
     samples: Tensor
+    groups: Tensor
     partners: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -156,7 +159,7 @@ class Part:
     def batch(self, index: Tensor, epoch: int = 0) -> Batch:
         """The batch of the given positions (B,) within this part."""
         x = {m: x[self.partners.get(m, self.samples)[index]] for m, x in self.x.items()}
-        return Batch(x, self.y[index], index, epoch)
+        return Batch(x, self.y[index], index, epoch, self.groups[index])
 
     def in_order(self, size: int = EVALUATION_BATCH, epoch: int = 0) -> Iterator[Batch]:
         """All samples once, in order, in batches of ``size``."""
@@ -284,8 +287,13 @@ def fold_data(
             mean, std = np.where(left, mean, own[m][0]), np.where(left, std, own[m][1])
         x[m] = StandardisedModality(shared[m], mean, std, device)
 
+    groups = np.arange(len(dataset))
+    if dataset.groups is not None:
+        groups = np.unique(dataset.groups, return_inverse=True)[1]
+
     def part(numbers: np.ndarray) -> Part:
         y = task.targets(dataset.y[numbers]).to(device)
-        return Part(x, y, torch.as_tensor(numbers, device=device))
+        own = torch.as_tensor(groups[numbers], device=device)
+        return Part(x, y, torch.as_tensor(numbers, device=device), own)
 
     return FoldData(task, part(fold.train), part(fold.val), part(fold.test))

@@ -422,7 +422,7 @@ def _any(batch: Batch | Mapping[str, Batch]) -> Batch:
 
 def _tensors(batch: Batch | Mapping[str, Batch]) -> dict[str, Any]:
     if isinstance(batch, Batch):
-        return {"x": dict(batch.x), "y": batch.y, "index": batch.index}
+        return {"x": dict(batch.x), "y": batch.y, "index": batch.index, "group": batch.group}
     return {m: _tensors(own) for m, own in batch.items()}
 
 

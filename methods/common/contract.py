@@ -25,12 +25,19 @@ class Batch:
     y: targets as `TaskSpec.loss` takes them.
     index: (B,) positions of the samples within their part, 0 ... n-1.
     epoch: number of the epoch within the stage, from 0.
+    group: (B,) numbers of the groups (sites, fields) that the samples are of; where a dataset has
+        none, and by default, each sample is a group of its own.
     """
 
     x: Mapping[str, Tensor]
     y: Tensor
     index: Tensor
     epoch: int
+    group: Tensor = field(default=None)
+
+    def __post_init__(self) -> None:
+        if self.group is None:
+            object.__setattr__(self, "group", self.index)
 
 
 class EncoderFactory(Protocol):

@@ -10,19 +10,54 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+def mates(group: Tensor) -> Tensor:
+    """(B, B) True where two different samples are of one group, by their numbers (B,)."""
+    itself = torch.eye(len(group), dtype=torch.bool, device=group.device)
+    return (group[:, None] == group) & ~itself
+
+
+def nt_xent(a: Tensor, b: Tensor, temperature: float, group: Tensor | None = None) -> Tensor:
     """NT-Xent of paired features a, b, each (B, d): mean over the 2B anchors.
 
     After L2 normalisation the positive of an anchor is the same sample on the other side; the
-    other 2B - 2 vectors of both sides are its negatives.
-    Source: Chen, Kornblith, Norouzi, Hinton 2020, arXiv 2002.05709.
+    other 2B - 2 vectors of both sides are its negatives, but those of its own group where the
+    samples' groups (B,) are given.
+    Source: Chen, Kornblith, Norouzi, Hinton 2020, arXiv 2002.05709; the groups are this
+    benchmark's.
+    """
+    n = len(a)
+    z = F.normalize(torch.cat([a, b]), dim=1)
+    left_out = torch.eye(2 * n, dtype=torch.bool, device=z.device)
+    if group is not None:
+        left_out = left_out | mates(group).repeat(2, 2)
+    similarity = (z @ z.T / temperature).masked_fill(left_out, float("-inf"))
+    positive = torch.arange(2 * n, device=z.device).roll(n)
+    return F.cross_entropy(similarity, positive)
+
+
+def sup_con(
+    a: Tensor, b: Tensor, alike: Tensor, temperature: float, group: Tensor | None = None
+) -> Tensor:
+    """Supervised contrast of paired features a, b, each (B, d): mean over the 2B anchors.
+
+    -(1/|P|) Σ_{p ∈ P} log(e^{s_p/τ} / Σ_k e^{s_k/τ}) after L2 normalisation: P are the anchor's
+    positives, all vectors of both sides that are ``alike`` (B, B) in class; k goes over all but
+    the anchor. Where the samples' groups (B,) are given, those of its own group that are not
+    positives are left out. With nobody alike but each sample itself it is `nt_xent`.
+    Source: Khosla et al. 2020, arXiv 2004.11362, the loss with the sum outside the logarithm; the
+    groups are this benchmark's.
     """
     n = len(a)
     z = F.normalize(torch.cat([a, b]), dim=1)
     itself = torch.eye(2 * n, dtype=torch.bool, device=z.device)
-    similarity = (z @ z.T / temperature).masked_fill(itself, float("-inf"))
-    positive = torch.arange(2 * n, device=z.device).roll(n)
-    return F.cross_entropy(similarity, positive)
+    own = torch.eye(n, dtype=torch.bool, device=z.device)
+    positive = (alike | own).repeat(2, 2) & ~itself
+    left_out = itself
+    if group is not None:
+        left_out = left_out | (mates(group).repeat(2, 2) & ~positive)
+    log_p = (z @ z.T / temperature).masked_fill(left_out, float("-inf")).log_softmax(dim=1)
+    # What is left out has -inf there, and is no positive.
+    return -(log_p.masked_fill(~positive, 0.0).sum(dim=1) / positive.sum(dim=1)).mean()
 
 
 def non_target(output: Tensor, y: Tensor) -> Tensor:
