@@ -4,7 +4,8 @@ The loss is that of Radford et al. 2021, "Learning transferable visual models fr
 supervision", ICML, arXiv 2103.00020: negatives are samples of the other modality alone, while
 NT-Xent also has those of its own. There it pre-trains on text and images; here it is a term beside
 ℓ, on features of the same size for every sensor, and what is deployed reads the features before
-the contrast's projector.
+the contrast's projector. `clip_pretrain` is nearer to the publication: the contrast first, then the
+supervised training of each modality, here both on the training part.
 """
 
 from __future__ import annotations
@@ -108,6 +109,39 @@ class ClipSup(Method):
         return self.nets[m]
 
 
+class ClipPretrain(ClipSup):
+    """L_c alone, and then (1/M) Σ_m ℓ(h_m(z_m), y) from the encoders that this has trained."""
+
+    def __init__(
+        self,
+        modalities: Mapping[str, ModalitySpec],
+        task: TaskSpec,
+        encoder: EncoderFactory,
+        *,
+        tau: float = 0.07,
+        mask_groups: bool = False,
+    ) -> None:
+        super().__init__(
+            modalities, task, encoder, lambda_con=0.0, tau=tau, mask_groups=mask_groups
+        )
+
+    def pre_training(self, batch: Batch) -> dict[str, Tensor]:
+        z = {m: net.encoder(batch.x[m]) for m, net in self.nets.items()}
+        return {"con": self.contrast(z, batch.group)}
+
+    def stages(self) -> list[Stage]:
+        return [
+            Stage(
+                "pre-training",
+                [self],
+                self.pre_training,
+                validate=lambda batch: self.pre_training(batch)["con"],
+                after_step=self.bound_scale,
+            ),
+            Stage("supervised", [self.nets], self.losses, predictors=self.deployed),
+        ]
+
+
 CLIP_SUP = register(
     Entry(
         key="clip_sup",
@@ -144,5 +178,16 @@ register(
             "lambda_con": Range(0.1, 10, log=True),
             "tau": Range(0.02, 0.5, log=True, default_from="elsewhere"),
         },
+    )
+)
+register(
+    replace(
+        CLIP_SUP,
+        key="clip_pretrain",
+        method=ClipPretrain,
+        summary="Encoders aligned as in CLIP without labels, then each modality supervised.",
+        losses="L_c; then (1/M) Σ_m ℓ(h_m(z_m), y)",
+        defaults_note="τ and its bound of the publication",
+        tuning={"tau": Range(0.02, 0.5, log=True)},
     )
 )

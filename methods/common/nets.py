@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.problem import ModalitySpec, TaskSpec
+from benchmark.problem import CONTEXT, ModalitySpec, TaskSpec
 from methods.common.contract import EncoderFactory
 
 
@@ -60,6 +60,23 @@ class MeanNet(nn.Module):
     def forward(self, x: Mapping[str, Tensor]) -> Tensor:
         z = [encode(x[m]) for m, encode in self.encoders.items() if m in x]
         return self.head(torch.stack(z).mean(dim=0))
+
+
+class Missing(nn.Module):
+    """In training a random share of a modality's values is missing, which is 0: x → x, same shape.
+
+    Month and place, where they are channels, stay as they are.
+    """
+
+    def __init__(self, spec: ModalitySpec, share: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(share)
+        known = torch.tensor([channel in CONTEXT for channel in spec.channels])
+        self.register_buffer("known", known, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept = self.dropout(torch.ones_like(x).flatten(1)).view_as(x) > 0
+        return x.masked_fill(~(kept | self.known), 0.0)
 
 
 def mean_of_predictions(outputs: Sequence[Tensor], task: TaskSpec) -> Tensor:
