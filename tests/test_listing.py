@@ -30,7 +30,7 @@ PROMISED = {
     "balanced fusion": "ogm",
     "distillation": "kd kd_cross fitnet rkd crd dml mmanet dkd kd_std c2kd mst_distill",
     "privileged information": "gen_distill hallucination reconstruct tram",
-    "shared-specific": "dis2 discom_kd discom_kd_released shaspec",
+    "shared-specific": "crodino dis2 discom_kd discom_kd_released shaspec",
     "contrastive": "clip_pretrain clip_sup clip_sup_masked decur decur_common gmc gmc_sup "
     "supcon_cross supcon_cross_masked",
     "proposed": "mdico mdico_released mdico_no_con mdico_no_mod mdico_no_aux mdico_main_only "
