@@ -88,6 +88,9 @@ class CRD(Method):
     v_m and v_t are linear embeddings of the student's z_m and of the teacher's [z_1; ...; z_M],
     L2-normalised, learnt along and not deployed. The students share no parameter, so that
     training them side by side is training each alone.
+
+    mask_groups: whether samples of the anchor's group (site, field) are left out of its negatives,
+        once they have been seen, as those of its class are; but not where nothing else is left.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class CRD(Method):
         momentum: float = 0.5,
         negatives: int = 4096,
         dim: int = 128,
+        mask_groups: bool = False,
     ) -> None:
         super().__init__(modalities, task, encoder)
         if not (beta >= 0 and tau > 0 and 0 <= momentum <= 1 and negatives >= 1):
@@ -110,6 +114,7 @@ class CRD(Method):
             )
         self.beta = beta
         self.negatives = negatives
+        self.mask_groups = mask_groups
         self.students = nn.ModuleDict(
             {m: UnimodalNet(spec, task.outputs, encoder) for m, spec in modalities.items()}
         )
@@ -124,16 +129,17 @@ class CRD(Method):
 
     def start(self, n: int) -> None:
         """Empty memories for ``n`` training samples, of which none is known yet."""
-        self.classes = torch.full((n,), -1, device=next(self.parameters()).device)
+        self.classes, self.groups = torch.full((2, n), -1, device=next(self.parameters()).device)
         for contrast in self.contrast.values():
             contrast.start(n)
 
     def remember(self, batch: Batch) -> None:
-        """After a step: what the batch was embedded as, and its classes."""
+        """After a step: what the batch was embedded as, and its classes and groups."""
         for contrast in self.contrast.values():
             contrast.remember(batch.index)
         if self.task.is_classification:
             self.classes[batch.index] = batch.y
+        self.groups[batch.index] = batch.group
 
     def contrasted(self, batch: Batch) -> Tensor:
         """(B, 1 + K) positions in the banks: each sample's own, and K random negatives."""
@@ -143,6 +149,9 @@ class CRD(Method):
         if self.task.is_classification:
             allowed[self.classes == batch.y[:, None]] = 0.0
         allowed.scatter_(1, own, 0.0)
+        if self.mask_groups:
+            others = allowed.masked_fill(self.groups == batch.group[:, None], 0.0)
+            allowed = torch.where(others.any(dim=1, keepdim=True), others, allowed)
         K = min(n - 1, self.negatives)
         return torch.cat([own, allowed.multinomial(K, replacement=True)], dim=1)
 

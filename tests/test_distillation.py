@@ -321,6 +321,23 @@ def test_negatives_are_other_samples_and_of_another_class(kind):
         method.remember(batch)
 
 
+def test_negatives_of_the_own_group_are_left_out_once_they_are_known():
+    specs, task = problems.modalities(), problems.task("regression")
+    method, batch = ready("crd", specs, task, size=40, mask_groups=True)
+    groups = {"pairs": batch.index // 2, "one": torch.zeros_like(batch.index)}
+    torch.manual_seed(0)
+    for name, group in groups.items():
+        method.start(40)
+        grouped = replace(batch, group=group)
+        method.losses(grouped)
+        assert len(method.contrasted(grouped)[:, 1:].unique()) == 40  # nobody's group is known yet
+        method.remember(grouped)
+        index = method.contrasted(grouped)
+        mates = group[index[:, 1:]] == group[index[:, :1]]
+        assert mates.all() if name == "one" else not mates.any()
+        assert (index[:, 1:] != index[:, :1]).all()
+
+
 def test_banks_move_halfway_and_only_for_the_batch():
     specs, task = problems.modalities(), problems.task("multiclass")
     method, batch = ready("crd", specs, task)
