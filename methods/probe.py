@@ -175,7 +175,7 @@ for _entry in (PRESTO, GALILEO):
         replace(
             _entry,
             key=f"{_entry.key}_no_context",
-            summary=f"`{_entry.key}` without month and place, which other methods are not given.",
+            summary=f"{_entry.key} without month and place, which other methods are not given.",
             encoder={**_entry.encoder, "context": False},
         )
     )

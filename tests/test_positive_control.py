@@ -111,7 +111,7 @@ def prepared_names(monkeypatch, *arguments: str) -> list[str]:
 def test_controls_run_where_they_are_named_and_not_with_all_others(monkeypatch):
     published = [name for name, adapter in datasets.load().items() if not adapter.by_name_only]
     assert not set(CONTROLS) & set(published)
-    assert prepared_names(monkeypatch) == published and len(CONTROLS) == 5
+    assert prepared_names(monkeypatch) == published and len(CONTROLS) == 6
     assert prepared_names(monkeypatch, "--datasets", CONTROLS[0]) == [CONTROLS[0]]
 
 
@@ -122,7 +122,8 @@ def test_a_control_is_generated_beside_real_data_too_and_called_so(tmp_path, cap
     places = ["--data-root", str(tmp_path), "--cache", str(tmp_path / "cache")]
     assert main(["data", "prepare", "--datasets", name, *places]) == 0
     shown = capsys.readouterr().out
-    assert f"{name}: GENERATED data, 600 samples, noisy, privileged" in shown
+    sensors = ", ".join(datasets.load()[name].modalities)
+    assert f"{name}: GENERATED data, 600 samples, {sensors}" in shown
     assert "stand in" not in shown
     assert main(["data", "fetch", name, "--data-root", str(tmp_path)]) == 2
     assert f"{name}: always generated, so that nothing can be fetched" in capsys.readouterr().err
