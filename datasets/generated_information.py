@@ -30,13 +30,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.errors import UserError
-from benchmark.problem import ModalitySpec, TaskSpec
 from benchmark.seeds import stream
-from datasets.common.contract import Adapter, Catalogue, MissingFilesError, View, register
-from datasets.common.subsample import subsample
+from datasets.common.contract import register
+from datasets.common.simulated import FILE, SimulatedVectors
 
-FILE = "samples.npz"
 DEPLOYED, OTHER, BOTH = "deployed", "other", "all"
 
 TEST = 1_000
@@ -173,17 +170,16 @@ class Dials:
         return (mean / open_ + size * clean.sum(axis=1)) / (1 / open_ + self._precision)
 
 
-class GeneratedInformation(Adapter):
+class GeneratedInformation(SimulatedVectors):
     """One draw of the simulation at one setting of its dials."""
 
     citation = "simulated by this benchmark, after Williams and Beer 2010, arXiv 1004.2515"
-    licence = "that of this benchmark"
     url = "https://arxiv.org/abs/1004.2515"
     modalities = default_modalities = (DEPLOYED, OTHER)
-    control = by_name_only = official_split = True
+    official_split = True
 
     def __init__(self, name: str, dials: Dials, draw: int = 0) -> None:
-        self.name = self.folder = name
+        super().__init__(name)
         self.dials, self.draw = dials, draw
         self.generated_samples = dials.labels + TEST
         self.title = (
@@ -191,48 +187,20 @@ class GeneratedInformation(Adapter):
             f"{dials.redundancy:g}, unique {dials.unique_deployed:g} and {dials.unique_other:g}, "
             f"synergy {dials.synergy:g}, label noise {dials.label_noise:g}."
         )
-        self.layout = f"{name}/\n  {FILE}"
         self.notes = {
             m: f"nobody can have a lower RMSE from it than {math.sqrt(left):.3f}"
             for m in self.modalities
             if (left := dials.left(m)) is not None
         }
 
-    def source_files(self, root: Path) -> list[str]:
-        if not (root / FILE).is_file():
-            raise MissingFilesError(f"{root} lacks {FILE}")
-        return [FILE]
-
     def generate(self, root: Path, *, seed: int, samples: int, **structure: Any) -> None:
         drawn = self.dials.simulate(self.draw + seed, labels=max(5, samples - TEST))
         np.savez(root / FILE, **drawn.x, y=drawn.y)
 
-    def open(self, root: Path, modalities: tuple[str, ...], view: View) -> Catalogue:
-        path = root / self.source_files(root)[0]
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                x, y = {m: file[m] for m in modalities}, file["y"]
-        except Exception as error:  # whatever numpy makes of a file that is not its own
-            raise UserError(f"{path}: not what was generated ({error}); remove it") from error
-        labels = len(y) - TEST
+    def split(self, samples: int) -> np.ndarray:
+        labels = samples - TEST
         validate = max(1, round(VALIDATION * labels))
-        split = np.repeat(["test", "val", "train"], [TEST, validate, labels - validate])
-        task = TaskSpec("regression", 1)
-        chosen = subsample(task, y, None, split, view.samples)
-        specs = {}
-        for m in modalities:
-            names = tuple(str(i) for i in range(x[m].shape[1]))
-            specs[m] = ModalitySpec(m, "vector", x[m].shape[1:], names, "1")
-        return Catalogue(
-            modalities=specs,
-            task=task,
-            y=y[chosen],
-            ids=np.array([f"{i}" for i in chosen]),
-            groups=None,
-            split=split[chosen],
-            dtypes=dict.fromkeys(modalities, np.dtype(np.float32)),
-            read=lambda i: {m: values[chosen[i]] for m, values in x.items()},
-        )
+        return np.repeat(["test", "val", "train"], [TEST, validate, labels - validate])
 
 
 register(GeneratedInformation("generated_information", Dials()))

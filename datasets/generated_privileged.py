@@ -30,12 +30,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.errors import UserError
-from benchmark.problem import ModalitySpec, TaskSpec
-from datasets.common.contract import Adapter, Catalogue, MissingFilesError, View, register
-from datasets.common.subsample import subsample
+from benchmark.problem import TaskSpec
+from datasets.common.contract import register
+from datasets.common.simulated import FILE, SimulatedVectors
 
-FILE = "samples.npz"
 NOISY, PRIVILEGED = "noisy", "privileged"
 
 
@@ -88,64 +86,35 @@ class Dials:
         }
 
 
-class GeneratedPrivileged(Adapter):
+class GeneratedPrivileged(SimulatedVectors):
     """The simulation at one setting of its dials."""
 
     citation = "simulated by this benchmark, after Lopez-Paz et al. 2016, arXiv 1511.03643"
-    licence = "that of this benchmark"
     url = "https://arxiv.org/abs/1511.03643"
     modalities = default_modalities = (NOISY, PRIVILEGED)
-    control = by_name_only = True
     generated_samples = 4_000
 
     def __init__(self, name: str, dials: Dials) -> None:
-        self.name = self.folder = name
+        super().__init__(name)
         self.dials = dials
         what = "classes" if dials.binary else "values"
         self.title = (
             f"Positive control, always generated: {what} of which {PRIVILEGED} tells with a signal "
             f"to noise of {dials.privileged:g}."
         )
-        self.layout = f"{name}/\n  {FILE}"
         metric = "F1" if dials.binary else "R²"
         self.notes = {
             m: f"nobody can have a better {metric} from it than {dials.ceiling(m):.3f}"
             for m in self.modalities
         }
 
-    def source_files(self, root: Path) -> list[str]:
-        if not (root / FILE).is_file():
-            raise MissingFilesError(f"{root} lacks {FILE}")
-        return [FILE]
+    def task(self) -> TaskSpec:
+        if self.dials.binary:
+            return TaskSpec("binary", 2, class_names=("below", "above"))
+        return super().task()
 
     def generate(self, root: Path, *, seed: int, samples: int, **structure: Any) -> None:
         np.savez(root / FILE, **self.dials.simulate(seed, samples))
-
-    def open(self, root: Path, modalities: tuple[str, ...], view: View) -> Catalogue:
-        path = root / self.source_files(root)[0]
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                x, y = {m: file[m] for m in modalities}, file["y"]
-        except Exception as error:  # whatever numpy makes of a file that is not its own
-            raise UserError(f"{path}: not what was generated ({error}); remove it") from error
-        task = TaskSpec("regression", 1)
-        if self.dials.binary:
-            task = TaskSpec("binary", 2, class_names=("below", "above"))
-        chosen = subsample(task, y, None, None, view.samples)
-        specs = {}
-        for m in modalities:
-            names = tuple(str(i) for i in range(x[m].shape[1]))
-            specs[m] = ModalitySpec(m, "vector", x[m].shape[1:], names, "1")
-        return Catalogue(
-            modalities=specs,
-            task=task,
-            y=y[chosen],
-            ids=np.array([f"{i}" for i in chosen]),
-            groups=None,
-            split=None,
-            dtypes=dict.fromkeys(modalities, np.dtype(np.float32)),
-            read=lambda i: {m: values[chosen[i]] for m, values in x.items()},
-        )
 
 
 CLASSES = {"label_noise": 0.3, "binary": True}

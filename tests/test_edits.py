@@ -13,11 +13,12 @@ import torch
 from benchmark import plugins, records
 from benchmark.commands.main import main
 from benchmark.planning import code
+from benchmark.planning.building import artefact_spec
 from benchmark.planning.split import folds
 from benchmark.report import write_report
 from benchmark.training.artefacts import ArtefactStore
 from benchmark.training.data import fold_data
-from benchmark.training.fit import artefact_spec, fit
+from benchmark.training.fit import fit
 from methods.common.registry import REGISTRY
 from tests import made_up, problems
 from tests.survival import ROOT

@@ -367,7 +367,7 @@ def test_export_says_what_it_wrote(one, tmp_path, monkeypatch, capsys):
     ("arguments", "says"),
     [
         (["nowhere"], "nowhere: there is no such folder"),
-        (["."], "model.json: cannot be read"),
+        (["."], "no model is in it"),
         (["{one}", "--out", "model.pt"], "model.pt: --format onnx writes a file whose name ends"),
         (["{one}", "--format", "torch", "--out", "m.onnx"], "whose name ends on .pt2"),
         (["{one}", "--format", "torch", "--out", "{one}/model.json/m.pt2"], "cannot be written to"),

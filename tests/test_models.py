@@ -218,7 +218,7 @@ def damage(about, path: str, value) -> None:
 
 
 DAMAGES = [
-    (lambda f: (f / "model.json").unlink(), "model.json: cannot be read"),
+    (lambda f: (f / "model.json").unlink(), "no model is in it"),
     (lambda f: (f / "model.safetensors").unlink(), "model.safetensors: cannot be read"),
     (lambda f: cut(f / "model.safetensors"), "not the weights that model.json vouches for"),
     (lambda f: cut(f / "model.json"), "describes no model of this benchmark"),

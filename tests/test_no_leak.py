@@ -114,7 +114,7 @@ def test_statistics_over_all_samples_are_the_leak_that_the_corruption_shows(kind
 FRESH_PROCESS = """
 import json, sys
 import torch
-from benchmark.training.fit import build
+from benchmark.planning.building import build
 from benchmark.spec import RunSpec
 from tests import problems
 

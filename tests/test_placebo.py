@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from benchmark import records
 from benchmark.executors.slurm import pack
+from benchmark.planning.building import artefact_spec
 from benchmark.planning.jobs import Job
 from benchmark.planning.split import folds
 from benchmark.training.data import fold_data
-from benchmark.training.fit import artefact_spec, fit
+from benchmark.training.fit import fit
 from methods.common.contract import Artefact, Batch, Method, Stage
 from methods.common.nets import UnimodalNet
 from methods.common.registry import REGISTRY, Entry, register

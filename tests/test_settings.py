@@ -17,11 +17,11 @@ from benchmark import records
 from benchmark.commands.main import main
 from benchmark.errors import UserError
 from benchmark.planning import code, protocol
+from benchmark.planning.building import artefact_spec, build
 from benchmark.planning.settings import Settings, apply, read
 from benchmark.ranges import Range
 from benchmark.report import write_report
 from benchmark.spec import setting_text, settings_text
-from benchmark.training.fit import artefact_spec, build
 from benchmark.training.optimiser import Adam
 from methods.common.registry import REGISTRY, Entry
 from tests import problems

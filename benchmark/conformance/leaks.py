@@ -19,8 +19,8 @@ from torch import Tensor
 
 from benchmark.conformance.case import Case, Found, Measured, inputs, outputs, shortened
 from benchmark.conformance.problem import Combination
+from benchmark.planning.building import build
 from benchmark.spec import RunSpec
-from benchmark.training.fit import build
 from methods.common.contract import ALL
 
 

@@ -34,7 +34,8 @@ from benchmark.conformance.case import (
     shortened,
 )
 from benchmark.conformance.problem import easy, protocol_values, spec_of
-from benchmark.training.fit import TrainingError, build
+from benchmark.planning.building import build
+from benchmark.training.fit import TrainingError
 from methods.common.contract import ALL
 
 

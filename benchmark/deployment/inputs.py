@@ -171,7 +171,7 @@ def _columns(
     told = str(unknown("column", lacking[0], have)).partition(": ")[2]
     raise UserError(
         f"{path}: lacks {len(lacking)} of the {len(wanted)} columns of {spec.name}, the first is "
-        f"'{lacking[0]}'; {told} (--columns says how they are called, by default '{pattern}')"
+        f"'{lacking[0]}'; {told} (--columns says how they are called, here '{pattern}')"
     )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -258,10 +259,12 @@ NEEDED: Mapping[str, type] = {
 
 def _read_about(folder: Path) -> dict[str, Any]:
     path = folder / ABOUT
-    if not folder.is_dir():
+    below = sorted(p.parent.name for p in folder.glob(f"*/{ABOUT}"))
+    if not below and not os.path.lexists(path):
+        what = "no model is in it" if folder.is_dir() else "there is no such folder"
         raise UserError(
-            f"{folder}: there is no such folder; a model is what `train` or `run --keep-models` "
-            f"writes, a folder with {ABOUT} and {WEIGHTS}"
+            f"{folder}: {what}; a model is what `train` or `run --keep-models` writes, a folder "
+            f"with {ABOUT} and {WEIGHTS}"
         )
     try:
         about = json.loads(path.read_bytes())
@@ -273,7 +276,6 @@ def _read_about(folder: Path) -> dict[str, Any]:
         _check_parts(about)
         return about
     except OSError as error:
-        below = sorted(p.parent.name for p in folder.glob(f"*/{ABOUT}"))
         hint = f"; it holds the models {', '.join(below)}: name one of them" if below else ""
         raise UserError(f"{path}: cannot be read ({error.strerror}){hint}") from error
     except KeyError as error:

@@ -14,9 +14,6 @@ from benchmark.report.text import MISSING, markdown, markdown_table, number
 from benchmark.report.wording import Formats, heading
 from benchmark.terms import ALL
 
-YARDSTICKS = ("single_again", "single_wide", "forest")
-"""What needs no other sensor: another seed, as many parameters, a random forest."""
-
 
 @dataclass(frozen=True)
 class Gap:

@@ -10,11 +10,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchmark.planning import protocol
+from benchmark.planning.building import build
 from benchmark.planning.split import Fold
 from benchmark.problem import ModalitySpec, TaskSpec
 from benchmark.spec import RunSpec
 from benchmark.training.data import FoldData, Part, fold_data
-from benchmark.training.fit import build, fit
+from benchmark.training.fit import fit
 from datasets.common.contract import EODataset
 from methods.common.contract import Batch
 from tests.problems import run_spec
