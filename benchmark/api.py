@@ -200,7 +200,10 @@ def score(dataset: EODataset, samples: np.ndarray, predictions: np.ndarray) -> d
     """
     from benchmark.metrics import score
 
-    return score(dataset.task, dataset.y[samples], predictions)
+    try:
+        return score(dataset.task, dataset.y[samples], predictions)
+    except (ValueError, IndexError) as error:
+        raise UserError(f"score of {dataset.name}: {error}") from error
 
 
 def records(results: str | Path = RESULTS) -> pd.DataFrame:

@@ -51,6 +51,10 @@ def test_training_gives_the_numbers_of_run(run, place, caplog):
         np.testing.assert_allclose(found.models[m].predict(dataset.x[m][fold.test]), predictions)
         scores = api.score(dataset, fold.test, predictions)
         assert scores["rmse"] == pytest.approx(record.metrics[m]["rmse"])
+        with pytest.raises(UserError, match=r"score of lfmc: a prediction of shape \(\d+,\) where"):
+            api.score(dataset, fold.test, predictions[1:])
+    with pytest.raises(UserError, match="score of lfmc: index .* out of bounds"):
+        api.score(dataset, np.array([10**9]), np.zeros(1))
     assert [log.stage for log in found.logs[0]] == [stage["stage"] for stage in record.stages]
 
 

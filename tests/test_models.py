@@ -413,6 +413,9 @@ def test_a_final_model_takes_all_samples_but_a_validation_part(final, capsys):
     assert model.about["samples"] == {"training": 135, "validation": 15}
     (run,) = model.about["runs"]
     assert run["spec"]["fold"] == -1  # no record and no artefact has its id
+    assert "takes the place" not in said
+    final()
+    assert f"{folder / 'S1'} (S1 4 × 3); it takes the place of another" in capsys.readouterr().out
 
 
 def test_an_ensemble_of_one_modality(final, capsys):

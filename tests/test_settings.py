@@ -251,7 +251,7 @@ def test_describe_says_type_default_origin_range_and_where_it_does_nothing(capsy
         "T=4.0: float; default from elsewhere; tuned from 1 to 20, log; no effect on regression "
         "tasks alpha=0.5: float; default from this benchmark; tuned from 0.1 to 0.9" in text
     )
-    assert "learning_rate: tuned from 0.0001 to 0.01, log" in text
+    assert "learning_rate: 0.001 in protocol 'standard'; tuned from 0.0001 to 0.01, log" in text
     assert main(["describe", "forest"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "trees=100: int; default from this benchmark; never tuned" in text

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark.commands.status import in_bytes
 from benchmark.planning import protocol
 from benchmark.report.text import markdown
-from benchmark.terms import TRAINING
+from benchmark.terms import DROPOUT, TRAINING
 
 if TYPE_CHECKING:
     from datasets.common.contract import Adapter
@@ -125,12 +125,11 @@ def of_method(entry: Entry) -> Description:
         "version": entry.version,
         "file": _source(entry.method),
     }
-    shared = protocol.load("standard").tuning if entry.network else {}
     parts = [
         Part("hyper-parameters, as in --set METHOD.NAME=VALUE", _hyperparameters(entry)),
         Part(
             "of the protocol, for this method alone where --set says so",
-            {name: f"tuned from {span}" for name, span in shared.items()},
+            _of_the_protocol() if entry.network else {},
         ),
         Part(
             "no network",
@@ -166,6 +165,17 @@ def _hyperparameters(entry: Entry) -> dict[str, str]:
             said.append(f"no effect on {' and '.join(span.idle_on)} tasks")
         found[f"{name}={value!r}"] = "; ".join(said)
     return found
+
+
+def _of_the_protocol() -> dict[str, str]:
+    """What every method may be given in place of a protocol's value: that value, and the range."""
+    standard = protocol.load("standard")
+    defaults = {DROPOUT: "that of each encoder"}
+    return {
+        name: f"{defaults.get(name) or getattr(standard, name)} in protocol '{standard.name}'; "
+        f"tuned from {span}"
+        for name, span in standard.tuning.items()
+    }
 
 
 def _origin(entry: Entry) -> str:

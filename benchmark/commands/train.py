@@ -67,9 +67,10 @@ def train(options: argparse.Namespace) -> int:
             )
     for m, model in found.models.items():
         if options.modality in (None, m):
+            replaced = "; it takes the place of another" if (options.out / m).exists() else ""
             write(packed(model), options.out / m)
             of = f", the mean of {len(seeds)} seeds" if len(seeds) > 1 else ""
-            print(f"model: {options.out / m} ({_takes(model.about)}{of})")
+            print(f"model: {options.out / m} ({_takes(model.about)}{of}){replaced}")
     return 0
 
 

@@ -54,7 +54,10 @@ def validation_against_trials(summary: Summary) -> Figure | None:
         axis.step(numbers, own.mean(0), where="post", color=tint, lw=1.5)
         axis.plot(1, own[:, 0].mean(), "o", ms=4, color=tint)
         axis.set_title(label(method), fontsize=8)
-    figure.supylabel(f"validation {heading(group.primary, group)}".replace("$", r"\$"), fontsize=9)
+        axis.set_xlabel("trial" if axis.xaxis.get_tick_params()["labelbottom"] else "", fontsize=8)
+    for axis in axes[:, 0]:
+        what = heading(group.primary, group).replace("$", r"\$")
+        axis.set_ylabel(f"validation\n{what}", fontsize=8)
     family_legend(figure, [group.entries[method]["family"] for method in curves])
     caption(
         figure,
