@@ -10,6 +10,9 @@ as in `cropharvest`, and is left out, as is the land cover of Dynamic World.
 
 Two datasets are one set of files: `fuel_moisture` keeps sites whole in its folds, and
 `fuel_moisture_split` has the publisher's split of a third of the sites for testing.
+Presto's publication, table 10, has RMSE under that split from all channels, month and place:
+linear regression 28.20, random forest 23.84 ± 0.42, Presto fine-tuned 25.28 ± 0.30. scikit-learn's
+forest has 23.8 on these arrays.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.ensemble import RandomForestRegressor
 
 import methods
 from benchmark.errors import UserError
@@ -50,6 +51,17 @@ def test_the_publishers_split_is_by_site_and_validates_on_other_sites(real_data,
     parts = [set(data.groups[numbers]) for numbers in (fold.train, fold.val, fold.test)]
     assert len(parts[2]) == 50 and 5 <= len(parts[1]) <= 20
     assert not parts[0] & parts[1] and not parts[2] & (parts[0] | parts[1])
+
+
+def test_under_the_publishers_split_a_forest_has_the_published_error(real_data, tmp_path):
+    """RMSE of table 10 in arXiv 2304.14065, of all channels, month and place: 23.84 ± 0.42."""
+    data = prepare(SPLIT, real_data / NAME, tmp_path, *ALL)
+    test = data.split == "test"
+    arrays = [data.x[m].reshape(len(data), -1) for m in ALL]
+    seen = np.concatenate([*arrays, data.places, data.months["S2"]], axis=1)
+    forest = RandomForestRegressor(100, random_state=1).fit(seen[~test], data.y[~test])
+    error = forest.predict(seen[test]) - data.y[test]
+    assert np.sqrt((error**2).mean()) == pytest.approx(23.84, abs=0.8)
 
 
 @pytest.mark.parametrize(
