@@ -211,6 +211,32 @@ def test_samples_that_lack_something_are_an_error_or_left_out_and_counted(mine):
     assert values(catalogue, "soil")[0] == [5] and catalogue.places.shape == (55, 2)
 
 
+@pytest.mark.parametrize("nothing", [np.nan, -999.0])
+def test_a_sample_of_which_a_sensor_has_no_value_lacks_it(mine, nothing):
+    description, folder = mine
+    soil = np.load(folder / "soil.npy")
+    soil[[4, 9]], soil[5, :2] = nothing, nothing
+    np.save(folder / "soil.npy", soil)
+    description["modalities"]["soil"]["no_data"] = -999
+    with pytest.raises(UserError, match="2 of 60 samples have no soil, the first 'P04'; add them"):
+        opened(save(description, folder))
+    description["incomplete"] = "drop"
+    catalogue = opened(save(description, folder))
+    assert len(catalogue) == 58 and "P04" not in catalogue.ids and "P05" in catalogue.ids
+
+
+@pytest.mark.parametrize("written", [-9999.0, -999.0, 1e20, np.float32(9.96921e36)])
+def test_a_number_that_may_stand_for_no_value_is_told(mine, written):
+    description, folder = mine
+    soil = np.load(folder / "soil.npy").astype(np.float32)
+    soil[:7, 1] = written
+    np.save(folder / "soil.npy", soil)
+    (notice,) = opened(save(description, folder)).notices
+    assert notice.startswith(f"soil has {written:g} 7 times: if it stands for no value, say `no_")
+    description["modalities"]["soil"]["no_data"] = float(written)
+    assert opened(save(description, folder)).notices == ()
+
+
 def test_a_view_of_some_samples_keeps_all_columns_together(mine):
     description, folder = mine
     path = save(description, folder)

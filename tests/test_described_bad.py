@@ -69,6 +69,7 @@ def refused(path: Path) -> list[str]:
         (lambda d: d["modalities"]["S1"].update(channels=["VV", "VV"]), "different words"),
         (lambda d: d["modalities"]["S1"].update(channels=[False, "VH"]), "in quotes where YAML"),
         (lambda d: d["modalities"]["S1"].update(no_data="none"), "no_data: 'none' cannot be read"),
+        (lambda d: d["modalities"]["S1"].update(no_data=[-1, "n/a"]), "a number, or a list of"),
         (lambda d: d["modalities"]["S1"].update(steps=0), "steps: 0 cannot be read"),
         (lambda d: d["modalities"]["soil"].update(steps=2), "a vector has no steps"),
         (lambda d: d["modalities"]["S1"].update(channels_first="yes"), "expected true or false"),
@@ -94,6 +95,41 @@ def test_a_field_that_is_wrong_is_named_with_what_is_expected(mine, change, told
     lines = refused(path := save(description, folder))
     assert all(line.startswith(f"{path}: ") for line in lines)
     assert any(told in line for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    ("sensor", "target"),
+    [
+        ({"file": "plots.csv", "channels": ["stress", "vigour"]}, {}),
+        ({"file": "plots.csv", "channels": ["a", "b"], "columns": ["vigour", "stress"]}, {}),
+        ({"file": "plots.csv", "channels": ["stress"], "columns": "{channel}"}, {}),
+        ({"file": "soil.npy"}, {"file": "soil.npy", "column": 3}),
+        ({"file": "soil.npy", "columns": [1, 3]}, {"file": "soil.npy", "column": 3}),
+        ({"file": "all.npz", "key": "soil"}, {"file": "all.npz", "key": "soil", "column": 3}),
+    ],
+)
+def test_a_target_among_the_values_of_a_sensor_is_refused(mine, sensor, target):
+    description, folder = mine
+    description["modalities"]["soil"] = {"kind": "vector", **sensor}
+    column = target.get("column", "stress")
+    description["target"] |= target
+    (line,) = refused(save(description, folder))
+    assert "modalities.soil has the target" in line and f"{column})" in line
+
+
+def test_a_target_beside_the_values_of_a_sensor_is_none_of_them(mine):
+    description, folder = mine
+    soil = np.load(folder / "soil.npy")
+    soil[:, 3] = np.arange(len(soil)) % 3
+    np.save(folder / "soil.npy", soil)
+    np.savez(folder / "all.npz", soil=soil, y=soil[:, 3])
+    sensor = {"file": "soil.npy", "kind": "vector", "columns": [0, 1]}
+    description["modalities"]["soil"] = sensor
+    description["target"] = {"file": "soil.npy", "column": 3, "kind": "multiclass"}
+    assert own.opened(save(description, folder)).modalities["soil"].shape == (2,)
+    description["modalities"]["soil"] = {"file": "all.npz", "key": "soil", "kind": "vector"}
+    description["target"] = {"file": "all.npz", "key": "y", "kind": "multiclass"}
+    assert own.opened(save(description, folder)).modalities["soil"].shape == (4,)
 
 
 @pytest.mark.parametrize("wrong", [{"block": 0}, {"block": "big"}, {"blok": 0.5}])

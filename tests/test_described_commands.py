@@ -226,6 +226,16 @@ def test_new_guesses_what_files_show_and_leaves_the_rest_to_decide(
     )
 
 
+def test_new_takes_the_only_column_of_a_few_words_for_the_target(mine, monkeypatch):
+    _, folder = mine
+    table = pd.read_csv(folder / "plots.csv", keep_default_na=False)
+    table.replace("none", "no").to_csv(folder / "plots.csv", index=False)
+    monkeypatch.chdir(folder)
+    assert main(["data", "new", "mine", "--from", "s1.npy", "s2.npy", "plots.csv"]) == 0
+    found = yaml.safe_load((folder / "mine.yaml").read_text())
+    assert found["target"] == {"file": "plots.csv", "column": "stress", "kind": "multiclass"}
+
+
 def test_new_overwrites_nothing(mine, capsys, monkeypatch):
     _, folder = mine
     monkeypatch.chdir(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -61,12 +62,15 @@ class Described(Adapter):
         arrays.forget()  # files may have changed since they were opened
         samples = Samples(root, description)
         sensors: dict[str, Sensor] = {}
+        present: dict[str, np.ndarray] = {}
         values, target_word = [], ""
         groups = places = split = None
         with _all_at_once() as trying:
             for m in modalities:
                 with trying():
                     sensors[m] = samples.sensor(description.modalities[m])
+                    present[m], stand_ins = sensors[m].look()
+                    samples.notices += _unmarked(m, stand_ins)
             with trying():
                 values, target_word = targets.read(root, target)
                 values = samples.in_order("target", target.where, values)
@@ -75,7 +79,6 @@ class Described(Adapter):
                 groups = samples.groups(description.groups, places)
             with trying():
                 split = samples.split(description.split)
-        present = {m: sensor.rows >= 0 for m, sensor in sensors.items()}
         present[target_word] = np.array([value is not None for value in values])
         kept = samples.complete(present)
         task, y, told = targets.task_of(root, target, [values[i] for i in kept])
@@ -98,6 +101,14 @@ class Described(Adapter):
             places=of(places),
             scaling={m: both for m, sensor in sensors.items() if (both := sensor.scaling())},
         )
+
+
+def _unmarked(m: str, stand_ins: Counter[float]) -> list[str]:
+    """A notice for each number that looks as if it stood for a value that is not known."""
+    return [
+        f"{m} has {value:g} {count:,} times: if it stands for no value, say `no_data: {value:g}`"
+        for value, count in sorted(stand_ins.items())
+    ]
 
 
 def _group_kind(groups: Groups | None) -> str | None:

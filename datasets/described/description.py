@@ -26,6 +26,7 @@ from typing import Any, TypeVar, get_args
 from benchmark.documents import read_mapping
 from benchmark.errors import UserError, unknown
 from benchmark.problem import ModalityKind, TaskKind
+from datasets.common import tables
 from datasets.common.contract import NAME
 
 Value = TypeVar("Value")
@@ -62,6 +63,26 @@ class Modality:
     steps: tuple[str, ...]
     no_data: tuple[float, ...]
     channels_first: bool
+
+    @property
+    def table_columns(self) -> list[str]:
+        """The names of its columns where it lies in a table."""
+        pattern = self.where.columns
+        if not isinstance(pattern, str):
+            return [str(column) for column in pattern or self.channels]
+        words = [{"channel": c, "step": s} for s in self.steps or ("",) for c in self.channels]
+        return [_filled(pattern, each) for each in words]
+
+    def sees(self, where: Where) -> bool:
+        """Whether it reads what lies there."""
+        shared = set(self.where.files) & set(where.files)
+        keys = set(self.where.keys), set(where.keys)
+        if not shared or (all(keys) and keys[0].isdisjoint(keys[1])):
+            return False
+        wanted = {where.columns} if isinstance(where.columns, str) else {*map(str, where.columns)}
+        if any(file.endswith(tables.SUFFIXES) for file in shared):
+            return not wanted.isdisjoint(self.table_columns)
+        return not (wanted and self.where.columns) or not wanted.isdisjoint(self.table_columns)
 
 
 @dataclass(frozen=True)
@@ -125,6 +146,13 @@ def load(path: Path) -> Description:
     groups = _groups(fields.mapping("groups", short="column", optional=True), default)
     split = _reference(fields.mapping("split", short="column", optional=True), default)
     fields.finish()
+    if not problems:
+        problems += [
+            f"modalities.{m.name} has the target ({target.where}) among its values: nothing must "
+            "see what it predicts; take it out, as with `channels:` or `columns:`"
+            for m in modalities
+            if m.sees(target.where)
+        ]
     if len(modalities) < 2 and not problems:
         problems.append("co-learning needs at least two modalities")
     if problems:
@@ -202,6 +230,12 @@ class _Fields:
                 shown = str(key) if str(key).isprintable() else ascii(key)
                 told = unknown("field", shown[:60], self.known)
                 self.problems.append(f"{self.where}: {told}" if self.where else str(told))
+
+
+def _filled(pattern: str, words: Mapping[str, str]) -> str:
+    for word, value in words.items():
+        pattern = pattern.replace(f"{{{word}}}", value)
+    return pattern
 
 
 def _where(fields: _Fields, default: tuple[str, ...]) -> Where:
@@ -373,7 +407,10 @@ def _number(value: Any) -> float:
 
 
 def _numbers(value: Any) -> tuple[float, ...]:
-    return tuple(map(_number, value if isinstance(value, list) else [value]))
+    try:
+        return tuple(map(_number, value if isinstance(value, list) else [value]))
+    except ValueError:
+        raise ValueError("a number, or a list of them") from None
 
 
 def _positive(value: Any) -> float:

@@ -59,6 +59,9 @@ def draft(name: str, files: Sequence[Path], folder: Path) -> str:
     many_labels = [e for e in seen if len(e.shape) == 1 and e.role == "target"]
     target = roles.get("target") or next(iter(many_labels), None)
     if target is None:
+        rest = [e for e in single if e.role is None and _has_few_words(e)]
+        target = rest[0] if len(rest) == 1 else None
+    if target is None:
         rest = [e for e in single if e not in roles.values() and "column" not in e.fields]
         target = next(iter(rest), None)
     if "ids" not in roles:  # text that differs everywhere
@@ -83,6 +86,7 @@ def draft(name: str, files: Sequence[Path], folder: Path) -> str:
         lines.append(f"target: {_flow({**target.fields, **_task(target)})}")
     else:
         lines.append("# decide: target: {file: FILE, column: NAME, kind: regression, unit: UNIT}")
+        lines.append("# or, of classes: {…, kind: multiclass}; no modality may have its column")
     for role in ("ids", "split"):
         if role in roles:
             lines.append(f"{role}: {_flow(roles[role].fields)}")
@@ -149,6 +153,11 @@ def _cell(text: Any) -> Any:
         return reading.number(text)
     except ValueError:
         return text
+
+
+def _has_few_words(each: Seen) -> bool:
+    """Whether it may be classes by their names."""
+    return _is_text(each) and 1 < len(set(each.values)) <= min(FEW, len(each.values) / 2)
 
 
 def _is_text(seen: Seen) -> bool:

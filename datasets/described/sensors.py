@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +21,12 @@ AXES = {
     "vector": "(channels)",
 }
 RANKS = {"series": (2, 4), "image": (3,), "vector": (1,)}
+
+FILL = 15 * 2.0**119  # netCDF's of floating-point numbers
+STAND_INS = (-999.0, -9999.0, -99999.0, -32768.0, 1e20, FILL, -float(np.finfo(np.float32).max))
+"""What programs write where a value is not known, and hardly a sensor measures."""
+
+_WRITTEN = np.unique([*STAND_INS, *np.float32(STAND_INS).astype(np.float64)])
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,17 @@ class Sensor:
             raw = stored.row(row)
             values.append(arrays.physical(raw, stored, self.modality.no_data, keep))
         return self._arranged(values, self.stored[file])
+
+    def look(self) -> tuple[np.ndarray, Counter[float]]:
+        """(N,) which samples have a value at all, and how often each of `STAND_INS` is read."""
+        there, stand_ins = self.rows >= 0, Counter()
+        if self.dtype == np.uint8:
+            return there, stand_ins
+        for sample in np.flatnonzero(there):
+            values = self.read(sample)
+            there[sample] = np.isfinite(values).any()
+            stand_ins.update(values[np.isin(values, _WRITTEN)].tolist())
+        return there, stand_ins
 
     def scaling(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Scale and offset of each channel, (C,) each; None where values are as stored."""
@@ -154,21 +172,10 @@ def in_file(path: str, modality: Modality) -> tuple[arrays.Stored, ...]:
 
 def _from_columns(path: str, modality: Modality) -> np.ndarray:
     """(n, channels) or (n, steps, channels) float64."""
-    columns, channels, steps = modality.where.columns, modality.channels, modality.steps
-    if isinstance(columns, str):
-        words = [{"channel": c, "step": s} for s in steps or ("",) for c in channels]
-        columns = [_filled(columns, each) for each in words]
-    columns = [str(c) for c in columns or channels]
+    columns = modality.table_columns
     if not columns:
         raise UserError(f"{path}: say which columns {modality.name} has, with `channels:`")
-    array = tables.numbers(path, columns)
-    return array
-
-
-def _filled(pattern: str, words: dict[str, str]) -> str:
-    for word, value in words.items():
-        pattern = pattern.replace(f"{{{word}}}", value)
-    return pattern
+    return tables.numbers(path, columns)
 
 
 def arranged(modality: Modality, values: list[np.ndarray], path: str) -> np.ndarray:
