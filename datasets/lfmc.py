@@ -7,6 +7,10 @@ One row of ``training_features.csv`` is a month of a site with the present and t
 time steps of its inputs, so that neighbouring months of a site share three of four steps: folds
 that do not keep sites whole leak.
 
+For inputs of one's own: reflectances are × 10⁴; ndvi = (nir - red) / (nir + red), ndwi = (nir -
+swir) / (nir + swir) and nirv = ndvi · nir are the table's values to 3e-4 in the median (nirv: to
+0.5 of some 900), presumably since the publisher averages scenes afterwards; vh_vv = vh - vv.
+
 The same rows are had in three forms: that table; the publisher's catalogue, a GeoJSON file a row,
 as torchgeo's `WesternUSALiveFuelMoisture` reads it; and the views of MDiCo's authors
 (`datasets.common.views`). Inputs are the same, but that the catalogue has numbers of ten digits, so
