@@ -232,7 +232,7 @@ def test_a_number_that_may_stand_for_no_value_is_told(mine, written):
     soil[:7, 1] = written
     np.save(folder / "soil.npy", soil)
     (notice,) = opened(save(description, folder)).notices
-    assert notice.startswith(f"soil has {written:g} 7 times: if it stands for no value, say `no_")
+    assert notice.startswith(f"soil has 7 × {written:g}: if it stands for no value, say `no_")
     description["modalities"]["soil"]["no_data"] = float(written)
     assert opened(save(description, folder)).notices == ()
 

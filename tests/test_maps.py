@@ -407,10 +407,35 @@ def test_values_out_of_place_are_counted_and_said_once(tmp_path):
     x[1, 2, 7] = 300
     mapped = predict_map(made(), one_file(tmp_path, x), tmp_path / "map.tif")
     told = [each for each in mapped.notices if "outside" in each]
-    assert len(told) == 1 and f"{3 * SIZE[1] + 2:,} values" in told[0]
+    assert len(told) == 1 and f"{3 * SIZE[1] + 2:,} in all" in told[0]
     assert f"{3 * SIZE[1]} of B8A and 2 of B2" in told[0]
     quiet = predict_map(made(), one_file(tmp_path, values()), tmp_path / "map.tif")
     assert not [each for each in quiet.notices if "outside" in each]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "written"),
+    [("int16", 1, -9999), ("int16", 1e-4, -9999), ("float32", 1, -np.finfo(np.float32).max)],
+)
+def test_a_number_that_may_stand_for_no_value_is_told_where_it_is_not_declared(
+    dtype, scale, written, tmp_path
+):
+    """Scaled values of it may look like any others, as -0.9999 does."""
+    x = values(dtype)
+    x[1, 2, 7, :5] = written
+    form = {"scales": [scale] * 12, "offsets": [0.0] * 12} if scale != 1 else {}
+    for name, nodata in (("none", None), ("declared", written)):
+        folder = tmp_path / name
+        folder.mkdir()
+        rasters = one_file(folder, x, nodata=nodata, **form)
+        mapped = predict_map(made(), rasters, folder / "map.tif")
+        told = [each for each in mapped.notices if "outside" in each]
+        expected = f"S2 has 5 × {written:g}, outside of the range that the model was trained with: "
+        if nodata is None:
+            (sentence,) = told
+            assert sentence.startswith(expected) and "declare it as the file's nodata" in sentence
+        else:
+            assert told == []
 
 
 def said_of(folder: Path, x: np.ndarray) -> list[str]:

@@ -152,12 +152,12 @@ def test_values_as_in_training_are_not_remarked():
 
 def test_values_of_another_scale_are_counted():
     (sentence,) = said_of(DATA.x["m1"] * 1000)
-    assert "values lie outside of 5 times the range that the model was trained with" in sentence
+    assert "m1 has values outside of 5 times the range that the model was trained with" in sentence
     assert "is it another unit or scale? The model takes 1" in sentence
     one = DATA.x["m1"].copy()
     one[3, 2, 1] = 1e6
     (sentence,) = said_of(one)
-    assert sentence.startswith("m1: 1 values lie outside of 5 times") and "(1 of c1)" in sentence
+    assert "trained with, 1 in all (1 of c1): is it another unit" in sentence
 
 
 def test_values_of_a_smaller_scale_are_said_with_their_channels():
@@ -196,10 +196,31 @@ def test_missing_values_are_counted():
     x[2] = np.nan
     x[4, 0, 0] = np.inf
     missing, empty = said_of(x)
-    assert missing == (
-        f"m1: 19 of {x.size:,} values are missing; to the model they are the channel's mean"
-    )
-    assert empty.startswith("m1: 1 of 90 samples have no value at all")
+    assert missing == f"m1 lacks 19 of {x.size:,} values; to the model they are the channel's mean"
+    assert empty.startswith("m1 lacks every value in 1 of 90 samples: ")
+
+
+def widely(model, half: float):
+    """The model as if its channels had gone from -half to half in training."""
+    inputs = [{**one, "low": [-half] * 3, "high": [half] * 3} for one in model.about["inputs"]]
+    return replace(model, about={**model.about, "inputs": inputs})
+
+
+@pytest.mark.parametrize("written", [-9999, -999, 1e20, np.float32(9.96921e36)])
+def test_a_number_that_may_stand_for_no_value_is_told(written):
+    """Also where it is within five times the range, and not as a value of another unit."""
+    x = DATA.x["m1"] * 100
+    x[2:9, 0, 1] = written
+    for half in (300, 3000):
+        model = widely(MODELS["m1"], half)
+        found = predictions.predict(model, inputs.of_arrays(x, model))[1]
+        if half > abs(written):  # a value of training like others
+            assert found == []
+        else:
+            assert found == [
+                f"m1 has 7 × {written:g}, outside of the range that the model was trained with: "
+                "if it stands for no value, leave those cells empty, or write NaN"
+            ]
 
 
 # --- Bad input ----------------------------------------------------------------------------------

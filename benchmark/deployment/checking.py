@@ -10,6 +10,7 @@ import numpy as np
 from benchmark.deployment.model import Model
 from benchmark.errors import UserError
 from benchmark.problem import CONTEXT, ModalitySpec
+from datasets.common import stand_ins
 
 BEYOND = 5
 """A value is out of place if it is not even in so many times the range of its channel in training,
@@ -25,10 +26,42 @@ SHOWN = 3
 """Channels that a sentence names at most, before it counts the others."""
 
 
-def limits(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`BEYOND` times the range of each channel in training (C,), around its middle; float32."""
-    middle, half = (low + high) / 2, (high - low) / 2
-    return (middle - BEYOND * half).astype(np.float32), (middle + BEYOND * half).astype(np.float32)
+LEAVE = "leave those cells empty, or write NaN"
+"""What to do about a number that stands for no value, in a table or an array."""
+
+
+class Trained:
+    """The range of a modality's channels in training, least and largest value (C,) each.
+
+    It finds the values that are out of place: those outside of `BEYOND` times the range around its
+    middle, and the numbers of `stand_ins` that are outside of the range itself. A number that
+    training had, such as -999 of a channel that goes down to -2000, is a value like others.
+    """
+
+    def __init__(self, low: np.ndarray, high: np.ndarray) -> None:
+        middle, half = (low + high) / 2, (high - low) / 2
+        self.range = low.astype(np.float32), high.astype(np.float32)
+        self.limits = tuple((middle + way * BEYOND * half).astype(np.float32) for way in (-1, 1))
+
+    def look(self, x: np.ndarray, stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How many values of each channel (C,) are out of place, but for stand-ins; and of those
+        `stand_ins.count`.
+
+        x: (n, ..., C), NaN where a value is missing. stored: the same before scale and offset.
+        """
+        low, high = self.limits
+        marked = stand_ins.may_be_in(stored)
+        # If none is out of place, as in most of a map, that is soon seen.
+        if not marked and not ((np.fmin.reduce(x) < low) | (np.fmax.reduce(x) > high)).any():
+            return np.zeros(len(low), np.int64), stand_ins.count(stored[:0])
+        beyond, marks = _outside(x, *self.limits), _outside(x, *self.range)
+        marks[marks] = stand_ins.are(stored[marks])
+        beyond &= ~marks
+        return beyond.reshape(-1, len(low)).sum(axis=0), stand_ins.count(stored[marks])
+
+
+def _outside(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    return (x < low) | (x > high)
 
 
 def outside(spec: ModalitySpec, counts: np.ndarray) -> Iterator[str]:
@@ -37,8 +70,17 @@ def outside(spec: ModalitySpec, counts: np.ndarray) -> Iterator[str]:
         most = np.argsort(-counts, kind="stable")
         named = _first([f"{counts[c]:,} of {spec.channels[c]}" for c in most if counts[c]])
         yield (
-            f"{spec.name}: {counts.sum():,} values lie outside of {BEYOND} times the range that "
-            f"the model was trained with ({named}): {_asked(spec)}"
+            f"{spec.name} has values outside of {BEYOND} times the range that the model was "
+            f"trained with, {counts.sum():,} in all ({named}): {_asked(spec)}"
+        )
+
+
+def unmarked(spec: ModalitySpec, counts: np.ndarray, advice: str) -> Iterator[str]:
+    """A sentence on each number that looks as if it stood for no value, by `stand_ins.count`."""
+    for value, n in stand_ins.named(counts):
+        yield (
+            f"{spec.name} has {n:,} × {value}, outside of the range that the model was trained "
+            f"with: if it stands for no value, {advice}"
         )
 
 
@@ -116,11 +158,12 @@ class Seen:
 
     def __init__(self, model: Model) -> None:
         self.modalities = model.modalities
-        self.limits = {m: limits(*both) for m, both in model.ranges.items()}
-        self.trained = model.sizes
+        self.trained = {m: Trained(*both) for m, both in model.ranges.items()}
+        self.sizes = model.sizes
         channels = {m: spec.shape[-1] for m, spec in self.modalities.items()}
         self.samples = 0
         self.beyond = {m: np.zeros(n, np.int64) for m, n in channels.items()}
+        self.marks = {m: stand_ins.count(np.empty(0)) for m in channels}
         self.absent = {m: np.zeros(n, np.int64) for m, n in channels.items()}
         self.empty = dict.fromkeys(channels, 0)
         self.sums = {m: np.zeros((2, n)) for m, n in channels.items()}
@@ -131,27 +174,28 @@ class Seen:
             self.samples += len(x)
         gone = np.isnan(x)
         self.empty[m] += int(gone.reshape(len(x), -1).all(axis=1).sum())
-        rows, low_high = x.reshape(-1, x.shape[-1]), self.limits[m]
-        self.absent[m] += gone.reshape(rows.shape).sum(axis=0)
-        self.beyond[m] += ((rows < low_high[0]) | (rows > low_high[1])).sum(axis=0)
+        self.absent[m] += gone.reshape(-1, x.shape[-1]).sum(axis=0)
+        beyond, marks = self.trained[m].look(x, x)
+        self.beyond[m] += beyond
+        self.marks[m] += marks
         self.sums[m] += sums(x)
 
     def sentences(self) -> list[str]:
         """What the user should know."""
         found = []
         for m, spec in self.modalities.items():
+            found += unmarked(spec, self.marks[m], LEAVE)
             found += outside(spec, self.beyond[m])
-            found += too_small(spec, self.sums[m], self.trained[m])
+            found += too_small(spec, self.sums[m], self.sizes[m])
             if n := int(self.absent[m].sum()):
                 total = self.samples * int(np.prod(spec.shape))
                 found.append(
-                    f"{m}: {n:,} of {total:,} values are missing; to the model they are the "
-                    "channel's mean"
+                    f"{m} lacks {n:,} of {total:,} values; to the model they are the channel's mean"
                 )
             if self.empty[m]:
                 found.append(
-                    f"{m}: {self.empty[m]:,} of {self.samples:,} samples have no value at all: "
-                    "their predictions say nothing of them"
+                    f"{m} lacks every value in {self.empty[m]:,} of {self.samples:,} samples: what "
+                    "is predicted there says nothing of them"
                 )
         return found
 

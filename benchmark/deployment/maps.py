@@ -25,13 +25,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmark.deployment.checking import limits, outside, sums, too_small
+from benchmark.deployment.checking import Trained, outside, sums, too_small, unmarked
 from benchmark.deployment.fused import fused
 from benchmark.deployment.layers import Layer, Part, layers
 from benchmark.deployment.rasters import Reader, Stack, look, physical
 from benchmark.errors import UserError
 from benchmark.machine import cores
 from benchmark.planning.code import file_code
+from datasets.common import stand_ins
 
 if TYPE_CHECKING:
     from rasterio.windows import Window
@@ -62,6 +63,9 @@ OPEN = 500
 SAMPLES, ROUNDING = 64, 1e-4
 """Made-up samples by which what is faster is held against the model, and how far it may lie off, as
 a probability or in standard deviations of the target."""
+
+DECLARE = "declare it as the file's nodata, as with gdal_edit.py -a_nodata"
+"""What to do about a number that stands for no value in a raster."""
 
 SUFFIXES = (".tif", ".tiff")
 
@@ -212,7 +216,7 @@ class Predicting:
     def __init__(self, model: Model, stack: Stack, layers: Sequence[Layer]) -> None:
         self.stack, self.layers, self.task = stack, layers, model.task
         self.net = fastest(model)
-        self.limits = limits(*model.ranges[model.spec.name])
+        self.trained = Trained(*model.ranges[model.spec.name])
         self._own = local()  # GDAL's files are not for several threads
         self._readers: list[Reader] = []
 
@@ -244,7 +248,7 @@ class Predicting:
         pixels = stored.shape[1]
         values = [layer.empty(pixels) for layer in self.layers]
         empty = unfinite = 0
-        beyond = np.zeros(self.stack.shape[-1], np.int64)
+        beyond, marks = np.zeros(self.stack.shape[-1], np.int64), stand_ins.count(stored[:0])
         seen = np.zeros((2, self.stack.shape[-1]))
         for start in range(0, pixels, BATCH):
             rows = slice(start, start + BATCH)
@@ -253,10 +257,11 @@ class Predicting:
             empty += len(x) - len(some)
             if not len(some):
                 continue
+            x = x.reshape(-1, *self.stack.shape)
+            odd = self.trained.look(x, stored[:, rows].T.reshape(x.shape))
+            beyond, marks = beyond + odd[0], marks + odd[1]
             if len(some) < len(x):
                 x = x[some]
-            x = x.reshape(-1, *self.stack.shape)
-            beyond += self._beyond(x)
             seen += sums(x)
             with torch.inference_mode():
                 predicted = self.net(torch.from_numpy(x))
@@ -265,15 +270,9 @@ class Predicting:
             unfinite += int((~finite).sum())
             for layer, each in zip(self.layers, values, strict=True):
                 each[start + some[finite]] = layer.of(predicted[finite])
-        counts = {"empty": empty, "unfinite": unfinite, "beyond": beyond.tolist()}
-        return values, {**counts, "sums": seen.tolist()}
-
-    def _beyond(self, x: np.ndarray) -> np.ndarray:
-        """How many values of each channel (C,) are out of place; if none is, that is soon seen."""
-        low, high = self.limits
-        if (np.fmin.reduce(x) >= low).all() and (np.fmax.reduce(x) <= high).all():
-            return np.zeros(len(low), np.int64)
-        return ((x < low) | (x > high)).reshape(-1, len(low)).sum(axis=0)
+        arrays = {"beyond": beyond, "marks": marks, "sums": seen}
+        listed = {name: each.tolist() for name, each in arrays.items()}
+        return values, {"empty": empty, "unfinite": unfinite, **listed}
 
 
 def fastest(model: Model) -> nn.Module:
@@ -359,7 +358,10 @@ def _summary(model: Model, stack: Stack, part: Part, resumed: int) -> Mapped:
         notices.append(
             f"{unfinite:,} of {total:,} pixels have predictions that are not finite: nodata"
         )
-    beyond, seen = (np.sum([each[name] for each in found], axis=0) for name in ("beyond", "sums"))
+    beyond, marks, seen = (
+        np.sum([each[name] for each in found], axis=0) for name in ("beyond", "marks", "sums")
+    )
+    notices += unmarked(model.spec, marks, DECLARE)
     notices += outside(model.spec, beyond)
     notices += too_small(model.spec, seen, model.sizes[model.spec.name])
     return Mapped(tuple(layer.path for layer in part.layers), total, empty, tuple(notices))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.errors import UserError
-from datasets.common import arrays, tables
+from datasets.common import arrays, stand_ins, tables
 from datasets.common.contract import Adapter, Catalogue, View
 from datasets.common.subsample import subsample
 from datasets.described import targets
@@ -69,8 +68,8 @@ class Described(Adapter):
             for m in modalities:
                 with trying():
                     sensors[m] = samples.sensor(description.modalities[m])
-                    present[m], stand_ins = sensors[m].look()
-                    samples.notices += _unmarked(m, stand_ins)
+                    present[m], found = sensors[m].look()
+                    samples.notices += _unmarked(m, found)
             with trying():
                 values, target_word = targets.read(root, target)
                 values = samples.in_order("target", target.where, values)
@@ -103,11 +102,11 @@ class Described(Adapter):
         )
 
 
-def _unmarked(m: str, stand_ins: Counter[float]) -> list[str]:
+def _unmarked(m: str, counts: np.ndarray) -> list[str]:
     """A notice for each number that looks as if it stood for a value that is not known."""
     return [
-        f"{m} has {value:g} {count:,} times: if it stands for no value, say `no_data: {value:g}`"
-        for value, count in sorted(stand_ins.items())
+        f"{m} has {n:,} × {value}: if it stands for no value, say `no_data: {value}`"
+        for value, n in stand_ins.named(counts)
     ]
 
 

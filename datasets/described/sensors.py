@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec
-from datasets.common import arrays, tables
+from datasets.common import arrays, stand_ins, tables
 from datasets.described.columns import many
 from datasets.described.description import Modality
 from datasets.described.files import Found
@@ -21,12 +20,6 @@ AXES = {
     "vector": "(channels)",
 }
 RANKS = {"series": (2, 4), "image": (3,), "vector": (1,)}
-
-FILL = 15 * 2.0**119  # netCDF's of floating-point numbers
-STAND_INS = (-999.0, -9999.0, -99999.0, -32768.0, 1e20, FILL, -float(np.finfo(np.float32).max))
-"""What programs write where a value is not known, and hardly a sensor measures."""
-
-_WRITTEN = np.unique([*STAND_INS, *np.float32(STAND_INS).astype(np.float64)])
 
 
 @dataclass(frozen=True)
@@ -68,16 +61,16 @@ class Sensor:
             values.append(arrays.physical(raw, stored, self.modality.no_data, keep))
         return self._arranged(values, self.stored[file])
 
-    def look(self) -> tuple[np.ndarray, Counter[float]]:
-        """(N,) which samples have a value at all, and how often each of `STAND_INS` is read."""
-        there, stand_ins = self.rows >= 0, Counter()
+    def look(self) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) which samples have a value at all, and what `stand_ins.count` gives of them."""
+        there, found = self.rows >= 0, np.zeros(len(stand_ins.WRITTEN), np.int64)
         if self.dtype == np.uint8:
-            return there, stand_ins
+            return there, found
         for sample in np.flatnonzero(there):
             values = self.read(sample)
             there[sample] = np.isfinite(values).any()
-            stand_ins.update(values[np.isin(values, _WRITTEN)].tolist())
-        return there, stand_ins
+            found += stand_ins.count(values)
+        return there, found
 
     def scaling(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Scale and offset of each channel, (C,) each; None where values are as stored."""
