@@ -296,7 +296,8 @@ def written(one) -> Path:
 def test_the_file_says_what_is_to_be_known(one, written):
     properties = {p.key: json.loads(p.value) for p in onnx.load(written).metadata_props}
     about = models.load(one).about
-    assert properties == about
+    digest = properties.pop("sha256")
+    assert properties == about and len(digest) == 64
     assert properties["method"] == "mdico" and properties["modality"] == "m1"
     (takes,) = properties["inputs"]
     assert takes["channels"] == ["c0", "c1", "c2"] and takes["units"] == "1"
@@ -396,13 +397,18 @@ def test_without_the_packages_the_extra_is_named(one, written, tmp_path, monkeyp
 def test_what_is_no_export_is_one_sentence(one, written, tmp_path):
     foreign = onnx.load(written)
     del foreign.metadata_props[:]
-    other = onnx.load(written)
+    earlier = onnx.load(written)
+    del earlier.metadata_props[-1]
+    other = onnx.load_from_string(earlier.SerializeToString())
     other.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 7
     for content, says in (
         (written.read_bytes()[:-40], "is no ONNX model, or damaged"),
         (b"", "is no ONNX model, or damaged"),
         ((one / "model.json").read_bytes(), "is no ONNX model, or damaged"),
         (foreign.SerializeToString(), "none that `export` of this version wrote"),
+        (earlier.SerializeToString(), r"it does not say 'sha256'\); export the model again"),
+        (exported.sealed(other.SerializeToString()), "its inputs are {'m1': "),
+        (onnx.load(written).SerializeToString() + b"\x38\x01", "not the content that its 'sha256'"),
         (None, "cannot be read"),
     ):
         file = tmp_path / "m.onnx"
@@ -410,6 +416,23 @@ def test_what_is_no_export_is_one_sentence(one, written, tmp_path):
         with pytest.raises(UserError, match=says) as raised:
             exported.load_onnx(file)
         assert str(raised.value).startswith(str(file)) and "\n" not in str(raised.value)
+
+
+def test_a_file_of_which_one_bit_is_another_is_refused(one, written, tmp_path):
+    """Wherever it is: in the last bit of a weight, which hardly any prediction shows, too."""
+    content, file = written.read_bytes(), tmp_path / "m.onnx"
+    weights = max(onnx.load(written).graph.initializer, key=lambda w: len(w.raw_data)).raw_data
+    at = content.index(weights)
+    chance = np.random.default_rng(0)
+    places = [at, at + 3, at + len(weights) - 1, *chance.integers(len(content), size=20).tolist()]
+    for place in [*places, len(content) - 1]:
+        damaged = bytearray(content)
+        damaged[place] ^= 1
+        file.write_bytes(damaged)
+        with pytest.raises(UserError, match="m.onnx") as raised:
+            exported.load_onnx(file)
+        if place in range(at, at + len(weights)):
+            assert "not the content that its 'sha256' vouches for: damaged" in str(raised.value)
 
 
 class Masked(nn.Module):

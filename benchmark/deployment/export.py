@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmark.deployment.exported import OUTPUT, OnnxNet, as_properties
+from benchmark.deployment.exported import OUTPUT, OnnxNet, as_properties, sealed
 from benchmark.deployment.model import ABOUT, OFF, Model
 from benchmark.errors import UserError
 from benchmark.terms import ALL
@@ -45,7 +45,8 @@ def to_onnx(model: Model, file: Path) -> float:
     """Write a model as ONNX; returns how far its predictions lie from the model's at most.
 
     Inputs are called as the modalities, (batch, *shape) float32, and the output "prediction", as
-    `Model.predict` gives it. ``metadata_props`` holds each field of `Model.about` as JSON.
+    `Model.predict` gives it. ``metadata_props`` holds each field of `Model.about` as JSON,
+    and a digest of the file (`benchmark.deployment.exported.sealed`).
 
     Raises `UserError` if a package of the extra "export" is missing, and if the model cannot be
     exported or the graph predicts something else; `NotWritableError` if ``file`` cannot be written.
@@ -196,7 +197,7 @@ def _onnx(model: Model, example: Any, axes: Any) -> bytes:
         part.metadata_props.clear()
     program.model.metadata_props.clear()
     program.model.metadata_props.update(as_properties(model.about))
-    return program.model_proto.SerializeToString(deterministic=True)
+    return sealed(program.model_proto.SerializeToString(deterministic=True))
 
 
 def _mend(graph: Any) -> None:

@@ -1,7 +1,12 @@
-"""An exported ONNX file as a model again: what onnxruntime computes, by what the file says."""
+"""An exported ONNX file as a model again: what onnxruntime computes, by what the file says.
+
+The last of its metadata_props, `DIGEST`, is the sha256 of all bytes before it: a file that is not
+as `export` wrote it is found out, be it by one bit of a weight.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 from collections.abc import Mapping
@@ -17,6 +22,33 @@ from benchmark.errors import UserError
 
 OUTPUT = "prediction"
 """What the output of a graph is called; inputs are called as the modalities."""
+
+
+DIGEST = "sha256"
+"""Of the metadata_props, the one that says whether the file is whole, as JSON."""
+
+
+def sealed(content: bytes) -> bytes:
+    """An ONNX model with one more of metadata_props: `DIGEST`, by what its bytes are."""
+    return content + _seal(content)
+
+
+def is_sealed(content: bytes) -> bool:
+    """Whether a file is, to the bit, what `sealed` has made."""
+    end = len(content) - len(_seal(b""))
+    return content[end:] == _seal(memoryview(content)[:end])
+
+
+def _seal(content: bytes | memoryview) -> bytes:
+    """`DIGEST` as protobuf has it; what is appended to a message is merged with it."""
+    digest = hashlib.sha256(content).hexdigest()
+    entry = _field(1, DIGEST.encode()) + _field(2, json.dumps(digest).encode())
+    return _field(14, entry)  # of ModelProto: metadata_props
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A field of protobuf of less than 128 bytes, its length before it."""
+    return bytes([number << 3 | 2, len(content)]) + content
 
 
 class OnnxNet(nn.Module):
@@ -53,11 +85,15 @@ def as_properties(about: Mapping[str, Any]) -> dict[str, str]:
     return {key: json.dumps(v, ensure_ascii=False, allow_nan=False) for key, v in about.items()}
 
 
+FOREIGN = "an ONNX model, but none that `export` of this version wrote"
+AGAIN = "export the model again"
+
+
 def load_onnx(file: Path) -> Model:
     """The model that `benchmark.deployment.export.to_onnx` wrote.
 
     Raises `UserError`, naming the file, if it cannot be read, if it is damaged or no ONNX model, if
-    `export` did not write it, and if onnxruntime is not installed.
+    `export` of this version did not write it, and if onnxruntime is not installed.
     """
     if importlib.util.find_spec("onnxruntime") is None:
         raise UserError(f"{file}: needs onnxruntime: pip install 'eo-colearning-benchmark[export]'")
@@ -70,8 +106,15 @@ def load_onnx(file: Path) -> Model:
     except Exception as error:  # of as many classes as onnxruntime has codes
         reason = str(error).strip().partition("\n")[0]
         raise UserError(f"{file}: is no ONNX model, or damaged ({reason:.200})") from error
+    if DIGEST in net.properties and not is_sealed(content):
+        raise UserError(
+            f"{file}: not the content that its '{DIGEST}' vouches for: damaged, or changed since "
+            f"`export` wrote it; {AGAIN}"
+        )
     try:
-        model = Model(net, {key: json.loads(text) for key, text in net.properties.items()})
+        about = {key: json.loads(text) for key, text in net.properties.items()}
+        del about[DIGEST]
+        model = Model(net, about)
         inputs = {given.name: given.shape[1:] for given in net.session.get_inputs()}
         said = {m: list(spec.shape) for m, spec in model.modalities.items()}
         if inputs != said or model.ranges.keys() != said.keys():
@@ -80,8 +123,7 @@ def load_onnx(file: Path) -> Model:
             if not isinstance(known, str):
                 raise TypeError(f"{known!r:.60} is no name")
         return model
-    except (ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError) as error:
-        raise UserError(
-            f"{file}: an ONNX model, but none that `export` of this version wrote ({error}): it "
-            "does not say which channels it takes"
-        ) from error
+    except KeyError as error:
+        raise UserError(f"{file}: {FOREIGN} (it does not say {error}); {AGAIN}") from error
+    except (ValueError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise UserError(f"{file}: {FOREIGN} ({error}); {AGAIN}") from error
