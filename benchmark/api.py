@@ -12,11 +12,13 @@ heavy is imported before it is used.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import io
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.errors import UserError, unknown
 from benchmark.folders import default_cache, default_data_root
@@ -39,7 +41,58 @@ log = logging.getLogger(__name__)
 
 RESULTS = Path("results/runs")
 
+WANTED = {
+    **dict.fromkeys(("files", "folder", "results", "data_root", "cache"), "a path"),
+    "name": "the name of a dataset, or the path of a description",
+    "modalities": "a list of names, as ['S1', 'S2']",
+    "protocol": "the name of a protocol, or the path of its file, as text",
+    "dataset": "a dataset, as `load_dataset` gives it",
+    "fold": "one of those that `folds` gives, as folds(dataset)[3]",
+    "method": "the name of a method",
+    "seeds": "a list of whole numbers, as [0, 1]",
+    "settings": "values by name, as {'alpha': 0.3}",
+    "device": "text, as 'cpu' or 'cuda'",
+    "model": "a model, as train(...).models['S2'] or `load_model` gives it",
+}
+"""What arguments are, by their names; what is not among them may be whatever makes an array."""
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _checked(function: F) -> F:
+    """Raise `UserError` for an argument of `WANTED` that is not what its annotation says."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def checked(*args: Any, **named: Any) -> Any:
+        for name, given in signature.bind(*args, **named).arguments.items():
+            parameter = signature.parameters[name]
+            kinds = parameter.annotation.split(" | ")
+            for one in given if parameter.kind is parameter.VAR_POSITIONAL else (given,):
+                if name in WANTED and not any(_is(one, kind) for kind in kinds):
+                    plain = one is None or isinstance(one, str | int | float)
+                    shown = f"{one!r:.60}" if plain else f"of type {type(one).__name__}"
+                    raise UserError(
+                        f"{function.__name__}: {name} takes {WANTED[name]}, not {shown}"
+                    )
+        return function(*args, **named)
+
+    return checked
+
+
+def _is(value: Any, kind: str) -> bool:
+    """Whether a value is what an annotation says; by names of classes, which import nothing."""
+    kind, _, of = kind.rstrip("]").partition("[")
+    if kind == "Mapping":
+        return isinstance(value, Mapping)
+    if kind == "Sequence":
+        whole = isinstance(value, Sequence) and not isinstance(value, str)
+        return whole and len(value) > 0 and all(_is(each, of) for each in value)
+    names = {each.__name__ for each in type(value).__mro__}
+    return kind in names or (kind == "None" and value is None)
+
+
+@_checked
 def load_plugins(*files: str | Path) -> None:
     """Make the methods, datasets and encoders of your own Python files known."""
     import datasets
@@ -49,8 +102,9 @@ def load_plugins(*files: str | Path) -> None:
     methods.load([Path(file) for file in files])
 
 
+@_checked
 def load_dataset(
-    name: str,
+    name: str | Path,
     *,
     modalities: Sequence[str] | None = None,
     protocol: str = "standard",
@@ -83,6 +137,7 @@ def load_dataset(
     return dataset
 
 
+@_checked
 def folds(dataset: EODataset, protocol: str = "standard") -> list[Fold]:
     """The folds of a dataset: numbers of the samples that train, validate and test.
 
@@ -94,6 +149,7 @@ def folds(dataset: EODataset, protocol: str = "standard") -> list[Fold]:
     return folds(dataset, protocols.load(protocol).values_for(dataset.name))
 
 
+@_checked
 def train(
     method: str,
     dataset: EODataset,
@@ -113,6 +169,8 @@ def train(
     encoder_dropout. On a fold, with one seed, the models are those of a run of `run`: the same
     numbers. Nothing is recorded; `save_model` keeps a model.
     """
+    import torch
+
     import methods
     from benchmark.planning import protocol as protocols
     from benchmark.planning.plan import plan_one
@@ -134,6 +192,11 @@ def train(
             "otherwise: give the same protocol to load_dataset, folds and train"
         )
     values = {name: check(entry, name, value) for name, value in (settings or {}).items()}
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # as torch says that it has none such
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"train: device '{device}' cannot be used here ({reason})") from error
     with as_in_runs(device):
         spec = plan_one(dataset, entry, chosen, Settings(values))
     try:
@@ -150,6 +213,7 @@ def train(
         raise UserError(f"{method} on {dataset.name}: {error}") from error
 
 
+@_checked
 def save_model(model: Model, folder: str | Path) -> None:
     """Keep a model as a folder, in the place of another one there."""
     from benchmark.deployment.model import save
@@ -157,6 +221,7 @@ def save_model(model: Model, folder: str | Path) -> None:
     save(model, Path(folder))
 
 
+@_checked
 def load_model(folder: str | Path) -> Model:
     """A kept model. ``.predict(x)`` takes and gives arrays; ``.about`` says all that is known."""
     import methods
@@ -166,6 +231,7 @@ def load_model(folder: str | Path) -> Model:
     return load(Path(folder))
 
 
+@_checked
 def predict(
     model: Model | str | Path,
     data: np.ndarray | Mapping[str, np.ndarray] | EODataset | str | Path,
@@ -177,12 +243,13 @@ def predict(
     odd about the data is logged as a warning.
     """
     from benchmark.deployment import inputs, predictions
+    from datasets.common.contract import EODataset
 
     if isinstance(model, str | Path):
         model = load_model(model)
     if isinstance(data, str | Path):
         samples = inputs.of_file(Path(data), model)
-    elif hasattr(data, "modalities"):
+    elif isinstance(data, EODataset):
         samples = inputs.of_dataset(data, model)
     else:
         samples = inputs.of_arrays(data, model)
@@ -192,6 +259,7 @@ def predict(
     return predictions.table(samples.ids, found, model.task)
 
 
+@_checked
 def score(dataset: EODataset, samples: np.ndarray, predictions: np.ndarray) -> dict[str, Any]:
     """Metrics of predictions, by name.
 
@@ -202,10 +270,16 @@ def score(dataset: EODataset, samples: np.ndarray, predictions: np.ndarray) -> d
 
     try:
         return score(dataset.task, dataset.y[samples], predictions)
-    except (ValueError, IndexError) as error:
+    except ValueError as error:
         raise UserError(f"score of {dataset.name}: {error}") from error
+    except (IndexError, TypeError) as error:
+        raise UserError(
+            f"score of {dataset.name}: {error}; give sample numbers, as fold.test, and an array of "
+            "predictions, as `Model.predict` gives it"
+        ) from error
 
 
+@_checked
 def records(results: str | Path = RESULTS) -> pd.DataFrame:
     """All scores of the runs below a results folder that a report shows, as in `scores.csv`."""
     import pandas as pd
@@ -223,6 +297,7 @@ def records(results: str | Path = RESULTS) -> pd.DataFrame:
     )
 
 
+@_checked
 def leaderboard(results: str | Path = RESULTS, cache: str | Path | None = None) -> pd.DataFrame:
     """All tables of a report: a row for each method, deployment and metric, with what it gains.
 

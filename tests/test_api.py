@@ -89,6 +89,41 @@ def test_bad_input_is_one_sentence(tmp_path):
         api.records(tmp_path)
 
 
+def test_arguments_of_another_kind_are_one_sentence(tmp_path):
+    """What users mix up: each function says which argument takes what."""
+    chosen = {"protocol": "quick", "cache": tmp_path}
+    dataset = api.load_dataset("lfmc", **chosen)
+    fold = api.folds(dataset, "quick")[0]
+    training = api.train("constant", dataset, fold, **chosen)
+    model, table = training.models["S2"], api.predict(training.models["S2"], dataset)
+    for call, says in (
+        (lambda: api.train("kd", dataset, 3, **chosen), r"fold takes one of .*\[3\], not 3$"),
+        (lambda: api.train("kd", "lfmc", fold), "dataset takes a dataset, as .*, not 'lfmc'$"),
+        (lambda: api.train(dataset, "kd"), "method takes the name .*, not of type EODataset$"),
+        (lambda: api.train("kd", dataset, seeds=3), r"seeds takes .* \[0, 1\], not 3$"),
+        (lambda: api.train("kd", dataset, seeds=[]), "seeds takes .*, not of type list$"),
+        (lambda: api.train("kd", dataset, settings=["alpha"]), "settings takes values by name"),
+        (lambda: api.train("kd", dataset, device="gpu", **chosen), "'gpu' cannot be used here"),
+        (lambda: api.load_dataset("lfmc", modalities="S2"), "modalities takes a list .* not 'S2'$"),
+        (lambda: api.folds("lfmc"), "folds: dataset takes a dataset"),
+        (lambda: api.save_model(training.models, tmp_path / "m"), "model takes .* of type dict$"),
+        (lambda: api.load_model(model), "load_model: folder takes a path, not of type Model$"),
+        (lambda: api.load_model(tmp_path), "no model is in it"),
+        (lambda: api.predict(dataset, model), "predict: model takes .*, not of type EODataset$"),
+        (lambda: api.predict(model, None), "S2: an array of object, not of numbers"),
+        (lambda: api.score("lfmc", fold.test, table), "score: dataset takes a dataset"),
+        (lambda: api.score(dataset, fold, table.prediction), "give sample numbers, as fold.test"),
+        (lambda: api.score(dataset, fold.test, {"S2": table}), "an array of predictions, as"),
+        (lambda: api.load_plugins(["mine.py"]), "load_plugins: files takes a path"),
+        (lambda: api.records(None), "records: results takes a path, not None$"),
+    ):
+        with pytest.raises(UserError, match=says) as raised:
+            call()
+        assert "\n" not in str(raised.value)
+    predicted = table.prediction[fold.test].tolist()  # lists of numbers are arrays, too
+    assert api.score(dataset, fold.test.tolist(), predicted)["samples"] == len(fold.test)
+
+
 def test_odd_values_are_logged(tmp_path, caplog):
     caplog.set_level(logging.WARNING)
     dataset = api.load_dataset("lfmc", protocol="quick", cache=tmp_path)
