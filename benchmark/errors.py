@@ -36,9 +36,16 @@ def not_writable(
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """Error for a name that is not among the ``known`` ones, with the nearest of them."""
+    """Error for a name that is not among the ``known`` ones, with the nearest of them.
+
+    Names that differ in upper and lower case alone are the nearest.
+    """
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    folded: dict[str, list[str]] = {}
+    for each in known:
+        folded.setdefault(each.casefold(), []).append(each)
+    close = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
+    near = [each for match in close for each in folded[match]][:3]
     listed = ", ".join(known[:MANY]) + (", …" if len(known) > MANY else "")
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {listed or 'none'}."
     return UserError(f"unknown {kind} '{name}': {hint}")

@@ -111,7 +111,7 @@ def load(files: Iterable[Path]) -> None:
         if not path.is_file():
             raise UserError(f"{path}: there is no such file")
         if path.suffix != ".py":
-            raise UserError(f"{path}: is no Python file, whose name ends on .py")
+            raise UserError(f"{path}: is no Python file, whose name ends with .py")
         spec = importlib.util.spec_from_file_location(name, path)
         module = importlib.util.module_from_spec(spec)
         plugin = Plugin(str(path), path)

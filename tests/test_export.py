@@ -370,7 +370,7 @@ def test_export_says_what_it_wrote(one, tmp_path, monkeypatch, capsys):
         (["nowhere"], "nowhere: there is no such folder"),
         (["."], "no model is in it"),
         (["{one}", "--out", "model.pt"], "model.pt: --format onnx writes a file whose name ends"),
-        (["{one}", "--format", "torch", "--out", "m.onnx"], "whose name ends on .pt2"),
+        (["{one}", "--format", "torch", "--out", "m.onnx"], "whose name ends with .pt2"),
         (["{one}", "--format", "torch", "--out", "{one}/model.json/m.pt2"], "cannot be written to"),
         (["{one}", "--out", "{written}"], "model.onnx: exists already"),
     ],

@@ -115,7 +115,7 @@ def test_a_bad_plugin_is_one_sentence_and_leaves_nothing_behind(case, file, caps
 def test_what_is_no_python_file_is_told(tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("x = 1")
     for name, message in {
-        "notes.txt": "is no Python file, whose name ends on .py",
+        "notes.txt": "is no Python file, whose name ends with .py",
         "absent.py": "there is no such file",
         ".": "is a folder; --plugin takes a Python file",
     }.items():

@@ -97,7 +97,7 @@ def test_what_has_no_ids_is_numbered(place, capsys):
     found = pd.read_parquet(place / "out.parquet")
     assert found["id"].tolist() == [str(i) for i in range(len(DATA))]
     assert predict(place, "m2", "m2.csv") == 0
-    assert "1 columns are not used: " in capsys.readouterr().out
+    assert "m2.csv: columns that are not used: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("suffix", ["npy", "npz"])
@@ -223,6 +223,32 @@ def test_a_number_that_may_stand_for_no_value_is_told(written):
             ]
 
 
+def test_ids_that_are_not_unique_are_told_and_all_rows_predicted(place, capsys):
+    table = pd.read_csv(place / "m1.csv")
+    table.loc[[3, 7], "id"] = table.loc[0, "id"]
+    table.to_csv(place / "twice.csv", index=False)
+    np.savez(place / "twice.npz", m1=DATA.x["m1"], ids=np.where(DATA.y == 0, "a", DATA.ids))
+    for file, says in (
+        ("twice.csv", f"only 88 different ids for 90 samples, '{DATA.ids[0]}' stands 3 times"),
+        ("twice.npz", f"'a' stands {(DATA.y == 0).sum()} times"),
+    ):
+        assert predict(place, "m1", file) == 0
+        assert f"{file}: " in (said := capsys.readouterr().out) and says in said
+        assert len(pd.read_csv(place / "out.csv")) == 90
+    assert predict(place, "m1", "m1.csv") == 0
+    assert "different ids" not in capsys.readouterr().out
+
+
+def test_what_is_no_array_of_numbers_is_one_sentence():
+    for x, says in (
+        ([[1, 2], [3]], "m1: not an array of numbers"),
+        (None, "m1: an array of object, not of numbers"),
+        (MODELS["m1"], "m1: an array of object, not of numbers"),
+    ):
+        with pytest.raises(UserError, match=says):
+            inputs.of_arrays(x, MODELS["m1"])
+
+
 # --- Bad input ----------------------------------------------------------------------------------
 
 
@@ -249,6 +275,11 @@ def cell(row, column, value):
     ("change", "more", "says"),
     [
         (rename(c1_3="C1_3"), (), "lacks 1 of the 18 columns of m1, the first is 'c1_3'; did you"),
+        (
+            lambda t: t.rename(columns=lambda name: f"{name:_<3}".upper()),
+            (),
+            "lacks 18 of the 18 columns of m1, the first is 'c0_1'; did you mean C0_1 or ",
+        ),
         (rename(c1_1="c1_0", c0_1="c0_0"), (), "lacks 2 of the 18 columns"),
         (lambda t: t.assign(c0_0=1, c1_0=1, c2_0=1), (), "steps 0 to 6, one more than the 6 that"),
         (cell(4, "c2_2", "wet"), (), "row 6, column 'c2_2'"),
@@ -339,6 +370,23 @@ def test_channels_are_compared_by_name(channels, says):
 # --- Datasets -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({}, "was trained on samples of made_up: of those, these predictions are no test"),
+        (
+            {"fingerprint": "1" * 64},
+            "the model was trained on made_up, too, on other modalities or samples or",
+        ),
+        ({"source": "real"}, "trained on generated samples of made_up, and these are real: none"),
+        ({"name": "another"}, None),
+    ],
+)
+def test_what_data_are_to_those_of_training_is_said_as_it_is(changes, says):
+    notices = inputs.of_dataset(replace(DATA, **changes), MODELS["m1"]).notices
+    assert says in notices[0] if says else notices == ()
+
+
 def test_from_a_description_to_a_model_to_predictions_of_all_samples(tmp_path, capsys):
     vines = own.save(own.write(tmp_path / "data"), tmp_path / "data")
     more = ["--plugin", str(PLUGIN), "--cache", str(tmp_path / "cache")]
@@ -349,7 +397,7 @@ def test_from_a_description_to_a_model_to_predictions_of_all_samples(tmp_path, c
         assert main(words) == 0
     finally:
         unload([PLUGIN], REGISTRY)
-    assert "the model was trained on samples of vines" in capsys.readouterr().out
+    assert "the model was trained on vines, too, on other modalities" in capsys.readouterr().out
     found = pd.read_csv(tmp_path / "o.csv")
     assert found["id"].tolist() == [f"P{i:02d}" for i in range(own.N)]
     assert set(found["predicted"]) <= set(own.CLASSES)

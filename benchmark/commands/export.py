@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmark.errors import UserError
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
-"""Format → what the names of its files end on."""
+"""Format → what the names of its files end with."""
 
 
 def export(options: argparse.Namespace) -> int:
@@ -17,7 +17,7 @@ def export(options: argparse.Namespace) -> int:
     suffix = SUFFIXES[options.format]
     if options.out and options.out.suffix != suffix:
         raise UserError(
-            f"{options.out}: --format {options.format} writes a file whose name ends on {suffix}"
+            f"{options.out}: --format {options.format} writes a file whose name ends with {suffix}"
         )
     _need_free(options.out)
     import methods

@@ -522,7 +522,7 @@ def parser() -> argparse.ArgumentParser:
         "--out",
         type=Path,
         metavar="FILE",
-        help="its name, on .onnx or .pt2 (default: METHOD_DATASET_MODALITY)",
+        help="its name, which ends with .onnx or .pt2 (default: METHOD_DATASET_MODALITY)",
     )
 
     score = commands.add_parser(

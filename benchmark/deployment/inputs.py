@@ -8,8 +8,8 @@ each modality is called by its name; one that is alone may be called anything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +55,20 @@ def of_arrays(x: np.ndarray | Mapping[str, np.ndarray], model: Model) -> Samples
     if given.keys() != model.modalities.keys():
         named = " + ".join(given) or "nothing"
         raise UserError(f"the model sees {' + '.join(model.modalities)}, not {named}")
-    given = {m: np.asarray(values) for m, values in given.items()}
+    given = {m: _as_array(m, values) for m, values in given.items()}
     for m, values in given.items():
-        if values.dtype.kind not in "biuf":
-            raise UserError(f"{m}: an array of {values.dtype}, not of numbers")
         check_shape(model.modalities[m], values.shape, "the input")
     return Samples(_numbered(given), given)
+
+
+def _as_array(m: str, values: Any) -> np.ndarray:
+    try:
+        found = np.asarray(values)
+    except ValueError as error:  # lists of different lengths
+        raise UserError(f"{m}: not an array of numbers ({error})") from error
+    if found.dtype.kind not in "biuf":
+        raise UserError(f"{m}: an array of {found.dtype}, not of numbers")
+    return found
 
 
 def of_dataset(dataset: EODataset, model: Model) -> Samples:
@@ -78,12 +86,26 @@ def of_dataset(dataset: EODataset, model: Model) -> Samples:
                 f"'{spec.units}'"
             )
     if model.about["dataset"]["name"] == dataset.name:
-        notices.append(
-            f"the model was trained on samples of {dataset.name}: of those, these predictions are "
-            "no test"
-        )
+        notices.append(_relation(model.about["dataset"], dataset))
     x = {m: dataset.x[m] for m in model.modalities}
     return Samples(dataset.ids, x, tuple(notices))
+
+
+def _relation(trained: Mapping[str, str], dataset: EODataset) -> str:
+    """What data of the same name are to those that a model was trained on."""
+    name = dataset.name
+    if trained["source"] != dataset.source:
+        return (
+            f"the model was trained on {trained['source']} samples of {name}, and these are "
+            f"{dataset.source}: none of them was in its training"
+        )
+    no_test = "these predictions are no test"
+    if trained["fingerprint"] == dataset.fingerprint:
+        return f"the model was trained on samples of {name}: of those, {no_test}"
+    return (
+        f"the model was trained on {name}, too, on other modalities or samples or another version "
+        f"of it (its fingerprint is another): of samples that it was trained on, {no_test}"
+    )
 
 
 def of_file(
@@ -106,10 +128,22 @@ def of_file(
     if name.endswith(tables.SUFFIXES):
         if key:
             raise UserError(f"{path}: a table has no arrays; leave --key out")
-        return _of_table(name, model, columns, ids)
-    if columns:
+        samples = _of_table(name, model, columns, ids)
+    elif columns:
         raise UserError(f"{path}: arrays have no columns; leave --columns out")
-    return _of_arrays_file(name, model, key, ids)
+    else:
+        samples = _of_arrays_file(name, model, key, ids)
+    return replace(samples, notices=(*samples.notices, *_repeated(path, samples.ids.tolist())))
+
+
+def _repeated(path: Path, ids: Sequence[str]) -> Iterator[str]:
+    """A sentence on ids that are not unique: predictions are by row, and theirs remain apart."""
+    first = reading.repeated(ids)
+    if first is not None:
+        yield (
+            f"{path}: only {len(set(ids)):,} different ids for {len(ids):,} samples, '{first}' "
+            f"stands {ids.count(first)} times: each row has its own prediction"
+        )
 
 
 def _of_table(path: str, model: Model, pattern: str | None, ids: str) -> Samples:
@@ -126,8 +160,8 @@ def _of_table(path: str, model: Model, pattern: str | None, ids: str) -> Samples
         names = _as_ids(path, tables.values(path, column))
     notices = []
     if more := [name for name in have if name not in used]:
-        shown = ", ".join(more[:5]) + (", …" if len(more) > 5 else "")
-        notices.append(f"{path}: {len(more)} columns are not used: {shown}")
+        shown = ", ".join(more[:5]) + (f" and {len(more) - 5} more" if len(more) > 5 else "")
+        notices.append(f"{path}: columns that are not used: {shown}")
     return Samples(names, x, tuple(notices))
 
 

@@ -291,7 +291,7 @@ def _check_parts(about: Mapping[str, Any]) -> None:
     known = {spec["name"]: _spec(ModalitySpec, spec) for spec in about["modalities"]}
     _spec(TaskSpec, about["task"])
     check_types(View(**about["view"]))
-    for name in ("name", "source"):
+    for name in ("name", "source", "fingerprint"):
         if not isinstance(about["dataset"][name], str):
             raise TypeError(f"the {name} of 'dataset' is no text")
     for run in about["runs"]:
