@@ -51,7 +51,7 @@ def test_a_class_may_be_called_none_if_it_is_named(mine):
     description, folder = mine
     classes = description["target"].pop("classes")
     with pytest.raises(
-        UserError, match="20 of 60 samples have no target .'none' stands for none; "
+        UserError, match="20 of 60 samples without target .'none' stands for none; "
     ):
         opened(save(description, folder))
     description["target"]["classes"] = classes
@@ -202,12 +202,12 @@ def test_samples_that_lack_something_are_an_error_or_left_out_and_counted(mine):
     clay = pd.DataFrame({"plot": [f"P{i:02d}" for i in range(N)], "clay": range(N)})
     clay.iloc[5:].to_csv(folder / "soil.csv", index=False)
     description["modalities"]["soil"] = {"file": "soil.csv", "kind": "vector", "channels": ["clay"]}
-    with pytest.raises(UserError, match="5 of 60 samples have no soil, the first 'P00'; add them"):
+    with pytest.raises(UserError, match="5 of 60 samples without soil, the first 'P00'; add them"):
         opened(save(description, folder))
     description["incomplete"] = "drop"
     catalogue = opened(save(description, folder))
     assert len(catalogue) == 55 and catalogue.ids[0] == "P05" and len(catalogue.y) == 55
-    assert catalogue.notices == ("5 of 60 samples have no soil, the first 'P00': left out",)
+    assert catalogue.notices == ("5 of 60 samples without soil, the first 'P00': left out",)
     assert values(catalogue, "soil")[0] == [5] and catalogue.places.shape == (55, 2)
 
 
@@ -218,7 +218,7 @@ def test_a_sample_of_which_a_sensor_has_no_value_lacks_it(mine, nothing):
     soil[[4, 9]], soil[5, :2] = nothing, nothing
     np.save(folder / "soil.npy", soil)
     description["modalities"]["soil"]["no_data"] = -999
-    with pytest.raises(UserError, match="2 of 60 samples have no soil, the first 'P04'; add them"):
+    with pytest.raises(UserError, match="2 of 60 samples without soil, the first 'P04'; add them"):
         opened(save(description, folder))
     description["incomplete"] = "drop"
     catalogue = opened(save(description, folder))

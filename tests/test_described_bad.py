@@ -488,7 +488,7 @@ COLUMNS = {
     "a missing id": (edited(plot=hole(7)), "sample number 7 has no id (plot)"),
     "no column of ids": (without("plot"), "unknown column 'plot'"),
     "other ids": (other_ids, "none of its ids is in "),
-    "a missing target": (regression("NaN"), "1 of 60 samples have no target, the first 'P04'"),
+    "a missing target": (regression("NaN"), "1 of 60 samples without target, the first 'P04'"),
     "a word as a target": (regression("dry"), "sample number 4: 'dry' is not a number"),
     "an infinite target": (
         regression("inf"),
@@ -496,7 +496,7 @@ COLUMNS = {
     ),
     "no column of the target": (without("stress"), "unknown column 'stress'"),
     "a class that is unknown": (edited(stress=hole(7, "sever")), "unknown class 'sever': did you"),
-    "no place": (edited(lat=hole(7)), "1 samples have no place, the first 'P07'"),
+    "no place": (edited(lat=hole(7)), "no place for 1 of 60 samples, the first 'P07'"),
     "latitude and longitude swapped": (
         edited(lat=lambda c: c + 60, lon=lambda c: c - 40),
         "106 is no latitude, which ends at 90; is it the longitude?",
@@ -599,7 +599,7 @@ def with_one(value):
     return change
 
 
-LACKS = "1 of 60 samples have no target, the first 'P04'; add them, or say `incomplete: drop`"
+LACKS = "1 of 60 samples without target, the first 'P04'; add them, or say `incomplete: drop`"
 TARGETS = {
     "a class that is NaN": ("multiclass", with_one(np.nan), LACKS),
     "a class that is infinite": ("multiclass", with_one(-np.inf), LACKS),
@@ -703,7 +703,7 @@ def test_a_geotiff_of_another_shape_and_one_that_was_cut(mine):
     with pytest.raises(UserError, match=r"P09.tif: cannot be read, is it whole\?"):
         own.prepare(path, folder / "cache")
     cut_one.unlink()
-    assert "1 of 60 samples have no rgb, the first 'P09'" in refused(path)[0]
+    assert "1 of 60 samples without rgb, the first 'P09'" in refused(path)[0]
 
 
 def test_links_and_names_lead_to_no_other_file_by_an_id(mine):
@@ -716,7 +716,7 @@ def test_links_and_names_lead_to_no_other_file_by_an_id(mine):
     edited(plot=hole(7, "../outside"))(folder, description)
     description["modalities"]["each"] = {"file": "each/{id}.npy", "kind": "vector"}
     assert (
-        "1 of 60 samples have no each, the first '../outside'"
+        "1 of 60 samples without each, the first '../outside'"
         in refused(save(description, folder))[0]
     )
 

@@ -42,7 +42,7 @@ def is_sealed(content: bytes) -> bool:
 def _seal(content: bytes | memoryview) -> bytes:
     """`DIGEST` as protobuf has it; what is appended to a message is merged with it."""
     digest = hashlib.sha256(content).hexdigest()
-    entry = _field(1, DIGEST.encode()) + _field(2, json.dumps(digest).encode())
+    entry = _field(1, DIGEST.encode()) + _field(2, json.dumps(digest, allow_nan=False).encode())
     return _field(14, entry)  # of ModelProto: metadata_props
 
 

@@ -148,8 +148,8 @@ class Samples:
             lack = found.count(None)
             at = os.path.normpath(self.root / where.files[0])
             raise UserError(
-                f"{at}: {lack:,} samples have no value in {where} for {what}, the first "
-                f"'{self.ids[found.index(None)]}'"
+                f"{at}: no value in {where} for {what} in {lack:,} of {len(found):,} samples, the "
+                f"first '{self.ids[found.index(None)]}'"
             )
         return np.array(found, dtype=np.str_)
 
@@ -166,7 +166,7 @@ class Samples:
         missing = ~np.isfinite(lat) | ~np.isfinite(lon)
         if missing.any():
             raise UserError(
-                f"{at}: {missing.sum():,} samples have no place, the first "
+                f"{at}: no place for {missing.sum():,} of {len(missing):,} samples, the first "
                 f"'{self.ids[missing.argmax()]}'"
             )
         lat_most, lon_most = np.abs(lat).max(), np.abs(lon).max()
@@ -202,7 +202,7 @@ class Samples:
         """Numbers of the samples that have all; `UserError` or a notice for those that have not."""
         whole = np.all(list(present.values()), axis=0)
         lacks = [
-            f"{(~there).sum():,} of {len(there):,} samples have no {what}, the "
+            f"{(~there).sum():,} of {len(there):,} samples without {what}, the "
             f"first '{self.ids[(~there).argmax()]}'"
             for what, there in present.items()
             if not there.all()
