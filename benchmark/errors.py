@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+FEW = 4
+"""Names that a sentence takes."""
 
 MANY = 100
 """Names that an error lists at most."""
@@ -33,6 +36,13 @@ def not_writable(
     """The error for a folder that cannot be written to."""
     reason = error.strerror or error
     return NotWritableError(f"{folder}: cannot be written to ({reason}); {advice}")
+
+
+def several(names: Sequence[str], kind: str = "methods") -> str:
+    """Names in a sentence: all of a few; how many there are, and the first, of more."""
+    if len(names) <= FEW:
+        return ", ".join(names)
+    return f"{len(names)} {kind} ({', '.join(names[:FEW])}, …)"
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 from collections import Counter
@@ -139,6 +140,24 @@ def test_the_same_study_again_trains_nothing_and_a_larger_one_only_what_is_new(s
     shown = capsys.readouterr().out
     assert "6 runs to do, 18 recorded already" in shown
     assert "lfmc dml (trial 4: lam=" in shown and "lfmc constant: nothing to tune" in shown
+
+
+def test_what_a_file_takes_the_place_of_is_said(study, tune, capsys, tmp_path):
+    own = tmp_path / "own.json"
+    shutil.copy(study[1], own)
+    for trials, place in (
+        ("3", f"chosen values: {own}\n"),
+        (
+            "2",
+            "(in the place of what 3 trials in each fold chose: constant, forest, single, dml",
+        ),
+        ("3", "(in the place of what 2 trials in each fold chose: "),
+    ):
+        assert tune("study", "--trials", trials, *FOLDS, "--out", str(own)) == 0
+        assert place in capsys.readouterr().out
+    own.write_text("[]")
+    assert tune("study", "--trials", "3", *FOLDS, "--out", str(own)) == 0
+    assert "in the place of a file that held no choices" in capsys.readouterr().out
 
 
 def test_tuned_runs_are_a_table_of_their_own_beside_the_defaults(study, run, place):
@@ -302,20 +321,68 @@ def altered(path, tmp_path, change) -> str:
         (lambda c: c["dml"]["space"].update(lam=[3, 1]), "3 to 1 is no range"),
         (lambda c: c["dml"].update(trials=0), "trials is a number from 1"),
         (lambda c: c["dml"].update(trials=7), "not all methods have the same number of trials"),
-        (lambda c: c["dml"].pop("code"), "not a file of values that `tune` has chosen"),
-        (lambda c: c["dml"].update(fingerprint="00"), "dml was tuned on other data of lfmc"),
-        (lambda c: c["dml"]["code"].update({"methods.dml": "0"}), "dml was tuned by other code"),
-        (lambda c: c["dml"].update(protocol="standard"), "tuned under protocol 'standard'"),
-        (lambda c: c["dml"].update(modalities=["S1", "static"]), "with the modalities S1, static"),
+        (lambda c: c["dml"].pop("code"), "that `tune` has chosen (code is missing)"),
+        (lambda c: c["dml"].update(codes={}), "that `tune` has chosen ('codes' is not known there"),
+        (lambda c: c["dml"].update(folds=[]), "'folds' cannot be []"),
+        (lambda c: c["dml"]["folds"].update({"1": 3}), "3 stands where an object with trial, "),
+        (lambda c: c["dml"].update(fingerprint="00"), "dml on lfmc were chosen on other data (f"),
+        (lambda c: c["dml"]["code"].update({"methods.dml": "0"}), "dml on lfmc were chosen by oth"),
+        (lambda c: c["dml"].update(protocol="standard"), "chosen under protocol 'standard', not"),
+        (lambda c: c["dml"].update(modalities=["S1", "static"]), "with the modalities S1,static, "),
         (lambda c: c["dml"].update(setup="0"), "with other values of protocol, encoders"),
-        (lambda c: c["dml"]["folds"].pop("1"), "dml was not tuned in fold 1 of lfmc; --folds 0"),
+        (lambda c: c["dml"]["folds"].pop("1"), "no values of dml for fold 1 of lfmc; --folds 0 ru"),
         (lambda c: c["dml"].update(dataset="other"), "no values of dml on lfmc"),
     ],
 )
 def test_values_of_something_else_are_refused(study, run, capsys, tmp_path, change, said):
     path = altered(study[1], tmp_path, change)
     assert run("refused", "--hparams", path, *FOLDS, methods="single,dml") == 2
-    assert said in capsys.readouterr().err
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert said in sentence
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "3", '{"chosen": {}}', '{"chosen": [3]}', "{"])
+def test_a_file_of_something_else_is_one_sentence(run, capsys, tmp_path, text):
+    path = tmp_path / "other.json"
+    path.write_text(text)
+    assert run("refused", "--hparams", str(path)) == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert "not a file of values that `tune` has chosen (" in sentence
+    assert "indices" not in sentence and "subscriptable" not in sentence
+
+
+def test_what_differs_is_told_once_and_the_cause_before_its_consequences(
+    study, run, place, capsys, tmp_path
+):
+    """Another protocol has other folds and other samples; all methods that run have that in common,
+    and those that came along go last."""
+    (tmp_path / "other.yaml").write_text(
+        (place.folder / "tiny.yaml").read_text().replace("samples: 600", "samples: 500")
+    )
+    other = ("--hparams", str(study[1]), "--protocol", str(tmp_path / "other.yaml"))
+    assert run("refused", *other, methods=METHODS) == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert (
+        "the values of single, dml, constant, forest on lfmc were chosen under protocol 'tiny', "
+        "not 'other': --protocol tiny runs them so, or `tune` under 'other'"
+    ) in sentence
+    assert main([*place.arguments("refused", command="train")[:1], "dml", "lfmc", *other[:4],
+                 "--data-root", str(place.folder / "data"), "--cache", str(place.folder / "cache"),
+                 "--out", str(tmp_path / "model")]) == 2  # fmt: skip
+    assert "values of dml on lfmc were chosen under protocol 'tiny'" in capsys.readouterr().err
+    assert run("refused", "--hparams", str(study[1]), methods=METHODS) == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert "no values of single, dml, constant, forest for fold 2 of lfmc; --folds 0,1" in sentence
+
+
+def test_methods_without_values_are_counted_not_listed(study, run, capsys):
+    hparams = ("--hparams", str(study[1]))
+    assert run("refused", *hparams, *FOLDS, methods="*") == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert re.search(r"no values of \d\d methods \((\w+, ){4}…\) on lfmc: `tune` them", sentence)
+    assert main(["run", *hparams, "--datasets", "fuel_moisture"]) == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert "no method has values on fuel_moisture; values there are of lfmc:" in sentence
 
 
 def test_trials_of_other_code_are_not_mixed_in(study, tune, capsys, monkeypatch):

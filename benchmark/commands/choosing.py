@@ -16,8 +16,6 @@ from benchmark.writers import sweep
 
 if TYPE_CHECKING:
     from benchmark.executors.slurm import Request
-    from benchmark.planning.chosen import Chosen
-    from benchmark.planning.plan import Planned
     from benchmark.planning.protocol import Protocol
     from benchmark.planning.settings import Variants
     from datasets.common.contract import EODataset
@@ -113,17 +111,9 @@ def choose_variants(options: argparse.Namespace) -> Variants:
     if options.datasets is None:
         options.datasets = tuple(dict.fromkeys(choice.dataset for choice in found.choices))
     if options.methods is None:
-        options.methods = tuple(found.methods([datasets.name_of(n) for n in options.datasets]))
+        names = [adapter.name for adapter in datasets.choose(options.datasets)]
+        options.methods = tuple(found.methods(names))
     return found
-
-
-def check_chosen(found: Chosen, planned: Sequence[Planned]) -> None:
-    """Raise `UserError` where a run is of other data or code than its values were chosen with."""
-    from benchmark.planning.code import codes
-
-    specs = {(item.job.spec.dataset, item.job.spec.method): item.job.spec for item in planned}
-    for spec in specs.values():
-        found.check(spec, codes(spec))
 
 
 YARDSTICKS = ("constant", "forest")

@@ -18,7 +18,6 @@ from benchmark import records
 from benchmark.commands import submission
 from benchmark.commands.choosing import (
     check_arithmetic,
-    check_chosen,
     choose_device,
     choose_methods,
     choose_replicas,
@@ -92,8 +91,6 @@ def run(options: argparse.Namespace) -> int:
             variants=variants,
         )
     ]
-    if options.hparams:
-        check_chosen(variants, planned)
     if options.placebo:
         print(_placebo_notice(planned))
     _notice_other_data(planned, options.results)

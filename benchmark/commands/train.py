@@ -85,18 +85,17 @@ def _planned(
 ) -> RunSpec:
     """The run that the model is made like; says which values trials have chosen."""
     from benchmark.planning import chosen
-    from benchmark.planning.code import codes
     from benchmark.planning.plan import plan_one
     from benchmark.planning.settings import Settings, idle, parse
     from methods.common.registry import REGISTRY
 
     if options.hparams:
         found = chosen.Chosen(options.hparams, chosen.read(options.hparams, REGISTRY))
+        by_default = plan_one(dataset, entry, protocol, Settings())
+        found.check(dataset.name, [(entry, by_default)])
         settings, said = found.final(dataset.name, entry)
-        spec = plan_one(dataset, entry, protocol, settings)
-        found.check(spec, codes(spec))
         print(f"{entry.key}: {said}")
-        return spec
+        return plan_one(dataset, entry, protocol, settings)
     assigned = parse(options.set, REGISTRY)
     for method in assigned:
         if method != entry.key:

@@ -20,7 +20,7 @@ from benchmark.commands.choosing import (
     with_yardsticks,
 )
 from benchmark.commands.run import begin_workers, carry_out, check_work
-from benchmark.errors import UserError
+from benchmark.errors import UserError, several
 from benchmark.planning import protocol as protocols
 from benchmark.spec import PRECISIONS, settings_text
 from benchmark.terms import EACH, ONCE
@@ -91,11 +91,12 @@ def tune(options: argparse.Namespace) -> int:
     if not choices:
         raise UserError("\n".join(failures) or "nothing was tuned: no method applies")
     path = options.out or options.results / "tuned.json"
+    replaced = _replaced(path, choices)
     chosen.write(path, choices)
     print(_table(choices))
     for failure in failures:
         print(failure)
-    print(f"chosen values: {path}\nrun them: {_next(path, options)}")
+    print(f"chosen values: {path}{replaced}\nrun them: {_next(path, options)}")
     failed = any(outcome.status == "failed" for outcome in outcomes)
     return 1 if failed or failures else 0
 
@@ -208,6 +209,27 @@ def _choice(spec: RunSpec, trials: int, on: str, picked: Mapping[int, Any]) -> C
         dict(spec.tuned["space"]),
         {0: picked[0]} if on == ONCE else dict(picked),
     )
+
+
+def _replaced(path: Path, choices: Sequence[Choice]) -> str:
+    """What new choices take the place of, in words; "" where they are the same, or the first."""
+    from benchmark.planning import chosen
+    from methods.common.registry import REGISTRY
+
+    if not path.exists():
+        return ""
+    try:
+        old = chosen.read(path, REGISTRY)
+    except UserError:
+        return " (in the place of a file that held no choices that can be read)"
+    if old == list(choices):
+        return ""
+    trials = f"{old[0].trials} trial{'s' * (old[0].trials > 1)} {old[0].on}"
+    what = "; ".join(
+        f"{several([choice.method for choice in old if choice.dataset == dataset])} on {dataset}"
+        for dataset in dict.fromkeys(choice.dataset for choice in old)
+    )
+    return f" (in the place of what {trials} chose: {what})"
 
 
 def _table(choices: Sequence[Choice]) -> str:

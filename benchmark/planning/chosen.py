@@ -6,19 +6,23 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from benchmark.errors import UserError, unknown
-from benchmark.planning.settings import Settings, Variant, check, type_of
+from benchmark.errors import UserError, several, unknown
+from benchmark.planning.code import codes
+from benchmark.planning.settings import Default, Settings, Variant, check, type_of
 from benchmark.ranges import Range
 from benchmark.records import check_types
-from benchmark.spec import RunSpec, setting_text
+from benchmark.spec import RunSpec, Tuned, setting_text
 from benchmark.terms import EACH, ONCE
 from benchmark.writers import atomic
 from datasets.common.contract import EODataset
 from methods.common.registry import Entry
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -77,13 +81,17 @@ def read(path: Path, registry: Mapping[str, Entry]) -> list[Choice]:
     """
     try:
         document = json.loads(path.read_bytes())
-        choices = [_choice(item) for item in document["chosen"]]
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise UserError(
-            f"{path}: not a file of values that `tune` has chosen ({_told(error)})"
-        ) from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: {NONE_CHOSEN} (not JSON: {error})") from error
+    items = document.get("chosen") if isinstance(document, dict) else None
+    if not isinstance(items, list):
+        raise UserError(f"{path}: {NONE_CHOSEN} (it has no list 'chosen')")
+    try:
+        choices = [_choice(item) for item in items]
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: {NONE_CHOSEN} ({error})") from error
     if not choices:
         raise UserError(f"{path}: no values were chosen there")
     for choice in choices:
@@ -99,18 +107,28 @@ def read(path: Path, registry: Mapping[str, Entry]) -> list[Choice]:
     return choices
 
 
-def _told(error: Exception) -> str:
-    return f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+NONE_CHOSEN = "not a file of values that `tune` has chosen"
 
 
-def _choice(item: dict[str, Any]) -> Choice:
-    """A choice as its file has it. Raises what Python does for what is none."""
-    folds = {int(fold): Picked(**own) for fold, own in item["folds"].items()}
-    choice = Choice(**{**item, "folds": folds})
-    check_types(choice)
-    for own in folds.values():
-        check_types(own)
-    return choice
+def _choice(item: Any) -> Choice:
+    """A choice as its file has it. Raises TypeError and ValueError for what is none."""
+    choice = _made(Choice, item)
+    folds = {int(fold): _made(Picked, own) for fold, own in choice.folds.items()}
+    return replace(choice, folds=folds)
+
+
+def _made(kind: type[T], values: Any) -> T:
+    """The dataclass that an object of a file stands for. Raises TypeError if it stands for none."""
+    names = [field.name for field in fields(kind)]
+    if not isinstance(values, dict):
+        raise TypeError(f"{values!r:.60} stands where an object with {', '.join(names)} should")
+    if missing := [name for name in names if name not in values]:
+        raise TypeError(f"{', '.join(missing)} is missing")
+    if others := sorted(values.keys() - names):
+        raise TypeError(f"'{others[0]}' is not known there")
+    made = kind(**values)
+    check_types(made)
+    return made
 
 
 def _check(choice: Choice, registry: Mapping[str, Entry]) -> None:
@@ -147,31 +165,41 @@ class Chosen:
     choices: Sequence[Choice]
 
     def methods(self, datasets: Sequence[str]) -> dict[str, None]:
-        """Methods that have values on all of some datasets, in the order of the file."""
+        """Methods that have values on all of some datasets, in the order of the file.
+
+        Raises `UserError` if there is none.
+        """
         by_method: dict[str, set[str]] = {}
         for choice in self.choices:
             by_method.setdefault(choice.method, set()).add(choice.dataset)
-        return {m: None for m, known in by_method.items() if known >= set(datasets)}
+        found = {m: None for m, known in by_method.items() if known >= set(datasets)}
+        if not found:
+            tuned = dict.fromkeys(choice.dataset for choice in self.choices)
+            raise UserError(
+                f"{self.path}: no method has values on {' and '.join(datasets)}; values there are "
+                f"of {several([*tuned], 'datasets')}: name one of these, or `tune` on the other"
+            )
+        return found
 
-    def __call__(
-        self, dataset: EODataset, entry: Entry, encoders: Mapping[str, Any]
-    ) -> list[Variant]:
-        """Raises `UserError` if the file has no values of the method there."""
-        choice = self._of(dataset.name, entry.key)
-        tuned = {"trials": choice.trials, "on": choice.on, "space": choice.space}
+    def __call__(self, dataset: EODataset, methods: Sequence[Default]) -> list[list[Variant]]:
+        """Raises `UserError` as `check` does, and for a fold in which methods were not tuned."""
+        self.check(dataset.name, methods)
+        choices = {entry.key: self._of(dataset.name, entry.key) for entry, _ in _in_turn(methods)}
 
-        def settings(fold: int) -> Settings:
+        def settings(entry: Entry, fold: int) -> Settings:
+            choice = choices[entry.key]
             own = choice.folds.get(0 if choice.on == ONCE else fold)
             if own is None:
-                folds = ",".join(map(str, sorted(choice.folds)))
+                lacking = [method for method, c in choices.items() if fold not in c.folds]
                 raise UserError(
-                    f"{self.path}: {entry.key} was not tuned in fold {fold} of {dataset.name}; "
-                    f"--folds {folds} runs where it was"
+                    f"{self.path}: no values of {several(lacking)} for fold {fold} of "
+                    f"{dataset.name}; --folds {','.join(map(str, sorted(choice.folds)))} runs "
+                    "where there are"
                 )
             values = {name: check(entry, name, value) for name, value in own.values.items()}
-            return Settings(values, tuned=tuned)
+            return Settings(values, tuned=_tuned(choice))
 
-        return [settings]
+        return [[partial(settings, entry)] for entry, _ in methods]
 
     def final(self, dataset: str, entry: Entry) -> tuple[Settings, str]:
         """The values that a final model has, and in words which they are.
@@ -184,38 +212,67 @@ class Chosen:
         trial = min(counts, key=lambda number: (-counts[number], number))
         picked = next(own for own in choice.folds.values() if own.trial == trial)
         values = {name: check(entry, name, value) for name, value in picked.values.items()}
-        tuned = {"trials": choice.trials, "on": choice.on, "space": choice.space}
         said = f"the values of trial {trial}"
         if choice.on != ONCE:
             said += f", which {counts[trial]} of {len(choice.folds)} folds have chosen"
-        return Settings(values, tuned=tuned), said
+        return Settings(values, tuned=_tuned(choice)), said
 
     def _of(self, dataset: str, method: str) -> Choice:
-        for choice in self.choices:
-            if (choice.dataset, choice.method) == (dataset, method):
-                return choice
-        raise UserError(
-            f"{self.path}: no values of {method} on {dataset}: `tune` it as well, or leave it out"
-        )
+        return next(c for c in self.choices if (c.dataset, c.method) == (dataset, method))
 
-    def check(self, spec: RunSpec, code: Mapping[str, str]) -> None:
-        """Raise `UserError` where a run is of other data, code or values than its trials were.
+    def check(self, dataset: str, methods: Sequence[Default]) -> None:
+        """Raise `UserError` where methods have no values on a dataset, or where their runs are not
+        what the trials were: of the first thing that differs, in a sentence for all methods.
 
-        code: of the run's method, as `benchmark.planning.code.codes` gives it.
+        What brings other differences about goes first: another protocol has other samples and
+        folds.
         """
-        choice = self._of(spec.dataset, spec.method)
-        ours, now = choice.fingerprint[:12], spec.fingerprint[:12]
-        modalities = ", ".join(choice.modalities)
-        differences = {
-            f"on other data of {spec.dataset} (fingerprint {ours}, now {now})": (
-                choice.fingerprint != spec.fingerprint
-            ),
-            f"with the modalities {modalities}": choice.modalities != list(spec.modalities),
-            f"under protocol '{choice.protocol}'": choice.protocol != spec.protocol["name"],
-            "with other values of protocol, encoders or precision": choice.setup != setup(spec),
-            "by other code": choice.version != spec.version or choice.code != dict(code),
-        }
-        for how in (how for how, differs in differences.items() if differs):
+        methods = _in_turn(methods)
+        known = {choice.method for choice in self.choices if choice.dataset == dataset}
+        if lacking := [entry.key for entry, _ in methods if entry.key not in known]:
             raise UserError(
-                f"{self.path}: {spec.method} was tuned {how}; run it so, or `tune` it again"
+                f"{self.path}: no values of {several(lacking)} on {dataset}: `tune` them as well, "
+                "or leave them out"
             )
+        differences = [
+            (difference, entry.key)
+            for entry, spec in methods
+            for difference in _differences(self._of(dataset, entry.key), spec)
+        ]
+        if differences:
+            first, _ = min(differences)
+            alike = several([method for own, method in differences if own == first])
+            _, how = first
+            raise UserError(f"{self.path}: the values of {alike} on {dataset} were chosen {how}")
+
+
+def _in_turn(methods: Sequence[Default]) -> list[Default]:
+    """Those first that train a network: the others were often not named and came along."""
+    return sorted(methods, key=lambda default: not default[0].network)
+
+
+def _tuned(choice: Choice) -> Tuned:
+    return {"trials": choice.trials, "on": choice.on, "space": choice.space}
+
+
+def _differences(choice: Choice, spec: RunSpec) -> list[tuple[int, str]]:
+    """How a method was tuned otherwise than it would run, and what to do, with its place among all
+    that may differ."""
+    protocol, modalities = spec.protocol["name"], ",".join(spec.modalities)
+    before, old = choice.protocol, ",".join(choice.modalities)
+    ours, now = choice.fingerprint[:12], spec.fingerprint[:12]
+    differs = {
+        f"under protocol '{before}', not '{protocol}': --protocol {before} runs them so, or "
+        f"`tune` under '{protocol}'": before != protocol,
+        f"with the modalities {old}, not {modalities}: --modalities {old} runs them so, or `tune` "
+        f"with {modalities}": old != modalities,
+        f"on other data (fingerprint {ours}, now {now}): `tune` on these": (
+            choice.fingerprint != spec.fingerprint
+        ),
+        "with other values of protocol, encoders or precision: run them with those, or `tune` "
+        "with these": choice.setup != setup(spec),
+        "by other code: `tune` again": (
+            choice.version != spec.version or choice.code != codes(spec)
+        ),
+    }
+    return [(place, how) for place, (how, other) in enumerate(differs.items()) if other]

@@ -72,15 +72,24 @@ def plan(
             continue
         official = dataset.split is not None
         repetitions = seeds or (range(protocol.repetitions) if official else (0,))
-        for entry in methods:
-            spec, own, reason = _by_default(dataset, entry, protocol, used, seen)
-            spec = replace(spec, precision=precision, compiled=compiled)
+        found = [_by_default(dataset, entry, protocol, used, seen) for entry in methods]
+        defaults = [
+            (entry, replace(spec, precision=precision, compiled=compiled))
+            for entry, (spec, *_) in zip(methods, found, strict=True)
+        ]
+        try:
+            variants_of = variants(dataset, defaults)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        for (entry, spec), (_, own, reason), chosen in zip(
+            defaults, found, variants_of, strict=True
+        ):
             seen_so = replace(dataset, modalities=own)
             twins = [""]
             if placebo and not (reason or no_placebo(entry)):
                 twins += dataset.modalities
             try:
-                chosen = variants(dataset, entry, used)
                 specs = {
                     (variant, fold): _set(spec, entry, variant(fold), dataset)
                     for variant, fold in product(chosen, numbers)
@@ -104,7 +113,7 @@ def plan(
                 )
                 planned.append(Planned(job, reason))
     if problems:
-        raise UserError("\n".join(problems))
+        raise UserError("\n".join(dict.fromkeys(problems)))  # what is so of several, once
     return planned
 
 

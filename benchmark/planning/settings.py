@@ -32,24 +32,30 @@ class Settings:
 Variant = Callable[[int], Settings]
 """Fold → what a run of it has in place of the defaults."""
 
-Variants = Callable[[EODataset, Entry, Mapping[str, Any]], Sequence[Variant]]
-"""(dataset, method, its encoders) → what is run of them."""
+Default = tuple[Entry, RunSpec]
+"""A method and its run by default, on fold 0."""
+
+Variants = Callable[[EODataset, Sequence[Default]], Sequence[Sequence[Variant]]]
+"""(dataset, methods) → what is run of each method there."""
 
 
-def by_default(dataset: EODataset, entry: Entry, encoders: Mapping[str, Any]) -> list[Variant]:
+def by_default(dataset: EODataset, methods: Sequence[Default]) -> list[list[Variant]]:
     """Every method once, as it is."""
-    return [lambda fold: Settings()]
+    return [[lambda fold: Settings()] for _ in methods]
 
 
 def by_hand(assigned: Mapping[str, Mapping[str, Any]]) -> Variants:
     """Every method once, with what `parse` gives for it."""
 
-    def of(dataset: EODataset, entry: Entry, encoders: Mapping[str, Any]) -> list[Variant]:
-        values = assigned.get(entry.key, {})
-        for name in values:
-            if reason := idle(entry, name, dataset, encoders):
-                log.warning("%s: %s.%s %s", dataset.name, entry.key, name, reason)
-        return [lambda fold: Settings(values)]
+    def of(dataset: EODataset, methods: Sequence[Default]) -> list[list[Variant]]:
+        found = []
+        for entry, spec in methods:
+            settings = Settings(assigned.get(entry.key, {}))
+            for name in settings.values:
+                if reason := idle(entry, name, dataset, spec.encoders):
+                    log.warning("%s: %s.%s %s", dataset.name, entry.key, name, reason)
+            found.append([lambda fold, settings=settings: settings])
+        return found
 
     return of
 

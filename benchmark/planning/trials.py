@@ -18,6 +18,7 @@ from benchmark.planning.protocol import Protocol
 from benchmark.planning.settings import Settings, Variant, Variants, idle
 from benchmark.ranges import Range
 from benchmark.seeds import stream
+from benchmark.spec import RunSpec
 from datasets.common.contract import EODataset
 from methods.common.registry import Entry
 
@@ -57,8 +58,8 @@ def variants(trials: int, protocol: Protocol) -> Variants:
     Where there is nothing to tune, the method as it is, which is no trial.
     """
 
-    def of(dataset: EODataset, entry: Entry, encoders: Mapping[str, Any]) -> list[Variant]:
-        spans = space(entry, dataset, protocol, encoders)
+    def of_one(dataset: EODataset, entry: Entry, spec: RunSpec) -> list[Variant]:
+        spans = space(entry, dataset, protocol, spec.encoders)
         tuned = {"space": {name: span.as_json for name, span in spans.items()}}
         every = [Settings(tuned=tuned)]
         if spans:
@@ -66,4 +67,4 @@ def variants(trials: int, protocol: Protocol) -> Variants:
             every = [Settings(point(entry, dataset.name, spans, n), n, tuned) for n in numbers]
         return [lambda fold, settings=settings: settings for settings in every]
 
-    return of
+    return lambda dataset, methods: [of_one(dataset, *default) for default in methods]
