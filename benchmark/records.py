@@ -430,6 +430,17 @@ def files(results: Path, folder: str = RECORDS) -> list[Path]:
     return [Path(name) for name in names if not os.path.basename(name).startswith(".")]
 
 
+def none_there(results: Path, *parts: Path) -> UserError:
+    """The error for a results folder without runs; parts: what it was unpacked to, if it was."""
+    if any(files(part, TRIALS) for part in parts or (results,)):
+        return UserError(
+            f"{results}: there are trials of `tune` and no runs; `run --hparams FILE`, with the "
+            "file that `tune` has written, makes the records that tables and figures of tuning "
+            "are made from"
+        )
+    return UserError(f"{results}: no records there; `run` makes them, --results names their folder")
+
+
 def read_all(results: Path, folder: str = RECORDS) -> tuple[list[Record], list[str]]:
     """All records below a results folder in the order of their paths, and what was unreadable.
 

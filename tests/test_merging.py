@@ -54,7 +54,7 @@ def test_a_run_that_two_folders_have_otherwise_is_named_and_the_first_is_believe
 def test_an_empty_folder_among_several_is_named(folders, capsys):
     (folders / "none").mkdir()
     assert report(folders, "a", "none") == 2
-    assert "none: no records there; --results names their folder" in capsys.readouterr().err
+    assert "none: no records there; `run` makes them" in capsys.readouterr().err
 
 
 def submit(folder, name):

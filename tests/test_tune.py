@@ -142,6 +142,14 @@ def test_the_same_study_again_trains_nothing_and_a_larger_one_only_what_is_new(s
     assert "lfmc dml (trial 4: lam=" in shown and "lfmc constant: nothing to tune" in shown
 
 
+def test_a_report_of_trials_alone_says_what_makes_runs(study, tmp_path, capsys):
+    shutil.copytree(study[0] / "trials", tmp_path / "trials")
+    for command in ("report", "verify"):
+        assert main([command, "--results", str(tmp_path)]) == 2
+        (sentence,) = capsys.readouterr().err.splitlines()
+        assert "there are trials of `tune` and no runs; `run --hparams FILE`, with" in sentence
+
+
 def test_what_a_file_takes_the_place_of_is_said(study, tune, capsys, tmp_path):
     own = tmp_path / "own.json"
     shutil.copy(study[1], own)

@@ -50,7 +50,7 @@ def merged(folders: Sequence[Path]) -> Iterator[Path]:
                 unpack(archive, sources[-1])
                 unpacked += 1
             if not any(map(records.files, sources)):
-                raise UserError(f"{folder}: no records there; --results names their folder")
+                raise records.none_there(folder, *sources)
             conflicts = [path for source in sources for path in _add(source, whole)]
             if conflicts:
                 print(

@@ -52,7 +52,7 @@ def whole_records(results: Path, *, shown: bool = True) -> list[tuple[Record, li
     """
     paths = records.files(results)
     if not paths:
-        raise UserError(f"{results}: no records there; --results names their folder")
+        raise records.none_there(results)
     found: list[tuple[Record, list[Path]]] = []
     problems = []
     for path in [*paths, *(() if shown else records.files(results, records.TRIALS))]:

@@ -40,7 +40,7 @@ def _verify(results: Path, options: argparse.Namespace) -> int:
 
     paths = records.files(results)
     if not paths:
-        raise UserError(f"{options.results}: no records there; --results names their folder")
+        raise records.none_there(results)
     wrong: list[str] = []
     unknown: Counter[str] = Counter()
     verified = scoreless = 0

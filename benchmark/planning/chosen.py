@@ -184,7 +184,7 @@ class Chosen:
     def __call__(self, dataset: EODataset, methods: Sequence[Default]) -> list[list[Variant]]:
         """Raises `UserError` as `check` does, and for a fold in which methods were not tuned."""
         self.check(dataset.name, methods)
-        choices = {entry.key: self._of(dataset.name, entry.key) for entry, _ in _in_turn(methods)}
+        choices = self._of(dataset.name, [entry for entry, _ in methods])
 
         def settings(entry: Entry, fold: int) -> Settings:
             choice = choices[entry.key]
@@ -207,7 +207,7 @@ class Chosen:
         Where each fold has its own, those of the trial that most folds chose, of several the first:
         trials of the same number have the same values in all folds.
         """
-        choice = self._of(dataset, entry.key)
+        choice = self._of(dataset, [entry])[entry.key]
         counts = Counter(own.trial for own in choice.folds.values())
         trial = min(counts, key=lambda number: (-counts[number], number))
         picked = next(own for own in choice.folds.values() if own.trial == trial)
@@ -217,8 +217,17 @@ class Chosen:
             said += f", which {counts[trial]} of {len(choice.folds)} folds have chosen"
         return Settings(values, tuned=_tuned(choice)), said
 
-    def _of(self, dataset: str, method: str) -> Choice:
-        return next(c for c in self.choices if (c.dataset, c.method) == (dataset, method))
+    def _of(self, dataset: str, methods: Sequence[Entry]) -> dict[str, Choice]:
+        """Method → choice, those first that train a network: the others were often not named and
+        came along. Raises `UserError` if some have no values."""
+        known = {choice.method: choice for choice in self.choices if choice.dataset == dataset}
+        keys = [entry.key for entry in sorted(methods, key=lambda entry: not entry.network)]
+        if lacking := [key for key in keys if key not in known]:
+            raise UserError(
+                f"{self.path}: no values of {several(lacking)} on {dataset}: `tune` them as well, "
+                "or leave them out"
+            )
+        return {key: known[key] for key in keys}
 
     def check(self, dataset: str, methods: Sequence[Default]) -> None:
         """Raise `UserError` where methods have no values on a dataset, or where their runs are not
@@ -227,28 +236,17 @@ class Chosen:
         What brings other differences about goes first: another protocol has other samples and
         folds.
         """
-        methods = _in_turn(methods)
-        known = {choice.method for choice in self.choices if choice.dataset == dataset}
-        if lacking := [entry.key for entry, _ in methods if entry.key not in known]:
-            raise UserError(
-                f"{self.path}: no values of {several(lacking)} on {dataset}: `tune` them as well, "
-                "or leave them out"
-            )
+        specs = {entry.key: spec for entry, spec in methods}
         differences = [
-            (difference, entry.key)
-            for entry, spec in methods
-            for difference in _differences(self._of(dataset, entry.key), spec)
+            (difference, method)
+            for method, choice in self._of(dataset, [entry for entry, _ in methods]).items()
+            for difference in _differences(choice, specs[method])
         ]
         if differences:
             first, _ = min(differences)
             alike = several([method for own, method in differences if own == first])
             _, how = first
             raise UserError(f"{self.path}: the values of {alike} on {dataset} were chosen {how}")
-
-
-def _in_turn(methods: Sequence[Default]) -> list[Default]:
-    """Those first that train a network: the others were often not named and came along."""
-    return sorted(methods, key=lambda default: not default[0].network)
 
 
 def _tuned(choice: Choice) -> Tuned:

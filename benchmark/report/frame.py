@@ -324,9 +324,7 @@ def collect(
     """
     paths = records.files(results)
     if not paths:
-        raise UserError(
-            f"{results}: no records there; `run` makes them, --results names their folder"
-        )
+        raise records.none_there(results)
     by_dataset: dict[str, list[Path]] = {}
     for path in paths:
         by_dataset.setdefault(path.parts[-3], []).append(path)
