@@ -346,6 +346,12 @@ def worse_in(row: Row) -> str:
     return f"{row.worse} of {row.gain.n}" if row.gain and row.gain.n else MISSING
 
 
+def worse_note(summary: Summary) -> list[str]:
+    """What a column of `worse_in` says, where a group has one."""
+    unit = summary.group.unit
+    return [f"Worse in: {unit}s with a negative gain (negative transfer)."] * summary.has_reference
+
+
 def deployment_title(deployment: str) -> str:
     if deployment == ALL:
         return "Bounds: all modalities at inference, not to be ranked with the others"
@@ -373,8 +379,7 @@ def notes(summary: Summary) -> list[str]:
     if summary.has_reference:
         lines.append(
             f"Gain over {REFERENCE}: mean over {group.unit}s of the paired difference in "
-            f"{group.primary.label}; positive is better. Worse in: {group.unit}s with a negative "
-            "gain (negative transfer)."
+            f"{group.primary.label}; positive is better."
         )
     if any(row.runs and not row.complete for row in summary.rows):
         lines.append(
@@ -484,7 +489,7 @@ def no_test(summary: Summary) -> list[str]:
 
 def evidence_notes(summary: Summary) -> list[str]:
     """How to read the evidence in a group's tables, each of which may stand alone."""
-    group, lines = summary.group, no_test(summary)
+    group, lines = summary.group, [*worse_note(summary), *no_test(summary)]
     if summary.tested:
         families = {d: [r for r in summary.rows if r.deployment == d] for d in group.modalities}
         sizes = [sum(r.p_holm is not None for r in rows) for rows in families.values()]

@@ -46,6 +46,7 @@ from benchmark.report.wording import (
     p_value,
     title,
     worse_in,
+    worse_note,
 )
 from benchmark.terms import ALL
 
@@ -116,6 +117,7 @@ def group_content(summary: Summary) -> dict[str, Any]:
         "whyNot": summary.why_not,
         "notes": [
             *footnotes(summary),
+            *worse_note(summary),
             *tuning_note_lines(summary),
             *_gap_note(gap),
             *[PLACEBO_NOTE] * bool(twins),
