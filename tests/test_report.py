@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -564,3 +565,29 @@ def test_methods_whose_records_state_no_operations_are_named_and_not_drawn(tmp_p
     text = next((tmp_path / "out/tables").glob("*.md")).read_text()
     cost = rows_of(text, "forest")[-1]
     assert cost[3] == cost[6] == "–" and cost[-1] == "3"
+
+
+def test_few_methods_in_a_figure_are_chosen_by_what_they_are_and_one_more_changes_one(tmp_path):
+    """Reference, proposed, bound, methods, controls; the caption says so where some are left."""
+    from benchmark.report.figures.predictions import confusion_matrices, featured
+
+    external = {"entry": {"family": "external"}}
+    controls = {"single": 1.0, "forest": 9.0, "constant": 0.0, "kd": 0.5}
+    made_up = [
+        replace(record, entry={**record.entry, "family": "control", "role": "control"})
+        if record.spec.method in ("forest", "constant")
+        else record
+        for record in runs(controls)
+    ]
+    chosen = []
+    for more in ([], runs({"theirs": 1.0}, **external), runs({"fusion_concat": 3.0, "mdico": 1.0})):
+        made_up += more
+        (summary,) = report(made_up, tmp_path).summaries
+        chosen.append(featured(summary))
+        drawn = confusion_matrices(summary)
+        assert ("4 of" in drawn.get_supxlabel()) == (len(summary.group.entries) > 4)
+    assert chosen == [
+        ["single", "kd", "constant", "forest"],
+        ["single", "kd", "theirs", "constant"],
+        ["single", "mdico", "fusion_concat", "kd"],
+    ]

@@ -15,7 +15,7 @@ from benchmark.report.colearning import best_bound
 from benchmark.report.evidence import truth
 from benchmark.report.figures.style import at_edge, caption, colour, label, undrawn
 from benchmark.report.rows import Row
-from benchmark.report.summary import REFERENCE, Summary, in_order
+from benchmark.report.summary import REFERENCE, Summary
 from benchmark.report.text import number, shortened
 from benchmark.report.wording import tuning_note
 from benchmark.terms import ALL
@@ -32,25 +32,34 @@ WIDEST = 12.0
 
 
 def featured(summary: Summary) -> list[str]:
-    """The reference, the proposed method and a bound, then others in the order of the tables.
+    """The first `FEATURED` of: the reference, the proposed method, the best bound, other methods,
+    controls and ablations, each in the order of families.
 
-    Chosen by what they are, not by their scores.
+    So what a method is decides, and not its scores; one more takes the place of one at most.
     """
-    with_runs = {row.method for row in summary.rows if row.runs}
-    names = [m for m in in_order(summary) if m in with_runs]
+    entries = {m: e for m, e in summary.group.entries.items() if m in _there(summary)}
+    methods = [m for m, entry in entries.items() if entry["role"] == "method"]
+    proposed = [m for m in methods if entries[m]["family"] == "proposed"]
     bound = best_bound(summary)
-    proposed = [
-        m
-        for m in names
-        if summary.group.entries[m]["family"] == "proposed"
-        and summary.group.entries[m]["role"] == "method"
-    ]
-    first = [REFERENCE, *proposed, bound.method if bound else ""]
-    others = [m for m in summary.group.entries if m in names]
-    chosen = [m for m in first if m in names]
-    if len(names) <= FEATURED:
-        chosen += others
-    return list(dict.fromkeys(chosen or others))[:FEATURED]
+    ranked = [REFERENCE, *proposed[:1], bound.method if bound else "", *methods, *entries]
+    return [m for m in dict.fromkeys(ranked) if m in entries][:FEATURED]
+
+
+def _there(summary: Summary) -> set[str]:
+    """The methods that could be shown."""
+    return {row.method for row in summary.rows if row.runs} - set(summary.group.hidden)
+
+
+def _rule(summary: Summary) -> str:
+    """By what methods were chosen, where some are left out."""
+    there = len(_there(summary))
+    if there <= FEATURED:
+        return ""
+    return (
+        f" {FEATURED} of {there} methods: {REFERENCE}, the proposed one, the bound that is best on "
+        "validation, then other methods before controls and ablations, in the order of families; "
+        "no test score chooses."
+    )
 
 
 def _columns(summary: Summary) -> list[Row]:
@@ -110,8 +119,7 @@ def confusion_matrices(summary: Summary) -> Figure | None:
     caption(
         figure,
         summary.group,
-        "Per cent of the test samples of a true class, all runs together. Methods chosen by what "
-        "they are, not by their scores.",
+        "Per cent of the test samples of a true class, all runs together." + _rule(summary),
         tuning_note(summary.group),
     )
     return figure
@@ -152,8 +160,8 @@ def predicted_against_true(summary: Summary, results: Path, cache: Path | None) 
         group,
         "Test samples of all runs"
         + f" but {len(missing)} whose predictions are not there" * bool(missing)
-        + ". Line: equal. Triangle at an edge: a point beyond it. Methods chosen by what they are, "
-        "not by their scores.",
+        + ". Line: equal. Triangle at an edge: a point beyond it."
+        + _rule(summary),
         tuning_note(group),
     )
     return figure
