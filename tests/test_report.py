@@ -400,6 +400,27 @@ def test_figures_are_drawn_and_the_same_again(tmp_path):
     assert before == {p: p.read_bytes() for p in figures}
 
 
+def test_what_trains_no_network_has_no_learning_curve_and_the_caption_says_so(tmp_path):
+    from benchmark.report.figures.scores import learning_curves
+
+    made_up = [*runs({"single": 1.0, "kd": 1.0}), *runs({"forest": 1.0}, epochs=1)]
+    made_up += runs({"theirs": 1.0}, entry={"family": "external"})
+    made_up = [
+        replace(r, cost={**r.cost, "steps": 0})
+        if r.spec.method == "forest"  # fitted at once: one validation loss, and no step
+        else replace(r, stages=[], cost={})
+        if r.spec.method == "theirs"
+        else r
+        for r in made_up
+    ]
+    (summary,) = report(made_up, tmp_path).summaries
+    figure = learning_curves(summary)
+    shown = [axis.get_title() for axis in figure.axes if axis.get_visible()]
+    assert shown == ["single", "kd"]
+    said = " ".join(figure.get_supxlabel().split())
+    assert "Without a curve: forest (no network was trained); theirs (was trained elsew" in said
+
+
 def test_runs_without_curves_have_no_learning_curves(tmp_path):
     write(runs({"single": 1.0}, epochs=0), tmp_path)
     written = write_report(tmp_path, tmp_path / "out")

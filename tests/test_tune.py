@@ -216,6 +216,26 @@ def test_what_is_kept_of_a_tuned_table_goes_with_its_trials_and_its_defaults(tmp
     assert "what tuning cost is not known here" not in section()
 
 
+def test_the_figure_of_trials_shows_each_and_ticks_trials_that_exist(tmp_path):
+    space = {"space": {"alpha": [0.1, 0.9]}}
+    made_up.write(
+        made_up.runs({"single": 1.0}, tuned={**space, "trials": 5, "on": "in each fold"}), tmp_path
+    )
+    for fold, trial in ((fold, trial) for fold in range(3) for trial in range(1, 6)):
+        record = made_up.run("single", fold, skill=trial % 3, tuned=space)
+        spec = replace(record.spec, trial=trial)
+        made_up.write([replace(record, id=spec.id, spec=spec)], tmp_path)
+    (summary,) = write_report(tmp_path, tmp_path / "out", figures=False).summaries
+    (axis,) = validation_against_trials(summary).axes
+    assert list(axis.get_xticks()) == [1, 2, 3, 4, 5] and axis.get_xlim()[1] < 6
+    points = np.concatenate(
+        [own.get_offsets() for own in axis.collections if len(own.get_offsets())]
+    )
+    assert {1, 2, 3, 4, 5} <= set(points[:, 0])  # those beyond the edge stand at it
+    scores = [t.score for t in summary.tuning.trials["single"] if t.number == 2]
+    assert np.isclose(points[points[:, 0] == 2, 1], np.mean(scores)).any()
+
+
 def test_trials_are_in_no_table_wherever_they_lie(tmp_path):
     trial = made_up.run("kd")
     spec = replace(trial.spec, trial=2, tuned={"space": {}}, differs={"alpha": 0.3})

@@ -94,14 +94,20 @@ def _score(record: Record) -> float | None:
     return score.value if score and math.isfinite(score.value) else None
 
 
+def own_scores(summary: Summary, method: str) -> dict[int, list[float | None]]:
+    """Fold → the validation score of each trial, in the order of their numbers."""
+    found: dict[int, list[float | None]] = {}
+    for trial in sorted(summary.tuning.trials.get(method, []), key=lambda t: (t.fold, t.number)):
+        found.setdefault(trial.fold, []).append(trial.score)
+    return found
+
+
 def best_so_far(summary: Summary, method: str) -> dict[int, list[float | None]]:
     """Fold → the best validation score after each trial; None before the first that has one."""
     metric, found = summary.group.primary, {}
-    trials = summary.tuning.trials.get(method, [])
-    for fold in sorted({trial.fold for trial in trials}):
+    for fold, scores in own_scores(summary, method).items():
         best, curve = None, []
-        for trial in (trial for trial in trials if trial.fold == fold):
-            score = trial.score
+        for score in scores:
             if score is not None and (best is None or metric.gain(score, best) > 0):
                 best = score
             curve.append(best)

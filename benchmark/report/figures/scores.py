@@ -25,7 +25,7 @@ from benchmark.report.rows import Row
 from benchmark.report.summary import REFERENCE, Summary, in_order
 from benchmark.report.text import MISSING, number, one_line
 from benchmark.report.wording import error_bars, few, heading, p_value, tuning_note
-from benchmark.terms import ALL
+from benchmark.terms import ALL, EXTERNAL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -145,7 +145,7 @@ def gain_map(outlines: Sequence[Outline]) -> Figure | None:
             fmt="",
             annot_kws={"size": 7},
             linewidths=0.5,
-            cbar_kws={"label": f"gain over {REFERENCE}, % of its score", "shrink": 0.7},
+            cbar_kws={"label": "gain (%)", "shrink": 0.7},  # short: the bar may be, too
         )
     axis.set_facecolor("0.9")
     axis.grid(False)
@@ -161,7 +161,7 @@ def gain_map(outlines: Sequence[Outline]) -> Figure | None:
     what = "real data" if first.source == "real" else f"{first.source.upper()} data"
     smoke = ", SMOKE RUN: no evidence" if first.smoke else ""
     lines = [
-        f"Gain over {REFERENCE}: {what}, protocol {first.protocol}{smoke}",
+        f"Gain over {REFERENCE} in per cent of its score: {what}, protocol {first.protocol}{smoke}",
         "Mean over folds, or over the seeds of an official split. Colours end at "
         f"±{limit:.0f} %. {MISSING}: no score; n: over fewer than the table's.",
         " ".join(dict.fromkeys(outline.tuning for outline in outlines)),
@@ -171,12 +171,14 @@ def gain_map(outlines: Sequence[Outline]) -> Figure | None:
 
 
 def learning_curves(summary: Summary) -> Figure | None:
-    """Validation loss by epoch, a panel for each method: mean and range over the runs."""
+    """Validation loss by epoch, a panel for each method that was trained here by epochs: mean and
+    range over the runs."""
     from matplotlib import pyplot as plt
 
     group = summary.group
-    curves = {m: _curves(group, m) for m in group.entries if m not in group.hidden}
-    curves = {m: by_name for m, by_name in curves.items() if by_name}
+    shown = [m for m in group.entries if m not in group.hidden and group.runs_of(m)]
+    trained = [m for m in shown if any(run.cost.get("steps") for run in group.runs_of(m))]
+    curves = {m: by_name for m in trained if (by_name := _curves(group, m))}
     if not curves:
         return None
     found = {name for by_name in curves.values() for name in by_name}
@@ -211,7 +213,7 @@ def learning_curves(summary: Summary) -> Figure | None:
             common = np.array([run[:shortest] for run in runs])
             epochs = np.arange(1, shortest + 1)
             axis.fill_between(epochs, common.min(0), common.max(0), color=tint, alpha=0.18, lw=0)
-            dot = "o" if shortest == 1 else ""  # what is fitted at once has no line
+            dot = "o" if shortest == 1 else ""  # a single epoch has no line
             axis.plot(epochs, common.mean(0), ls=styles[name], marker=dot, ms=3, color=tint, lw=1.5)
             at_edge(axis, epochs, common.mean(0), color=tint, s=12)
         _training(axis, _curves(group, method, "training"), styles)
@@ -231,8 +233,19 @@ def learning_curves(summary: Summary) -> Figure | None:
         f"over {len(group.planned)} runs, n where they are fewer, as far as the shortest of them "
         "goes; triangle: a mean beyond the edge. Thin line: sum of the loss terms in training, "
         "from its lowest to its highest mean, on a scale of each panel's own.",
+        *_left_out(group, [m for m in shown if m not in trained]),
     )
     return figure
+
+
+def _left_out(group: Group, methods: Sequence[str]) -> list[str]:
+    """Why some methods have no panel, if there are such."""
+    why = {True: "was trained elsewhere", False: "no network was trained"}
+    found: dict[str, list[str]] = {}
+    for method in methods:
+        found.setdefault(why[group.entries[method]["family"] == EXTERNAL], []).append(method)
+    told = [f"{', '.join(own)} ({reason})" for reason, own in found.items()]
+    return [f"Without a curve: {'; '.join(told)}."] * bool(told)
 
 
 def _training(

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.report.figures.style import caption, colour, family_legend, label
+from benchmark.report.figures.style import at_edge, caption, colour, family_legend, label
 from benchmark.report.summary import Summary, in_order
-from benchmark.report.tuning import best_so_far, pairs
+from benchmark.report.tuning import best_so_far, own_scores, pairs
 from benchmark.report.wording import deployment_title, heading, tuning_note
 
 if TYPE_CHECKING:
@@ -18,17 +18,22 @@ ACROSS = 5
 
 
 def validation_against_trials(summary: Summary) -> Figure | None:
-    """The best validation score so far, a panel for each method: mean and range over folds."""
+    """The validation score of each trial and the best so far, a panel for each method: means over
+    folds, and the range of the best."""
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import MaxNLocator
 
     if summary.tuning is None:
         return None
-    group, curves = summary.group, {}
+    group, curves, points = summary.group, {}, {}
     for method in in_order(summary):
-        found = [c for c in best_so_far(summary, method).values() if c and None not in c]
-        shortest = min(map(len, found), default=0)
+        best, own = best_so_far(summary, method), own_scores(summary, method)
+        folds = [fold for fold, curve in best.items() if None not in curve]
+        shortest = min((len(best[fold]) for fold in folds), default=0)
         if shortest:
-            curves[method] = np.array([curve[:shortest] for curve in found])
+            curves[method] = np.array([best[fold][:shortest] for fold in folds])
+            scores = np.array([own[fold][:shortest] for fold in folds], dtype=float)
+            points[method] = scores.mean(axis=0)  # NaN where a trial failed in a fold
     if not curves:
         return None
     across = min(ACROSS, len(curves))
@@ -36,23 +41,31 @@ def validation_against_trials(summary: Summary) -> Figure | None:
     figure, axes = plt.subplots(
         down, across, figsize=(1.2 + 1.9 * across, 1.5 + 1.5 * down), squeeze=False
     )
-    every = np.concatenate([own.ravel() for own in curves.values()])
-    low, high = np.quantile(every, [0, 0.98])
+    most = np.nanquantile(np.concatenate([*points.values()]), [0.1, 0.9])
+    every = np.concatenate([most, *(own.ravel() for own in curves.values())])
+    low, high = every.min(), every.max()
     margin = 0.05 * (high - low) or 1.0
     longest = max(own.shape[1] for own in curves.values())
+    ticks = MaxNLocator(5, integer=True).tick_values(1, longest)
+    ticks = sorted({1, *(int(tick) for tick in ticks if 1 <= tick <= longest)})
     for place, axis in enumerate(axes.flat):
         axis.set_visible(place < len(curves))
-        axis.set_xlim(0.5, longest + 1)
+        axis.set_xlim(0.5, longest + 0.5)
+        axis.set_xticks(ticks)
         axis.set_ylim(low - margin, high + margin)
         axis.tick_params(labelbottom=place + across >= len(curves), labelleft=not place % across)
     for axis, (method, own) in zip(axes.flat, curves.items(), strict=False):
-        tint, numbers = colour(group.entries[method]["family"]), np.arange(1, own.shape[1] + 2)
-        own = np.append(own, own[:, -1:], axis=1)  # a step for the last trial as well
+        tint, numbers = colour(group.entries[method]["family"]), np.arange(1, own.shape[1] + 1)
+        faint = {"s": 14, "color": tint, "alpha": 0.5, "lw": 0}
+        axis.scatter(numbers, points[method], **faint)
+        at_edge(axis, numbers, points[method], **faint)
+        axis.plot(1, own[:, 0].mean(), "o", ms=4, color=tint)
+        numbers = np.append(numbers, numbers[-1] + 0.5)  # a step for the last trial as well
+        own = np.append(own, own[:, -1:], axis=1)
         axis.fill_between(
             numbers, own.min(0), own.max(0), color=tint, alpha=0.18, lw=0, step="post"
         )
         axis.step(numbers, own.mean(0), where="post", color=tint, lw=1.5)
-        axis.plot(1, own[:, 0].mean(), "o", ms=4, color=tint)
         axis.set_title(label(method), fontsize=8)
         axis.set_xlabel("trial" if axis.xaxis.get_tick_params()["labelbottom"] else "", fontsize=8)
     for axis in axes[:, 0]:
@@ -62,8 +75,10 @@ def validation_against_trials(summary: Summary) -> Figure | None:
     caption(
         figure,
         group,
-        "Best of the trials so far, by their number; line and band: mean and range over the folds "
-        "on which there were trials; point: the first trial, with the defaults.",
+        "Line and band: the best of the trials so far, by their number; mean and range over the "
+        "folds on which there were trials. Faint points: each trial's own score, mean over these "
+        "folds, where it failed in none; triangle: one beyond the edge. Full point: the first "
+        "trial, with the defaults.",
         tuning_note(group),
     )
     return figure
