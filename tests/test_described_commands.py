@@ -151,6 +151,23 @@ def test_the_picture_shows_values_in_their_unit():
     assert axis.get_yticklabels()[0].get_text() == "c0\n0 to 100"
 
 
+def test_large_numbers_are_read_and_nothing_of_the_picture_is_cut_off(mine, tmp_path, monkeypatch):
+    from benchmark.report.figures import drawing
+
+    axis = drawn(np.array([[10_070.0, 0.1]]), "K, m", (270, 10_070.4), (-2.5e6, 0.2))
+    legend = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert legend == ["c0: 270 to 10,070", "c1: -2,500,000 to 0.2"]
+    figures, lay_out = [], drawing.lay_out
+    monkeypatch.setattr(drawing, "lay_out", lambda own: lay_out(own) or figures.append(own))
+    description, folder = mine
+    np.save(folder / "s1.npy", 1e7 * np.load(folder / "s1.npy"))
+    path = str(save(description, folder))
+    assert main(["data", "describe", path, "--cache", str(tmp_path / "cache")]) == 0
+    (figure,) = figures
+    box, size = figure.get_tightbbox(), figure.get_size_inches()
+    assert box.x0 > -0.01 and box.y0 > -0.01 and np.all([box.x1, box.y1] < size + 0.01)
+
+
 def test_describe_shows_the_range_of_what_is_stored_beside_the_values(mine, tmp_path, capsys):
     description, folder = mine
     (folder / "rgb").mkdir()

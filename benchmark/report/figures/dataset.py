@@ -38,6 +38,8 @@ def picture(dataset: EODataset, catalogue: Catalogue) -> bytes:
     import seaborn as sns
     from matplotlib import pyplot as plt
 
+    from benchmark.report.figures.drawing import lay_out
+
     sample = _telling(dataset)
     panels = [*dataset.modalities, "target"] + ["places"] * (catalogue.places is not None)
     columns = min(3, len(panels))
@@ -62,6 +64,7 @@ def picture(dataset: EODataset, catalogue: Catalogue) -> bytes:
             f"{dataset.name}{source}, {len(dataset):,} samples. Sensors: sample "
             f"'{dataset.ids[sample]}'; ranges of channels are over all samples.",
         )
+        lay_out(figure)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None}, dpi=130)
         plt.close(figure)
@@ -102,7 +105,7 @@ def _vector(axis: Axes, values: np.ndarray, of: Sequence[Channel]) -> None:
     shares = _shares(values, of)
     axis.barh(range(len(shares)), shares, height=0.7)
     for y, (share, value) in enumerate(zip(shares, values, strict=True)):
-        text = "missing" if np.isnan(value) else f"{value:.4g}"
+        text = "missing" if np.isnan(value) else _value(value)
         axis.annotate(text, (np.nan_to_num(share), y), (2, 0), textcoords="offset points",
                       va="center", fontsize=6)  # fmt: skip
     names = [f"{label(c.name)}\n{_values(c.low, c.high)}" for c in of]
@@ -114,6 +117,8 @@ def _vector(axis: Axes, values: np.ndarray, of: Sequence[Channel]) -> None:
 
 def _series(axis: Axes, values: np.ndarray, of: Sequence[Channel]) -> None:
     """Values over time; of channels that one axis cannot show, each between its own ends."""
+    from matplotlib.transforms import offset_copy
+
     if values.ndim == 4:  # the middle of a window
         values = values[:, values.shape[1] // 2, values.shape[2] // 2]
     together = _together(of)
@@ -129,7 +134,9 @@ def _series(axis: Axes, values: np.ndarray, of: Sequence[Channel]) -> None:
         axis.set_ylim(-0.02, 1.02)
         axis.set_yticks([0, 1], ["lowest", "highest"], rotation=90, va="center")
     if len(of) <= NAMED:
-        axis.legend(ncols=2, fontsize=6, loc="upper left", bbox_to_anchor=(0, -0.23), frameon=False)
+        below_label = offset_copy(axis.transAxes, axis.figure, y=-32, units="points")
+        axis.legend(ncols=2, fontsize=6, loc="upper left", bbox_to_anchor=(0, 0), frameon=False,
+                    bbox_transform=below_label)  # fmt: skip
 
 
 def _together(of: Sequence[Channel]) -> bool:
@@ -146,7 +153,12 @@ def _shares(values: np.ndarray, of: Sequence[Channel]) -> np.ndarray:
 
 
 def _values(low: float, high: float) -> str:
-    return f"{low:.4g} to {high:.4g}"
+    return f"{_value(low)} to {_value(high)}"
+
+
+def _value(value: float) -> str:
+    """Four digits, without powers of ten as far as one reads it: 10,070."""
+    return f"{float(f'{value:.4g}'):,.10g}"
 
 
 def _colours(spec: ModalitySpec, values: np.ndarray) -> tuple[np.ndarray, float, float]:
