@@ -539,7 +539,10 @@ def parser() -> argparse.ArgumentParser:
         "--modality", metavar="M", help="what was deployed, where no column 'modality' says it"
     )
     score.add_argument(
-        "--reference", default="", metavar="TEXT", help="where the method is published"
+        "--reference",
+        default="",
+        metavar="TEXT",
+        help="where the method is published; report.html alone shows it, with the row's evidence",
     )
 
     submit = commands.add_parser(
