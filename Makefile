@@ -43,7 +43,7 @@ lint: $(READY)
 leaderboard: $(READY)
 	$(RUN) -m benchmark report --results results/reference --out build/reference
 	cp build/reference/leaderboard.md .
-	cp build/reference/figures/lfmc-real-standard-S1-S2-scores.svg docs
+	cp build/reference/figures/gains-real-standard.svg docs
 
 reference: leaderboard
 	$(RUN) -m benchmark answer --into results/README.md --results results/reference

@@ -284,10 +284,12 @@ def records(results: str | Path = RESULTS) -> pd.DataFrame:
     """All scores of the runs below a results folder that a report shows, as in `scores.csv`."""
     import pandas as pd
 
+    from benchmark.merging import merged
     from benchmark.report.frame import COLUMNS, collect, scores_csv
 
     texts: list[str] = []
-    collect(Path(results), show=lambda head: texts.append(scores_csv(head.group)))
+    with merged([Path(results)]) as folder:
+        collect(folder, show=lambda head: texts.append(scores_csv(head.group)))
     return pd.read_csv(
         io.StringIO("".join(texts)),
         names=COLUMNS,
@@ -306,12 +308,14 @@ def leaderboard(results: str | Path = RESULTS, cache: str | Path | None = None) 
     """
     import pandas as pd
 
+    from benchmark.merging import merged
     from benchmark.report.tables import as_csv
     from benchmark.report.write import summaries
 
     place = default_cache() if cache is None else Path(cache)
+    with merged([Path(results)]) as folder:
+        texts = [as_csv(each) for each in summaries(folder, place)]
     tables = [
-        pd.read_csv(io.StringIO(as_csv(each)), keep_default_na=False, na_values=[""])
-        for each in summaries(Path(results), place)
+        pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""]) for text in texts
     ]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

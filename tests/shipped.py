@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
-from benchmark.commands.merging import merged
+from benchmark.merging import merged
 
 REFERENCE = Path(__file__).parents[1] / "results" / "reference"
 

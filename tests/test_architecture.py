@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("benchmark", "methods", "datasets")
 VOCABULARY = {"documents", "errors", "metrics", "problem", "records", "seeds", "spec", "stopping"}
-VOCABULARY |= {"terms", "writers", "schema", "folders", "machine", "plugins", "ranges", "__init__"}
+VOCABULARY |= {"terms", "writers", "schema", "folders", "machine", "plugins", "ranges", "merging"}
+VOCABULARY |= {"__init__"}
 """Files of `benchmark/` that lie under its rooms."""
 
 BELOW = {

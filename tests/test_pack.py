@@ -10,7 +10,7 @@ import pytest
 
 from benchmark import records
 from benchmark.commands.main import main
-from benchmark.commands.merging import merged
+from benchmark.merging import merged
 from tests.made_up import official, runs, write
 
 

@@ -10,7 +10,6 @@ import pytest
 from benchmark import records
 from benchmark.report import summary_text, write_report
 from benchmark.report.figures.drawing import draw
-from benchmark.report.wording import slug
 from tests.shipped import REFERENCE, shipped
 
 ROOT = Path(__file__).parents[1]
@@ -47,20 +46,21 @@ def test_the_readme_shows_what_the_screen_does(written):
     """From the first line of a table to the last, without the sentences between."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"```text\n(lfmc, real data.*?)```", readme, re.DOTALL)
-    first = summary_text(written).split("\n\n")[0]
-    printed = [line.rstrip() for line in first.splitlines() if not line.startswith("On S")]
+    title = shown.partition("\n")[0]
+    (own,) = [t for t in summary_text(written).split("\n\n") if t.startswith(f"{title}\n")]
+    printed = [line.rstrip() for line in own.splitlines() if not line.startswith("On S")]
     assert shown.splitlines() == printed
 
 
 def test_the_figure_of_the_readme_is_made_from_the_shipped_records(written):
     """Where it is not, `make leaderboard` makes it. Coordinates may differ by rounding."""
-    (summary,) = [s for s in written.summaries if s.group.protocol_name == "standard"]
-    name = f"docs/{slug(summary.group)}-scores.svg"
+    outlines = [s.outline for s in written.sections if s.outline.protocol == "standard"]
+    name = "docs/gains-real-standard.svg"
     assert f"]({name})" in (ROOT / "README.md").read_text(encoding="utf-8")
-    made = draw("scores", summary, shipped(), None).svg.decode()
+    made = draw("gains", outlines, shipped(), None).svg.decode()
     committed = (ROOT / name).read_text(encoding="utf-8")
     texts = [re.findall(r"<!-- (.*?) -->", svg) for svg in (made, committed)]
-    assert texts[0] == texts[1] and "S2 alone" in texts[0]
+    assert texts[0] == texts[1] and "mdico" in texts[0]
     numbers = [
         [float(n) for a in re.findall(r' (?:d|x|y)="([^"]*)"', svg) for n in re.findall(NUMBER, a)]
         for svg in (made, committed)

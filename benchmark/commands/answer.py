@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from benchmark.commands.merging import merged
 from benchmark.errors import UserError
+from benchmark.merging import merged
 from benchmark.writers import atomic
 
 

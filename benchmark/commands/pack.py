@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark import records
-from benchmark.commands.merging import PACKED, merged, packs
 from benchmark.commands.submit import whole_records
+from benchmark.merging import PACKED, merged, packs
 from benchmark.writers import atomic
 
 

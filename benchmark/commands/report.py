@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from benchmark.commands.merging import merged
 from benchmark.commands.parser import DEFAULT_RESULTS
+from benchmark.merging import merged
 
 if TYPE_CHECKING:
     from benchmark.report.write import Report

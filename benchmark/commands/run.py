@@ -26,10 +26,10 @@ from benchmark.commands.choosing import (
     prepare_datasets,
     with_yardsticks,
 )
-from benchmark.commands.merging import check_not_packed
 from benchmark.commands.report import report_all
 from benchmark.errors import UserError, not_writable
 from benchmark.machine import cores, no_processes
+from benchmark.merging import check_not_packed
 from benchmark.planning import protocol as protocols
 from benchmark.planning.code import changed
 from benchmark.records import models_path

@@ -40,8 +40,8 @@ def score(options: argparse.Namespace) -> int:
     """
     from benchmark import records
     from benchmark.commands.choosing import prepare_datasets
-    from benchmark.commands.merging import check_not_packed
     from benchmark.commands.report import report_all
+    from benchmark.merging import check_not_packed
     from benchmark.planning import protocol as protocols
     from benchmark.planning.encoders import resolve
     from benchmark.planning.split import folds

@@ -9,8 +9,8 @@ from collections import Counter
 from pathlib import Path
 
 from benchmark import records
-from benchmark.commands.merging import merged
 from benchmark.errors import UserError
+from benchmark.merging import merged
 from benchmark.records import Record
 from benchmark.writers import atomic
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark import records
-from benchmark.commands.merging import merged
 from benchmark.errors import UserError
+from benchmark.merging import merged
 
 if TYPE_CHECKING:
     from benchmark.planning.split import Fold

@@ -24,6 +24,7 @@ from benchmark.report.outline import Outline
 from benchmark.report.rows import Row
 from benchmark.report.summary import REFERENCE, Summary, in_order
 from benchmark.report.text import MISSING, number, one_line
+from benchmark.report.verdict import NOTHING
 from benchmark.report.wording import error_bars, few, heading, p_value, tuning_note
 from benchmark.terms import ALL, EXTERNAL
 
@@ -129,7 +130,9 @@ def gain_map(outlines: Sequence[Outline]) -> Figure | None:
     families = in_family_order(order.values())
     methods = sorted(order, key=lambda m: (families.index(order[m]), m))
     values = np.array([[gains.get((m, c), np.nan) for c in range(len(columns))] for m in methods])
-    limit = max(1.0, float(np.nanquantile(np.abs(values), 0.95)))
+    nets = np.array([method != NOTHING for method in methods])  # what learns nothing is far away
+    shown = np.abs(values[nets]) if np.isfinite(values[nets]).any() else np.abs(values)
+    limit = max(1.0, float(np.nanquantile(shown, 0.95)))
     figure, axis = plt.subplots(figsize=(3.2 + 0.85 * len(columns), 2.4 + 0.24 * len(methods)))
     with undrawn(figure):
         sns.heatmap(
