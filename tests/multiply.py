@@ -145,6 +145,7 @@ def _runs(
                 "group_kind": "block",
             },
             metrics=metrics,
+            metrics_sha256=None,
             stages=[_stage(stage, method, deployments) for stage in template.stages],
             cost=_cost(template, method, deployments),
         )

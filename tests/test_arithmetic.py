@@ -59,7 +59,7 @@ def test_compiled_training_is_the_same_every_time():
     [
         ([], "float32", False),
         (["--precision", "bf16"], "bfloat16", False),
-        pytest.param(["--compile"], "float32", True, marks=compiler),
+        pytest.param(["--compile"], "float32", True, marks=[compiler, pytest.mark.soak]),
     ],
 )
 def test_what_was_asked_for_is_in_the_record_and_the_next_command_skips_it(

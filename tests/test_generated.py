@@ -28,6 +28,10 @@ WEAK_STRONG = {
     "cropharvest_multi": ("S1", "S2"),
     "treesatai_ts": ("aerial", "S2"),
 }
+SHORT_OR_SOAK = [
+    name if name in ("lfmc", "cropharvest_binary") else pytest.param(name, marks=pytest.mark.soak)
+    for name in WEAK_STRONG
+]
 STEP = 0.03
 FOLDS = 3
 SEEDS = (0, 1)
@@ -100,7 +104,7 @@ def scores(
     return {m: forest_score(data, array) for m, array in x.items()}
 
 
-@pytest.mark.parametrize("name", WEAK_STRONG)
+@pytest.mark.parametrize("name", SHORT_OR_SOAK)
 def test_a_forest_scores_weak_below_strong_below_both(name):
     runs = [scores(name, seed) for seed in MORE.get(name, SEEDS)]
     weak, strong, both = (np.mean([run[m] for run in runs]) for m in (*WEAK_STRONG[name], "both"))
@@ -116,7 +120,7 @@ def test_without_the_shared_part_both_modalities_do_worse(name):
 
 
 @pytest.mark.parametrize("silent", [0, 1])
-@pytest.mark.parametrize("name", WEAK_STRONG)
+@pytest.mark.parametrize("name", SHORT_OR_SOAK)
 def test_without_its_own_part_a_modality_does_worse_and_the_other_does_not(name, silent):
     own, other = WEAK_STRONG[name][silent], WEAK_STRONG[name][1 - silent]
     seeds = SEEDS[:1] if name == "treesatai_ts" else SEEDS  # its forests take longest by far

@@ -1,7 +1,7 @@
 """Published wholes that are known by their arrays: whether data are what was published.
 
-``releases.yaml`` has, for each, the sha256 of every prepared array: of all samples, and of those
-that the protocol `quick` looks at. A test makes them anew from the published files.
+``releases.yaml`` has, for each, the sha256 of every prepared array: as the protocol `standard`
+looks at them, and as `quick` does. A test makes them anew from the published files.
 """
 
 from __future__ import annotations
