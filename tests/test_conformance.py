@@ -78,7 +78,7 @@ def test_no_method_leaks(key: str, fresh: Executor):
     assert len(verdicts) == len(claimed) * (1 + len(ANTI_LEAK))
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", soak_but_one_of_each_file(KEYS))
 def test_every_method_trains_as_promised(key: str, fresh: Executor):
     """On one combination each, another from method to method."""
     claimed, _ = applicable(REGISTRY[key], COVER)
