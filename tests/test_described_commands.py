@@ -49,7 +49,9 @@ def test_every_executor_runs_it(mine, tmp_path, places, executor, capsys, monkey
     assert {r.spec.dataset for r in records} - {"vines"} == set(named[1].split(",")[1:])
 
 
-def test_a_report_finds_the_targets_of_an_official_split(mine, tmp_path, places, monkeypatch):
+def test_a_report_finds_the_targets_of_an_official_split(
+    mine, tmp_path, places, monkeypatch, capsys
+):
     monkeypatch.setattr("benchmark.commands.run.report_all", lambda *given: None)
     description, folder = mine
     parts = np.resize(["train", "train", "val", "test"], N)
@@ -59,11 +61,16 @@ def test_a_report_finds_the_targets_of_an_official_split(mine, tmp_path, places,
     path = str(save(description, folder))
     run = ["--methods", "constant,forest", "--seeds", "0,1", "--protocol", "standard"]
     assert main(["run", "--datasets", path, *run, *places]) == 0
+    groups = len(np.unique(own.opened(Path(path)).groups))
+    divided = rf"(\d+) of {groups} groups stand in more than one part"
+    told = re.search(f"vines: WARNING: official split: {divided}: ", capsys.readouterr().out)
     (folder / "plots.csv").unlink()  # all is prepared
     assert main(["report", "--datasets", path, *places]) == 0
     assert list((tmp_path / "results" / "figures").glob("vines*predicted.png"))
     written = (tmp_path / "results" / "leaderboard.md").read_text()
     assert "vines, real data" in written and "are not in the cache" not in written
+    assert f"60 samples in {groups} groups (0.5° block), divided by the split" in written
+    assert re.search(f"FLAG: {divided} of the official split", written)[1] == told[1]
 
 
 def test_preparing_ahead_and_clearing(mine, tmp_path, capsys):
@@ -113,6 +120,23 @@ def test_describe_says_what_was_understood_and_draws_it(mine, tmp_path, capsys):
     picture = folder / "vines-described.png"
     assert picture.read_bytes().startswith(b"\x89PNG") and str(picture) in said
     assert len(re.findall(r"^\d +\d+ +\d+ +\d+ ", said, re.MULTILINE)) == 10
+
+
+@pytest.mark.parametrize("divided", [True, False])
+def test_describe_tells_groups_and_split_and_whether_they_agree(mine, tmp_path, capsys, divided):
+    description, folder = mine
+    parts = np.resize(["train", "val", "test"], N) if divided else np.repeat(["train", "test"], 30)
+    farms = [f"F{i // 15}" for i in range(N)]
+    pd.DataFrame({"part": parts, "farm": farms}).to_csv(folder / "split.csv", index=False)
+    description["split"] = {"file": "split.csv", "column": "part"}
+    description["groups"] = {"file": "split.csv", "column": "farm"}
+    path = str(save(description, folder))
+    assert main(["data", "describe", path, "--cache", str(tmp_path / "cache")]) == 0
+    said = capsys.readouterr().out
+    assert ("4 of 4 groups stand in more than one part: scores may be too good" in said) == divided
+    assert "official split: train " in said
+    more = "; 4 of them in more than one part of the official split" * divided
+    assert f"groups (farm): 4, of 15 to 15 samples{more}\n" in said
 
 
 def test_describe_warns_of_groups_that_keep_nothing_together(mine, tmp_path, capsys):

@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmark.errors import unknown
+from benchmark.planning.split import divided_groups
 from datasets.common import prepared, releases
 from datasets.common.contract import Adapter, EODataset, View
 
@@ -44,6 +47,11 @@ def prepare(
         say(f"{name}: {said}")
     for found in dataset.notices:
         say(f"{name}: {found}")
+    if divided := divided_groups(dataset):
+        say(
+            f"{name}: WARNING: official split: {divided:,} of {len(np.unique(dataset.groups)):,} "
+            "groups stand in more than one part: scores may be too good"
+        )
     return dataset, where.absolute()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,14 @@ def folds(dataset: EODataset, values: Mapping[str, Any]) -> list[Fold]:
     for fold in result:
         _check_training_part(dataset, fold)
     return result
+
+
+def divided_groups(dataset: EODataset) -> int:
+    """How many groups stand in more than one part of an official split; 0 where there is none."""
+    if dataset.split is None or dataset.groups is None:
+        return 0
+    places = set(zip(dataset.groups.tolist(), dataset.split.tolist(), strict=True))
+    return sum(n > 1 for n in Counter(group for group, _ in places).values())
 
 
 def whole(dataset: EODataset, values: Mapping[str, Any]) -> Fold:

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from benchmark.errors import UserError
 from benchmark.planning.protocol import Protocol
-from benchmark.planning.split import Fold, folds
+from benchmark.planning.split import Fold, divided_groups, folds
 from datasets.common.contract import PARTS, Adapter, Catalogue, EODataset
 
 CHUNK = 256
@@ -56,7 +56,8 @@ def described(
     facts += [(m, adapter.notes[m]) for m in dataset.modalities if m in adapter.notes]
     known = [f"{what}: {fact}" for what, fact in facts if fact]
     yield "\n".join([f"{dataset.name}: {adapter.title}", *known])
-    yield "\n".join([_target(dataset), _groups(dataset), *_places(catalogue)])
+    split = _split(dataset)
+    yield "\n".join([_target(dataset), *split, _groups(dataset), *_places(catalogue)])
     if dataset.task.kind != "regression":
         yield _classes(dataset)
     yield _modalities(dataset, catalogue)
@@ -73,10 +74,13 @@ def _target(dataset: EODataset) -> str:
     return f"target: {task.kind}, {task.outputs} classes"
 
 
-def _groups(dataset: EODataset) -> str:
+def _split(dataset: EODataset) -> Iterator[str]:
     if dataset.split is not None:
         counts = [f"{part} {(dataset.split == part).sum():,}" for part in PARTS]
-        return f"official split: {', '.join(counts)}"
+        yield f"official split: {', '.join(counts)}"
+
+
+def _groups(dataset: EODataset) -> str:
     if dataset.groups is None:
         return "groups: none; samples of one place may stand on both sides of a split"
     sizes = np.unique(dataset.groups, return_counts=True)[1]
@@ -86,7 +90,9 @@ def _groups(dataset: EODataset) -> str:
             f"groups{kind}: {len(sizes):,}, of one sample each. WARNING: such groups keep nothing "
             "together; do they name samples (ids), and not places?"
         )
-    return f"groups{kind}: {len(sizes):,}, of {sizes.min():,} to {sizes.max():,} samples"
+    divided = divided_groups(dataset)
+    told = f"; {divided:,} of them in more than one part of the official split" if divided else ""
+    return f"groups{kind}: {len(sizes):,}, of {sizes.min():,} to {sizes.max():,} samples{told}"
 
 
 def _places(catalogue: Catalogue) -> Iterator[str]:

@@ -122,7 +122,8 @@ def _data(group: Group) -> str:
         text = known.get(said, f"real: {said}")
     if data.get("groups"):
         kind = f" ({data['group_kind']})" if data.get("group_kind") else ""
-        text += f" in {data['groups']} groups{kind}"
+        divided = ", divided by the split" if data.get("divided_groups") else ""
+        text += f" in {data['groups']} groups{kind}{divided}"
     return text
 
 
@@ -170,7 +171,12 @@ def flags(group: Group) -> list[str]:
     values, found = group.protocol, []
     if group.smoke:
         found.append("SMOKE RUN: shows that everything works, is no evidence")
-    if values.get("split") != "grouped" and group.data.get("groups"):
+    if divided := group.data.get("divided_groups"):
+        found.append(
+            f"FLAG: {divided} of {group.data['groups']} groups stand in more than one part of the "
+            "official split"
+        )
+    elif values.get("split") != "grouped" and group.data.get("groups"):
         found.append("FLAG: groups stand on both sides of a split")
     if values.get("validation") == "test":
         found.append("FLAG: validation is the test fold")

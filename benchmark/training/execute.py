@@ -28,7 +28,7 @@ from benchmark.planning.code import codes, edited_plugins, file_code
 from benchmark.planning.context import with_context
 from benchmark.planning.encoders import changed_weights
 from benchmark.planning.jobs import Job
-from benchmark.planning.split import Fold, folds
+from benchmark.planning.split import Fold, divided_groups, folds
 from benchmark.problem import TaskSpec
 from benchmark.records import Record, find, models_path, write
 from benchmark.stopping import OutOfTime, deadline
@@ -437,6 +437,7 @@ def facts_of(dataset: EODataset, fold: Fold) -> dict[str, Any]:
         "samples": len(dataset),
         "groups": None if dataset.groups is None else len(np.unique(dataset.groups)),
         "group_kind": dataset.group_kind,
+        **({"divided_groups": divided} if (divided := divided_groups(dataset)) else {}),
         **({"form": dataset.form} if dataset.form and dataset.source == "real" else {}),
         **({"plugin": dict(dataset.plugin)} if dataset.plugin else {}),
         "train": len(fold.train),
