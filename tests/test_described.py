@@ -225,16 +225,47 @@ def test_a_sample_of_which_a_sensor_has_no_value_lacks_it(mine, nothing):
     assert len(catalogue) == 58 and "P04" not in catalogue.ids and "P05" in catalogue.ids
 
 
-@pytest.mark.parametrize("written", [-9999.0, -999.0, 1e20, np.float32(9.96921e36)])
+@pytest.mark.parametrize(
+    "written", [-9999.0, -999.0, 1e20, 15 * 2.0**119, -np.finfo(np.float32).max]
+)
 def test_a_number_that_may_stand_for_no_value_is_told(mine, written):
     description, folder = mine
     soil = np.load(folder / "soil.npy").astype(np.float32)
     soil[:7, 1] = written
     np.save(folder / "soil.npy", soil)
     (notice,) = opened(save(description, folder)).notices
-    assert notice.startswith(f"soil has 7 × {written:g}: if it stands for no value, say `no_")
-    description["modalities"]["soil"]["no_data"] = float(written)
+    assert notice.startswith("soil has 7 × ") and notice.endswith("`")
+    said = yaml.safe_load(notice.partition("`")[2].rstrip("`"))  # as the user would copy it
+    assert np.float32(said["no_data"]) == np.float32(written)
+    description["modalities"]["soil"] |= said
     assert opened(save(description, folder)).notices == ()
+
+
+@pytest.mark.parametrize("kind", ["regression", "multiclass", "multilabel"])
+@pytest.mark.parametrize("stored", ["y.npy", "y.csv"])
+def test_a_number_that_stands_for_no_target_is_told_and_can_be_declared(mine, kind, stored):
+    description, folder = mine
+    y = np.arange(N, dtype=np.float32) % 2
+    y[:7] = -9999
+    if stored == "y.npy":
+        np.save(folder / "y.npy", np.stack([y, y], axis=1) if kind == "multilabel" else y)
+        where = {"file": "y.npy"}
+    else:
+        pd.DataFrame({"a": y, "b": y}).to_csv(folder / "y.csv", index=False)
+        where = {
+            "file": "y.csv",
+            **({"columns": ["a", "b"]} if kind == "multilabel" else {"column": "a"}),
+        }
+    description["target"] = {**where, "kind": kind}
+    if kind != "multilabel":  # labels are 0 or 1: refused
+        (notice,) = opened(save(description, folder)).notices
+        assert notice == "target has 7 × -9999: if it stands for no value, say `no_data: -9999`"
+    description["target"]["no_data"] = -9999
+    with pytest.raises(UserError, match="7 of 60 samples without target, the first 'P00'"):
+        opened(save(description, folder))
+    catalogue = opened(save(description | {"incomplete": "drop"}, folder))
+    assert len(catalogue) == 53 and set(np.unique(catalogue.y)) == {0, 1}
+    assert catalogue.notices == ("7 of 60 samples without target, the first 'P00': left out",)
 
 
 def test_a_view_of_some_samples_keeps_all_columns_together(mine):

@@ -485,14 +485,19 @@ def split(*names):
 
 COLUMNS = {
     "an id that stands twice": (edited(plot=hole(7, "P03")), "the id 'P03' stands twice (plot)"),
-    "a missing id": (edited(plot=hole(7)), "sample number 7 has no id (plot)"),
+    "a missing id": (edited(plot=hole(7)), "plots.csv: row 9, id plot: is empty"),
     "no column of ids": (without("plot"), "unknown column 'plot'"),
     "other ids": (other_ids, "none of its ids is in "),
     "a missing target": (regression("NaN"), "1 of 60 samples without target, the first 'P04'"),
-    "a word as a target": (regression("dry"), "sample number 4: 'dry' is not a number"),
-    "an infinite target": (
-        regression("inf"),
-        "1 targets are missing or not finite, the first that of 'P04'",
+    "a word as a target": (regression("dry"), "row 6, target vigour: 'dry' is not a number"),
+    "an infinite target": (regression("inf"), "1 of 60 samples without target, the first 'P04'"),
+    "a place that is a word": (edited(lat=hole(4, "n")), "row 6, latitude lat: 'n' is not a numb"),
+    "no group": (
+        lambda folder, description: (
+            edited(vigour=hole(4))(folder, description),
+            description.update(groups={"file": "plots.csv", "column": "vigour"}),
+        ),
+        "1 of 60 samples have no group (vigour), the first 'P04'; name one for each",
     ),
     "no column of the target": (without("stress"), "unknown column 'stress'"),
     "a class that is unknown": (edited(stress=hole(7, "sever")), "unknown class 'sever': did you"),
@@ -609,7 +614,11 @@ TARGETS = {
     "a number that is NaN": ("regression", with_one(np.nan), LACKS),
     "a number that is infinite": ("regression", with_one(np.inf), LACKS),
     "a label that is NaN": ("multilabel", with_one(np.nan), LACKS),
-    "a label of 2": ("multilabel", with_one(2), "2.0 is neither true nor false (0 or 1)"),
+    "a label of 2": (
+        "multilabel",
+        with_one(2),
+        "sample 4 (counted from 0), target y.npy: 2.0 is neither",
+    ),
     "numbers as classes": (
         "multiclass",
         lambda y: np.arange(N) / 7,
@@ -636,10 +645,10 @@ def test_a_target_that_is_none_is_named_in_every_kind_of_task(tmp_path, what):
 @pytest.mark.parametrize(
     ("cells", "told"),
     [
-        ([[1, 2]] * N, "sample number 0: array([1, 2]) is not a name"),
-        ([{"a": 1}] * N, "sample number 0: {'a': 1} is not a name"),
-        (pd.date_range("2020", periods=N), "sample number 0: Timestamp("),
-        ([b"mild"] * N, "sample number 0: b'mild' is not a name"),
+        ([[1, 2]] * N, "row 2, target crop: array([1, 2]) is not a name"),
+        ([{"a": 1}] * N, "row 2, target crop: {'a': 1} is not a name"),
+        (pd.date_range("2020", periods=N), "row 2, target crop: Timestamp("),
+        ([b"mild"] * N, "row 2, target crop: b'mild' is not a name"),
         (pd.array([None if i == 4 else i % 3 for i in range(N)], dtype="Int64"), LACKS),
     ],
     ids=["lists", "mappings", "dates", "bytes", "whole numbers with holes"],
@@ -655,7 +664,7 @@ def test_cells_of_parquet_that_are_no_values(tmp_path, cells, told):
         for what in REFERENCES:
             other = description | {what: {"file": "t.parquet", "column": "crop"}}
             lines = refused(save(other, tmp_path))
-            assert any("t.parquet: the " in line and "is not a name" in line for line in lines)
+            assert any("t.parquet: row 2, " in line and "is not a name" in line for line in lines)
 
 
 def test_places_at_0_and_0_are_told(mine):

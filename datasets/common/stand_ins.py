@@ -34,7 +34,10 @@ def count(values: np.ndarray) -> np.ndarray:
 
 
 def named(counts: np.ndarray) -> Iterator[tuple[str, int]]:
-    """Each number that was found, in words, and how often, by what `count` gives."""
-    for value, n in zip(WRITTEN, counts, strict=True):
+    """Each number that was found, so written that it is read as the same, and how often, by what
+    `count` gives.
+    """
+    for value, n in zip(WRITTEN.tolist(), counts, strict=True):
         if n:
-            yield f"{value:g}", int(n)
+            short = f"{value:g}"
+            yield short if float(short) == value else repr(value), int(n)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 TEXT = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 SUFFIXES = (*TEXT, ".parquet")
 
+FIRST_ROW = 2
+"""Number of a table's first row of values, as a spreadsheet shows it: the header is row 1."""
+
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", " ": "spaces"}
 
 
@@ -79,7 +82,7 @@ def values(path: str, column: str) -> list[Any]:
 
 def _parsed(path: str, column: str, cells: list[Any], parse: Callable[[Any], Any]) -> list[Any]:
     result = []
-    for row, cell in enumerate(cells, start=2):
+    for row, cell in enumerate(cells, start=FIRST_ROW):
         try:
             result.append(parse(cell))
         except ValueError as error:
@@ -147,7 +150,7 @@ def _header(path: str, stamp: tuple[int, int]) -> Header:
         raise UserError(f"{path}: cannot be read as a table ({error})") from error
     if not header or not widths:
         raise UserError(f"{path}: has no rows under a header of column names")
-    for row, width in enumerate(widths, start=2):
+    for row, width in enumerate(widths, start=FIRST_ROW):
         if width != len(header):
             raise UserError(
                 f"{path}: row {row} has {width} cells and the header {len(header)}, separated by "

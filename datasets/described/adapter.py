@@ -72,6 +72,7 @@ class Described(Adapter):
                     samples.notices += _unmarked(m, found)
             with trying():
                 values, target_word = targets.read(root, target)
+                samples.notices += _unmarked("target", targets.counted(values))
                 values = samples.in_order("target", target.where, values)
             with trying():
                 places = samples.places(description.groups)
@@ -102,10 +103,10 @@ class Described(Adapter):
         )
 
 
-def _unmarked(m: str, counts: np.ndarray) -> list[str]:
+def _unmarked(what: str, counts: np.ndarray) -> list[str]:
     """A notice for each number that looks as if it stood for a value that is not known."""
     return [
-        f"{m} has {n:,} × {value}: if it stands for no value, say `no_data: {value}`"
+        f"{what} has {n:,} × {value}: if it stands for no value, say `no_data: {value}`"
         for value, n in stand_ins.named(counts)
     ]
 

@@ -71,6 +71,21 @@ def matrix(root: Path, where: Where) -> list[Any]:
     return rows
 
 
+def error_at(root: Path, where: Where, number: int, what: str, error: object) -> UserError:
+    """The error for one of the values that `column` gives, with the file and the row it is in.
+
+    Rows of a table are counted as a spreadsheet shows them, samples of an array as numpy does.
+    """
+    for found in files_of(root, where):
+        n = length(found, where)
+        if number < n:
+            break
+        number -= n
+    is_table = found.path.endswith(tables.SUFFIXES)
+    row = f"row {number + tables.FIRST_ROW}" if is_table else f"sample {number} (counted from 0)"
+    return UserError(f"{found.path}: {row}, {what} {where}: {error}")
+
+
 def _of_file(found: Found, where: Where) -> list[Any]:
     key, place = next(iter(where.keys), None), next(iter(where.columns), None)
     if isinstance(place, str):  # a column, or what a key is called in short

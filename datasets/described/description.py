@@ -87,12 +87,16 @@ class Modality:
 
 @dataclass(frozen=True)
 class Target:
-    """classes: names by what is written in the file, or in the order of their numbers, or {}."""
+    """classes: names by what is written in the file, or in the order of their numbers, or {}.
+
+    no_data: numbers that stand for no target.
+    """
 
     where: Where
     kind: TaskKind
     classes: Mapping[str, str] | tuple[str, ...]
     unit: str
+    no_data: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -292,7 +296,11 @@ def _target(fields: _Fields | None, default: tuple[str, ...]) -> Target | None:
     where = _where(fields, default)
     kind = fields.take("kind", _one_of(*get_args(TaskKind)))
     target = Target(
-        where, kind, fields.take("classes", _classes, ()), fields.take("unit", _text, "")
+        where=where,
+        kind=kind,
+        classes=fields.take("classes", _classes, ()),
+        unit=fields.take("unit", _text, ""),
+        no_data=fields.take("no_data", _numbers, ()),
     )
     fields.finish()
     if kind == "regression" and target.classes:

@@ -53,10 +53,9 @@ class Samples:
         single = [Where(where.files, where.keys, (c,)) for c in where.columns] or [where]
         parts = []
         for each in single:
-            found = _parsed(self.root, each, "the id", reading.name)
+            found = _parsed(self.root, each, "id", reading.name)
             if None in found:
-                at = os.path.normpath(self.root / where.files[0])
-                raise UserError(f"{at}: sample number {found.index(None)} has no id ({each})")
+                raise columns.error_at(self.root, each, found.index(None), "id", "is empty")
             parts.append(found)
         ids = [" ".join(words) for words in zip(*parts, strict=True)]
         if (twice := reading.repeated(ids)) is not None:
@@ -138,7 +137,7 @@ class Samples:
         if groups.by is None:
             blocks = np.floor(places / groups.block).astype(int).tolist()
             return np.array([f"{lat},{lon}" for lat, lon in blocks], dtype=np.str_)
-        return self._names("the group", groups.by)
+        return self._names("group", groups.by)
 
     def _names(self, what: str, where: Where) -> np.ndarray:
         """(N,) strings; a sample without one is an error."""
@@ -148,8 +147,8 @@ class Samples:
             lack = found.count(None)
             at = os.path.normpath(self.root / where.files[0])
             raise UserError(
-                f"{at}: no value in {where} for {what} in {lack:,} of {len(found):,} samples, the "
-                f"first '{self.ids[found.index(None)]}'"
+                f"{at}: {lack:,} of {len(found):,} samples have no {what} ({where}), the first "
+                f"'{self.ids[found.index(None)]}'; name one for each"
             )
         return np.array(found, dtype=np.str_)
 
@@ -159,7 +158,7 @@ class Samples:
             return None
         axes = []
         for where, axis in zip(groups.places, ("latitude", "longitude"), strict=True):
-            numbers = _parsed(self.root, where, f"the {axis}", reading.number)
+            numbers = _parsed(self.root, where, axis, reading.number)
             axes.append(np.array(self.in_order(axis, where, numbers), dtype=np.float64))
         lat, lon = axes
         at = f"{os.path.normpath(self.root / groups.places[0].files[0])}: {groups.places[0]}"
@@ -188,7 +187,7 @@ class Samples:
     def split(self, where: Where | None) -> np.ndarray | None:
         if where is None:
             return None
-        names = self._names("the part of the split", where)
+        names = self._names("part of the split", where)
         parts = np.array([SPLIT_NAMES.get(name.lower(), "") for name in names.tolist()])
         if (parts == "").any():
             at = os.path.normpath(self.root / where.files[0])
@@ -222,8 +221,7 @@ def _parsed(root: Path, where: Where, what: str, parse: Callable[[Any], Any]) ->
         try:
             result.append(parse(value))
         except ValueError as error:
-            at = os.path.normpath(root / where.files[0])
-            raise UserError(f"{at}: {what} of sample number {number}, {where}: {error}") from error
+            raise columns.error_at(root, where, number, what, error) from error
     return result
 
 

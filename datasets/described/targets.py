@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import numpy as np
 
 from benchmark.errors import UserError, unknown
 from benchmark.problem import TaskSpec
-from datasets.common import reading
+from datasets.common import reading, stand_ins
 from datasets.described import columns
 from datasets.described.description import Target
 
@@ -25,22 +26,49 @@ def read(root: Path, target: Target) -> tuple[list[Any], str]:
 
     And what a target is called where one lacks, for a class that is called like nothing.
     """
+    with np.errstate(over="ignore"):
+        no_data = {*target.no_data, *np.float32(target.no_data).tolist()}  # as either type has it
     if target.kind == "multilabel":
         rows = columns.matrix(root, target.where)
-        return [_labels(root, target, number, row) for number, row in enumerate(rows)], "target"
-    parse = reading.number if target.kind == "regression" else _class_name
+        return [
+            _labels(root, target, number, row, no_data) for number, row in enumerate(rows)
+        ], "target"
+    parse = _finite if target.kind == "regression" else _class_name
     named = set(target.classes)  # a class may be called "none", if it is named
     result, words = [], {}
     for number, value in enumerate(columns.column(root, target.where)):
+        if no_data and _number_in(value) in no_data:
+            result.append(None)
+            continue
         try:
             result.append(value if isinstance(value, str) and value in named else parse(value))
         except ValueError as error:
-            raise UserError(f"{_at(root, target)}: sample number {number}: {error}") from error
+            raise columns.error_at(root, target.where, number, "target", error) from error
         if result[-1] is None and isinstance(value, str) and value.strip():
             words[value] = None
     if words and target.kind != "regression":
         return result, f"target ('{next(iter(words))}' stands for none; `classes:` can name it)"
     return result, "target"
+
+
+def _finite(value: Any) -> float | None:
+    """A number; an infinite one is none, as in arrays."""
+    found = reading.number(value)
+    return found if found is not None and math.isfinite(found) else None
+
+
+def _number_in(value: Any) -> float | None:
+    """A value as a number, if it is one, or is written as one."""
+    try:
+        return reading.number(value)
+    except ValueError:
+        return None
+
+
+def counted(values: Sequence[Any]) -> np.ndarray:
+    """What `stand_ins.count` gives of the values of a target, or of classes that are numbers."""
+    numbers = (_number_in(value) for value in values)
+    return stand_ins.count(np.array([n for n in numbers if n is not None], np.float64))
 
 
 def _class_name(value: Any) -> str | None:
@@ -49,11 +77,13 @@ def _class_name(value: Any) -> str | None:
     return name.partition(".")[0] if name and re.fullmatch(r"-?\d+\.0*", name) else name
 
 
-def _labels(root: Path, target: Target, number: int, row: Sequence[Any]) -> list[bool] | None:
+def _labels(
+    root: Path, target: Target, number: int, row: Sequence[Any], no_data: set[float]
+) -> list[bool] | None:
     try:
-        labels = [reading.truth(value) for value in row]
+        labels = [None if _number_in(v) in no_data else reading.truth(v) for v in row]
     except ValueError as error:
-        raise UserError(f"{_at(root, target)}: sample number {number}: {error}") from error
+        raise columns.error_at(root, target.where, number, "target", error) from error
     return None if None in labels else labels
 
 
