@@ -252,10 +252,8 @@ def test_a_number_that_stands_for_no_target_is_told_and_can_be_declared(mine, ki
         where = {"file": "y.npy"}
     else:
         pd.DataFrame({"a": y, "b": y}).to_csv(folder / "y.csv", index=False)
-        where = {
-            "file": "y.csv",
-            **({"columns": ["a", "b"]} if kind == "multilabel" else {"column": "a"}),
-        }
+        names = {"columns": ["a", "b"]} if kind == "multilabel" else {"column": "a"}
+        where = {"file": "y.csv"} | names
     description["target"] = {**where, "kind": kind}
     if kind != "multilabel":  # labels are 0 or 1: refused
         (notice,) = opened(save(description, folder)).notices

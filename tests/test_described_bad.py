@@ -165,8 +165,20 @@ def test_everything_that_is_wrong_with_its_files_is_told_at_once(mine):
     lines = refused(save(description, folder))
     assert len(lines) == 3
     assert re.search(r"s1.npy: there is no such file; did you mean s2.npy", lines[0])
-    assert re.search(r"s2.npy: S2 has 59 samples, .*plots.csv has 60; both must", lines[1])
+    assert re.search(
+        rf"{folder}: s2.npy has 59 samples and plots.csv, soil.npy have 60; all", lines[1]
+    )
     assert re.search(r"plots.csv: unknown column 'stres': did you mean stress", lines[2])
+
+
+def test_of_files_of_other_lengths_the_odd_one_out_is_named_once(mine):
+    description, folder = mine
+    table = pd.read_csv(folder / "plots.csv", keep_default_na=False)
+    table[:40].to_csv(folder / "plots.csv", index=False)
+    assert refused(save(description, folder)) == [
+        f"{folder}: plots.csv has 40 samples and s1.npy, s2.npy, soil.npy have 60; all must have "
+        "the same, in the same order, or a column of ids of the same name"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -561,10 +573,10 @@ HARMS = {
     "absent": (Path.unlink, "there is no such file"),
     "empty": (lambda path: path.write_bytes(b""), "cannot be read, is it whole?"),
     "truncated": (lambda p: p.write_bytes(p.read_bytes()[:-40]), "cannot be read, is it whole?"),
-    "shorter": (saved(lambda a: a[:-1]), "both must have the same, in the same order"),
+    "shorter": (saved(lambda a: a[:-1]), "all must have the same, in the same order"),
     "longer": (
         saved(lambda a: np.concatenate([a, a[:1]])),
-        "both must have the same, in the same order|the id 'P00' stands twice",
+        "all must have the same, in the same order|the id 'P00' stands twice",
     ),
     "objects": (saved(lambda a: a.astype(object)), "holds Python objects, which are never loaded"),
     "of dates": (

@@ -251,14 +251,14 @@ def test_new_guesses_what_files_show_and_leaves_the_rest_to_decide(
     kinds = {m: fields["kind"] for m, fields in found["modalities"].items()}
     assert kinds == {
         "s1": "series", "s2": "series", "soil": "vector", "rgb": "image", "series": "series",
-        "plots": "vector",
     }  # fmt: skip
     assert found["modalities"]["series"]["columns"] == "{channel}_{step}"
     assert found["modalities"]["series"]["channels"] == ["NDVI", "NDWI"]
-    assert found["modalities"]["plots"]["channels"] == ["vigour"]
     assert found["target"] == {"file": "plots.csv", "column": "label", "kind": "multiclass"}
     assert found["ids"] == {"file": "plots.csv", "column": "plot"}
-    assert found["groups"]["latitude"] == {"file": "plots.csv", "column": "lat"}
+    assert found["groups"] == {
+        "file": "plots.csv", "latitude": "lat", "longitude": "lon", "block": 1.0,
+    }  # fmt: skip
     data = own.prepare(folder / "mine.yaml", tmp_path / "cache", "s1", "rgb", "series")
     assert data.x["series"].shape == (N, 12, 2) and data.task.class_names == (
         "mild",
@@ -275,6 +275,51 @@ def test_new_takes_the_only_column_of_a_few_words_for_the_target(mine, monkeypat
     assert main(["data", "new", "mine", "--from", "s1.npy", "s2.npy", "plots.csv"]) == 0
     found = yaml.safe_load((folder / "mine.yaml").read_text())
     assert found["target"] == {"file": "plots.csv", "column": "stress", "kind": "multiclass"}
+
+
+def test_new_leaves_what_stands_beside_a_target_to_be_decided(mine, tmp_path, monkeypatch):
+    """It may be another target: a model that saw it would know what it predicts."""
+    _, folder = mine
+    table = pd.read_csv(folder / "plots.csv", keep_default_na=False).replace("none", "no")
+    table.to_csv(folder / "plots.csv", index=False)
+    table.drop(columns="stress").to_csv(folder / "rest.csv", index=False)
+    monkeypatch.chdir(folder)
+    for name in ("plots", "rest"):  # a target is found in the first alone
+        assert main(["data", "new", f"a_{name}", "--from", "s1.npy", "s2.npy", f"{name}.csv"]) == 0
+        written = (folder / f"a_{name}.yaml").read_text()
+        assert yaml.safe_load(written)["modalities"].keys() == {"s1", "s2"}
+        assert "these may be targets, too, which no model may see" in written
+        taken = written.replace(f"  # {name}: ", f"  {name}: ")
+        vector = yaml.safe_load(taken)["modalities"][name]
+        assert vector == {
+            "file": f"{name}.csv", "kind": "vector", "channels": ["vigour"], "units": "",
+        }  # fmt: skip
+
+
+def test_new_says_which_file_has_another_number_of_samples(mine, monkeypatch, capsys):
+    _, folder = mine
+    monkeypatch.chdir(folder)
+    np.save("soil.npy", np.load("soil.npy")[:50])
+    pd.DataFrame({"plot": ["P01"], "rain": [1.0]}).to_csv("rain.csv", index=False)  # has ids
+    files = ["s1.npy", "s2.npy", "soil.npy", "plots.csv", "rain.csv"]
+    assert main(["data", "new", "mine", "--from", *files]) == 0
+    told = "# decide: soil.npy has 50 samples and s1.npy, s2.npy, plots.csv have 60; all must have"
+    assert told in capsys.readouterr().out and told in Path("mine.yaml").read_text()
+
+
+def test_new_refuses_a_name_and_a_file_named_twice_and_quotes_what_is_to_be_typed(
+    mine, monkeypatch, capsys
+):
+    _, folder = mine
+    monkeypatch.chdir(folder)
+    assert main(["data", "new", "my data", "--from", "s1.npy"]) == 2
+    assert "'my data' cannot be the name of a dataset; use letters" in capsys.readouterr().err
+    assert main(["data", "new", "mine", "--from", "s1.npy", "./s1.npy"]) == 2
+    assert "s1.npy: is named twice with --from" in capsys.readouterr().err
+    assert not list(folder.glob("*.yaml"))
+    (folder / "my files").mkdir()
+    assert main(["data", "new", "my files/mine", "--from", "s1.npy"]) == 0
+    assert "data describe 'my files/mine.yaml'\n" in capsys.readouterr().out
 
 
 def test_new_overwrites_nothing(mine, capsys, monkeypatch):

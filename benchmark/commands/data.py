@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,10 +124,15 @@ def new(options: argparse.Namespace) -> int:
     """Write a first description of what lies in some files."""
     import datasets
     from benchmark.writers import claim, part_of
+    from datasets.common.contract import NAME
     from datasets.described.draft import draft
 
     path = Path(options.name)
     path = path if path.suffix in (".yaml", ".yml") else path.with_name(f"{path.name}.yaml")
+    if not NAME.fullmatch(path.stem):
+        raise UserError(
+            f"'{path.stem}' cannot be the name of a dataset; use letters, digits, '_' and '-'"
+        )
     if path.exists():
         raise UserError(f"{path}: is there already, and is not overwritten; give another name")
     text = draft(path.stem, options.files, path.parent)
@@ -144,5 +150,5 @@ def new(options: argparse.Namespace) -> int:
         datasets.choose([str(path)])
     except UserError as error:
         print(f"to be decided before it can be used:\n{error}")
-    print(f"look at each line, then: python -m benchmark data describe {path}")
+    print(f"look at each line, then: python -m benchmark data describe {shlex.quote(str(path))}")
     return 0

@@ -15,7 +15,7 @@ from datasets.common import arrays, stand_ins, tables
 from datasets.common.contract import Adapter, Catalogue, View
 from datasets.common.subsample import subsample
 from datasets.described import targets
-from datasets.described.description import Description, Groups, Where, load
+from datasets.described.description import Description, Groups, load
 from datasets.described.files import find, is_per_sample
 from datasets.described.samples import Samples
 from datasets.described.sensors import Sensor
@@ -41,7 +41,7 @@ class Described(Adapter):
     def source_files(self, root: Path) -> list[str]:
         """What is there of the files that are named: `open` tells what is not."""
         names = {self.description.path.absolute(): None}
-        for where in _wheres(self.description):
+        for where in self.description.wheres():
             with suppress(UserError):
                 names |= {Path(found.path): None for found in find(root, where.files)}
         return [os.path.relpath(path, root) for path in names]
@@ -49,7 +49,7 @@ class Described(Adapter):
     def lacks(self, root: Path) -> str:
         try:
             with _all_at_once() as trying:
-                for where in _wheres(self.description):
+                for where in self.description.wheres():
                     with trying():
                         find(root, where.files)
         except UserError as error:
@@ -117,18 +117,9 @@ def _group_kind(groups: Groups | None) -> str | None:
     return str(groups.by) if groups.by else f"{groups.block:g}° block"
 
 
-def _wheres(description: Description) -> Iterator[Where]:
-    """All places that a description names."""
-    groups = description.groups
-    yield description.target.where
-    yield from (modality.where for modality in description.modalities.values())
-    more = [description.ids, description.split, groups and groups.by]
-    yield from filter(None, (*more, *((groups and groups.places) or ())))
-
-
 def _cut(root: Path, description: Description) -> list[str]:
     """A notice for every table that was perhaps cut in its last cell, which nothing else tells."""
-    single = [where for where in _wheres(description) if not is_per_sample(where.files)]
+    single = [where for where in description.wheres() if not is_per_sample(where.files)]
     named = dict.fromkeys(found.path for where in single for found in find(root, where.files))
     return [
         f"{os.path.relpath(path, root)}: its last line has no end; is the file whole?"

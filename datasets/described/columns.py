@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,24 @@ def matrix(root: Path, where: Where) -> list[Any]:
             raise UserError(f"{file.path}: {where} is {stored.shape}, expected (samples, labels)")
         rows += values.tolist()
     return rows
+
+
+def other_lengths(lengths: Mapping[str, int]) -> str:
+    """What is wrong where files have other numbers of samples, the odd ones out first; else ""."""
+    files: dict[int, list[str]] = {}
+    for file, n in lengths.items():
+        files.setdefault(n, []).append(file)
+    if len(files) < 2:
+        return ""
+    odd_first = sorted(files.items(), key=lambda item: len(item[1]))
+    told = [
+        f"{', '.join(names)} {'has' if len(names) == 1 else 'have'} {n:,}{' samples' * (k == 0)}"
+        for k, (n, names) in enumerate(odd_first)
+    ]
+    return (
+        f"{', '.join(told[:-1])} and {told[-1]}; all must have the same, in the same order, or a "
+        "column of ids of the same name"
+    )
 
 
 def error_at(root: Path, where: Where, number: int, what: str, error: object) -> UserError:

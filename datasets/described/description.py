@@ -18,7 +18,7 @@ array by number.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -130,6 +130,14 @@ class Description:
     citation: str
     licence: str
     url: str
+
+    def wheres(self) -> Iterator[Where]:
+        """All places that it names."""
+        groups = self.groups
+        yield self.target.where
+        yield from (modality.where for modality in self.modalities.values())
+        more = [self.ids, self.split, groups and groups.by]
+        yield from filter(None, (*more, *((groups and groups.places) or ())))
 
 
 def load(path: Path) -> Description:

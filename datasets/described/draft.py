@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmark.errors import UserError
 from datasets.common import arrays, reading, tables
-from datasets.described.columns import SUFFIXES
+from datasets.described.columns import SUFFIXES, other_lengths
 
 ROLES = {
     "ids": r"f?ids?|identifiers?|(sample|plot|point|pixel|tile)(_?ids?)?|index|uuid|names?",
@@ -33,11 +33,15 @@ LOOKED_AT = 1_000
 
 @dataclass(frozen=True)
 class Seen:
-    """Values found in a file. fields: how a description says where; shape: of one sample."""
+    """Values found in a file. fields: how a description says where; shape: of one sample.
+
+    samples: how many the file has, None where each has a file.
+    """
 
     name: str
     fields: dict[str, Any]
     shape: tuple[int, ...]
+    samples: int | None
     values: tuple[Any, ...] = ()
 
     @property
@@ -48,6 +52,8 @@ class Seen:
 
 def draft(name: str, files: Sequence[Path], folder: Path) -> str:
     """The text of a description in ``folder`` of what lies in some files; `UserError`."""
+    if (twice := reading.repeated(path.resolve() for path in files)) is not None:
+        raise UserError(f"{twice}: is named twice with --from; name each file once")
     seen = [each for path in files for each in _look(path, folder)]
     single = [each for each in seen if not each.shape]
     roles: dict[str, Seen] = {}
@@ -74,11 +80,23 @@ def draft(name: str, files: Sequence[Path], folder: Path) -> str:
         "# A first guess, from the files alone: look at each line, then",
         f"# python -m benchmark data describe {name}.yaml",
         f"title: {name}  # say what it is, in one line",
-        "modalities:",
     ]
+    in_use = [e for e in seen if e in used or e.shape or "column" in e.fields]
+    if told := _lengths(in_use, roles.get("ids")):
+        lines.append(f"# decide: {told}")
+    lines.append("modalities:")
+    beside = {m for m, fields in sensors.items() if _may_be_targets(fields, target)}
     for m, fields in sensors.items():
-        lines.append(f"  {m}: {_flow({**fields, 'units': ''})}")
-    if len(sensors) < 2:
+        line = f"{m}: {_flow({**fields, 'units': ''})}"
+        if m not in beside:
+            lines.append(f"  {line}")
+            continue
+        lines += [
+            "  # decide: these may be targets, too, which no model may see: take the next # away",
+            "  # if they are known wherever there is no label yet",
+            f"  # {line}",
+        ]
+    if len(sensors.keys() - beside) < 2:
         lines.append(
             "  # decide: two modalities at least are needed; which columns belong to which?"
         )
@@ -104,10 +122,34 @@ def _groups(roles: dict[str, Seen]) -> list[str]:
         return [f"groups: {_flow(roles['groups'].fields)}  # they stay in one part of a split"]
     if "latitude" in roles and "longitude" in roles:
         places = {axis: roles[axis].fields for axis in ("latitude", "longitude")}
+        lat, lon = places.values()
+        if "column" in lat and lat["file"] == lon.get("file"):
+            columns = {axis: fields["column"] for axis, fields in places.items()}
+            places = {"file": lat["file"], **columns}
         return [f"groups: {_flow({**places, 'block': 1.0})}  # blocks of 1°; decide their size"]
     return [
         "# decide: groups: {file: FILE, column: NAME}  # what must not be on both sides of a split"
     ]
+
+
+def _may_be_targets(fields: dict[str, Any], target: Seen | None) -> bool:
+    """Whether a sensor is what was left of the columns beside a target, or where one may be."""
+    is_rest = fields["file"].endswith(tables.SUFFIXES) and "columns" not in fields
+    return is_rest and (target is None or target.fields["file"] == fields["file"])
+
+
+def _lengths(used: Sequence[Seen], ids: Seen | None) -> str:
+    """What is to be said of files that have other numbers of samples, and no ids; or ""."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for each in used:
+        names[each.fields["file"]].add(each.name)
+    lengths = {}
+    for each in used:
+        file, key = each.fields["file"], each.fields.get("key", "")
+        matched = ids is not None and file != ids.fields["file"] and ids.name in names[file]
+        if each.samples is not None and not matched:
+            lengths[f"{file} {key}".strip()] = each.samples
+    return other_lengths(lengths)
 
 
 def _look(path: Path, folder: Path) -> Iterator[Seen]:
@@ -121,8 +163,9 @@ def _look(path: Path, folder: Path) -> Iterator[Seen]:
     file = _relative(path, folder)
     if path.name.endswith(tables.SUFFIXES):
         for column in tables.columns(os.fspath(path)):
-            values = tables.values(os.fspath(path), column)[:LOOKED_AT]
-            yield Seen(column, {"file": file, "column": column}, (), tuple(map(_cell, values)))
+            values = tables.values(os.fspath(path), column)
+            cells = tuple(map(_cell, values[:LOOKED_AT]))
+            yield Seen(column, {"file": file, "column": column}, (), len(values), cells)
         return
     for key in arrays.keys(os.fspath(path)) or (None,):
         stored = arrays.look(os.fspath(path), key)
@@ -131,7 +174,7 @@ def _look(path: Path, folder: Path) -> Iterator[Seen]:
             raise UserError(f"{path}: holds a single sample; name the folder of all such files")
         shape = stored.shape[1:] if stored.shape[1:] != (1,) else ()
         values = tuple(stored.whole().ravel()[:LOOKED_AT].tolist()) if not shape else ()
-        yield Seen(key or path.name.partition(".")[0], fields, shape, values)
+        yield Seen(key or path.name.partition(".")[0], fields, shape, stored.shape[0], values)
 
 
 def _of_folder(path: Path, folder: Path) -> Seen:
@@ -140,7 +183,8 @@ def _of_folder(path: Path, folder: Path) -> Seen:
         raise UserError(f"{path}: a folder without .tif or .npy files")
     suffix = os.path.splitext(names[0])[1]
     stored = arrays.look(os.fspath(path / names[0]), None)
-    return Seen(path.name, {"file": f"{_relative(path, folder)}/{{id}}{suffix}"}, stored.shape)
+    file = f"{_relative(path, folder)}/{{id}}{suffix}"
+    return Seen(path.name, {"file": file}, stored.shape, None)
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,18 +68,31 @@ class Samples:
         """(N,) for each sample its number among those of some files, -1 if they lack it."""
         names = tuple(found.path for found in files)
         n = sum(lengths)
-        where = self.description.ids
-        if where is not None and not self._is_first(files):
-            wanted = [str(name) for name in (*where.keys, *where.columns)]
-            if wanted and all(set(wanted) <= set(columns.names_in(found)) for found in files):
-                return self._matched(what, self._ids(_renamed(where, names)), names[0])
+        if self._has_ids(files):
+            return self._matched(what, self._ids(_renamed(self.description.ids, names)), names[0])
         if n != len(self.ids):
-            first = os.path.normpath(self.root / self.first[0])
-            raise UserError(
-                f"{names[0]}: {what} has {n:,} samples, {first} has {len(self.ids):,}; both must "
-                "have the same, in the same order, or a column of ids of the same name"
-            )
+            raise UserError(f"{self.root}: {columns.other_lengths(self._lengths())}")
         return np.arange(n)
+
+    def _lengths(self) -> dict[str, int]:
+        """File → its number of samples, of those that are not matched by ids."""
+        lengths = {}
+        for where in self.description.wheres():
+            with suppress(UserError):  # told where it is read
+                if not is_per_sample(where.files):
+                    files = columns.files_of(self.root, where)
+                    if not self._has_ids(files):
+                        name = " ".join((", ".join(where.files), *where.keys))
+                        lengths[name] = sum(columns.length(found, where) for found in files)
+        return lengths
+
+    def _has_ids(self, files: list[Found]) -> bool:
+        """Whether files have the columns of the ids, and are others than those that name them."""
+        where = self.description.ids
+        if where is None or self._is_first(files):
+            return False
+        wanted = {str(name) for name in (*where.keys, *where.columns)}
+        return bool(wanted) and all(wanted <= set(columns.names_in(found)) for found in files)
 
     def _is_first(self, files: list[Found]) -> bool:
         mine = [found.path for found in find(self.root, self.first)]
