@@ -39,15 +39,26 @@ def read_mapping(path: Path, expected: str) -> dict[Any, Any]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        advice = "; text with any of {}[]:,#&*% in it goes in quotes"
-        advice = advice if isinstance(error, yaml.MarkedYAMLError) else ""
-        raise UserError(f"{path}: not a YAML file ({reason}){advice}") from error
+        raise UserError(f"{path}: not a YAML file ({_reason(error)})") from error
     except TypeError as error:  # a list or a mapping in the place of a key
         raise UserError(f"{path}: not a YAML file (a key must be a word)") from error
     if not isinstance(document, dict):
         raise UserError(f"{path}: {expected}")
     return document
+
+
+def _reason(error: Exception) -> str:
+    """What a parser says, in a sentence: where it is, and what to do."""
+    import yaml
+
+    if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark):
+        return (
+            f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}; text with any of "
+            "{}[]:,#&*% in it goes in quotes, and lines are indented with spaces"
+        )
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"the sign at position {error.position}, from 0: {error.reason}"
+    return " ".join(str(error).split())
 
 
 def _repeated_keys(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:

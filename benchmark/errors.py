@@ -46,16 +46,27 @@ def several(names: Sequence[str], kind: str = "methods") -> str:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """Error for a name that is not among the ``known`` ones, with the nearest of them.
+    """Error for a name that is not among the ``known`` ones: with the nearest, or with all."""
+    known = sorted(known)
+    nearest = near(name, known)
+    hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"known: {listed(known)}."
+    return UserError(f"unknown {kind} '{name}': {hint}")
+
+
+def near(name: str, known: Sequence[str]) -> list[str]:
+    """The ``known`` names that a name may be meant for, three at most, the nearest first.
 
     Names that differ in upper and lower case alone are the nearest.
     """
-    known = sorted(known)
     folded: dict[str, list[str]] = {}
     for each in known:
         folded.setdefault(each.casefold(), []).append(each)
-    close = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
-    near = [each for match in close for each in folded[match]][:3]
-    listed = ", ".join(known[:MANY]) + (", …" if len(known) > MANY else "")
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {listed or 'none'}."
-    return UserError(f"unknown {kind} '{name}': {hint}")
+    # A wrong letter weighs more in a short name; what shares half of its letters is no typo.
+    cutoff = 0.65 if len(name) < 6 else 0.72
+    close = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=cutoff)
+    return [each for match in close for each in folded[match]][:3]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names for the end of an error."""
+    return ", ".join(names[:MANY]) + (", …" if len(names) > MANY else "") or "none"

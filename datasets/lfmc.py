@@ -240,8 +240,8 @@ def _check_targets(path: Path, y: np.ndarray, where: Callable[[int], str]) -> No
     bad = ~np.isfinite(y)
     if bad.any():
         raise UserError(
-            f"{path}: {bad.sum()} targets are missing or not finite, the first that of "
-            f"{where(int(bad.argmax()))}; remove those rows"
+            f"{path}: {bad.sum():,} of {len(y):,} targets are missing or not finite, the first "
+            f"that of {where(int(bad.argmax()))}; remove those rows"
         )
 
 

@@ -75,7 +75,7 @@ BAD = {
     ),
     "a target that lacks": (
         Mine(task=TaskSpec("regression", 1), y=np.array([0, 1, 2, np.nan, 4, np.inf])),
-        "2 targets are missing or not finite, the first that of 's3'",
+        "2 of 6 targets are missing or not finite, the first that of 's3'",
     ),
     "binary of three": (Mine(task=TaskSpec("binary", 3)), "a binary task has 2 outputs, not 3"),
     "a class without a name": (
@@ -86,7 +86,7 @@ BAD = {
     "an id twice": (Mine(ids=names(*"abcdea")), "sample id 'a' stands twice"),
     "a group that lacks": (
         Mine(groups=names(*["site", "site", "nan", "", "site", "NA"])),
-        "groups: 2 are missing, the first that of sample number 2",
+        "groups: 2 of 6 are missing, the first number 2 .from 0",
     ),
     "a part of no split": (Mine(split=names(*["train"] * 5, "dev")), "'dev' is no part of a split"),
     "another modality": (

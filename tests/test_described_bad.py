@@ -61,10 +61,13 @@ def refused(path: Path) -> list[str]:
          "modalities.S1.kind: 'sequence' cannot be read: expected one of series, image, vector"),
         (lambda d: d["target"].update(kind="classification"),
          "expected one of binary, multiclass, multilabel, regression"),
-        (lambda d: d.pop("target"), "lacks target"),
-        (lambda d: d.pop("modalities"), "lacks modalities"),
-        (lambda d: d["modalities"]["S1"].pop("kind"), "lacks modalities.S1.kind"),
-        (lambda d: d["modalities"]["S1"].pop("file"), "lacks modalities.S1.file"),
+        (lambda d: d.pop("target"), "lacks target; as in `target: {file: plots.csv, column: y"),
+        (lambda d: d["target"].pop("kind"), "lacks target.kind; as in `kind: regression`"),
+        (lambda d: d.pop("modalities"), "lacks modalities; as in `modalities: {S1: {file: s1.np"),
+        (lambda d: d["modalities"].update(S1=None), "lacks modalities.S1; leave it out, or give"),
+        (lambda d: d["modalities"]["S1"].pop("kind"),
+         "lacks modalities.S1.kind; as in `kind: series`"),
+        (lambda d: d["modalities"]["S1"].pop("file"), "lacks modalities.S1.file; as in `file: pl"),
         (lambda d: d["modalities"]["S1"].update(channels="VV"), "channels: 'VV' cannot be read"),
         (lambda d: d["modalities"]["S1"].update(channels=["VV", "VV"]), "different words"),
         (lambda d: d["modalities"]["S1"].update(channels=[False, "VH"]), "in quotes where YAML"),
@@ -149,6 +152,18 @@ def test_everything_that_is_wrong_with_a_description_is_told_at_once(mine):
     assert len(refused(save(description, folder))) == 3
 
 
+def test_a_file_that_is_not_there_is_told_by_near_names_or_by_what_is_there(mine):
+    description, folder = mine
+    description["modalities"]["soil"]["file"] = "optical.npy"  # not nearly called like another
+    (line,) = refused(save(description, folder))
+    assert line == (
+        f"{folder}/optical.npy: there is no such file; {folder} holds plots.csv, s1.npy, s2.npy, "
+        "soil.npy, vines.yaml"
+    )
+    description["modalities"]["soil"]["file"] = "soils.npz"
+    assert refused(save(description, folder))[0].endswith("no such file; did you mean soil.npy?")
+
+
 def test_a_name_that_no_disk_can_have(mine):
     description, folder = mine
     description["modalities"]["S1"]["file"] = "x" * 300
@@ -164,7 +179,9 @@ def test_everything_that_is_wrong_with_its_files_is_told_at_once(mine):
     description["target"]["column"] = "stres"
     lines = refused(save(description, folder))
     assert len(lines) == 3
-    assert re.search(r"s1.npy: there is no such file; did you mean s2.npy", lines[0])
+    assert re.search(
+        r"s1.npy: there is no such file; .*data holds plots.csv, s2.npy, soil", lines[0]
+    )
     assert re.search(
         rf"{folder}: s2.npy has 59 samples and plots.csv, soil.npy have 60; all", lines[1]
     )
@@ -189,10 +206,12 @@ def test_of_files_of_other_lengths_the_odd_one_out_is_named_once(mine):
         ("modalities:\n  S1: {file: a, file: b}\n", "'file' stands twice"),
         ("- a\n- b\n", "a description is a mapping"),
         ("", "a description is a mapping"),
-        ("a: [", "not a YAML file"),
+        ("a: [", "not a YAML file (line 1, column 5: expected the node content, but found '<str"),
+        ("a: 1\nb: {c: 1, d: '' e: 2}\n", "(line 2, column 17: expected ',' or '}', but got '<sc"),
+        ("a:\n\tb: 1\n", "(line 2, column 1: found character '\\t' that cannot start any token; "),
         ("? [a]\n: b\n", "not a YAML file"),
         ("a: !!python/object/apply:os.system [ls]\n", "not a YAML file"),
-        ("\x00", "not a YAML file"),
+        ("\x00", "not a YAML file (the sign at position 0, from 0: special characters are not al"),
         ("a: " + "b" * 200_000, "too large"),
         ("[" * 5_000, "not a YAML file"),
     ],
@@ -310,6 +329,11 @@ def text_as_numbers(path):
 
 
 @sensor("soil.npy")
+def a_channel_without_values(path):
+    np.save(path, np.ones((N, 3)) * [1, np.nan, 1])
+
+
+@sensor("soil.npy")
 def complex_numbers(path):
     np.save(path, np.ones((N, 3), complex))
 
@@ -420,7 +444,8 @@ FILES = {
     a_pickle_that_is_called_npy: "soil.npy: cannot be read, is it whole?",
     a_web_page: "soil.npy: cannot be read, is it whole?",
     an_empty_file: "soil.npy: cannot be read, is it whole?",
-    text_as_numbers: "soil.npy: soil is text there, not numbers",
+    text_as_numbers: "soil.npy: soil is text there, not numbers; save numbers, as in np.s",
+    a_channel_without_values: "soil.npy: soil has no value at all in channel 2; leave it out (`col",
     complex_numbers: "soil.npy: holds complex128; numbers and text can be read",
     an_image_as_a_vector: "soil.npy: a sample of soil is (3, 3, 2), a vector is (channels)",
     more_channels_than_names: "soil.npy: a sample of soil is (3,), and 2 channels are named",
@@ -433,8 +458,8 @@ FILES = {
     a_word_among_numbers: "soil.csv: row 61, column 'b': 'two' is not a number",
     decimal_commas: "soil.csv: row 2, column 'a': '1,5' is not a number (decimals are written with",
     a_column_that_stands_twice: "soil.csv: the column 'a' stands twice; rename one",
-    latin_text: "soil.csv: not text in UTF-8",
-    cut_gzip: "soil.csv.gz: not whole gzipped text",
+    latin_text: "invalid continuation byte); save it in that encoding",
+    cut_gzip: "soil.csv.gz: not whole gzipped text in UTF-8",
     a_header_alone: "soil.csv: has no rows under a header",
     a_table_without_named_columns: "soil.csv: say which columns soil has, with `channels:`",
     a_kind_that_is_unknown: "soil.xlsx: is of no kind that can be read: .csv",
@@ -511,7 +536,10 @@ COLUMNS = {
         ),
         "1 of 60 samples have no group (vigour), the first 'P04'; name one for each",
     ),
-    "no column of the target": (without("stress"), "unknown column 'stress'"),
+    "no column of the target": (
+        without("stress"),  # none of the others is nearly called so
+        "unknown column 'stress': known: lat, lon, plot, vigour.",
+    ),
     "a class that is unknown": (edited(stress=hole(7, "sever")), "unknown class 'sever': did you"),
     "no place": (edited(lat=hole(7)), "no place for 1 of 60 samples, the first 'P07'"),
     "latitude and longitude swapped": (
@@ -620,7 +648,7 @@ LACKS = "1 of 60 samples without target, the first 'P04'; add them, or say `inco
 TARGETS = {
     "a class that is NaN": ("multiclass", with_one(np.nan), LACKS),
     "a class that is infinite": ("multiclass", with_one(-np.inf), LACKS),
-    "a class between two": ("multiclass", with_one(0.5), "unknown class '0.5': did you mean 0?"),
+    "a class between two": ("multiclass", with_one(0.5), "unknown class '0.5': known: 0, 1, 2"),
     "a class beyond the last": ("multiclass", with_one(7), "unknown class '7': known: 0, 1, 2"),
     "a class below the first": ("multiclass", with_one(-1), "unknown class '-1'"),
     "a number that is NaN": ("regression", with_one(np.nan), LACKS),

@@ -322,7 +322,10 @@ BAD_FUEL = {
         "'LIDAR' has 32 classes and does not say which; the 33 of the published table",
     ),
     "two kinds of land": (put("landcover", at(4, 1)), "'landcover' is not one-hot"),
-    "no target": (put("target", at(3, np.nan)), "1 targets are missing or not finite, the first"),
+    "no target": (
+        put("target", at(3, np.nan)),
+        "1 of .* targets are missing or not finite",
+    ),
 }
 
 

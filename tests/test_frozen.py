@@ -470,7 +470,7 @@ def test_frozen_encoders_and_embeddings_of_ones_own_from_the_command_line(tmp_pa
     assert any("S1: width 8, dense 16, frozen" in table for table in tables)
     for wrong, sentence in (
         ("S1: {width: 8, dense: 16, frozen: perhaps}", "vines.S1.frozen must be true or false"),
-        ("S9: {width: 8}", "encoders.modalities: unknown modality of vines 'S9': did you mean S"),
+        ("S9: {width: 8}", "encoders.modalities: unknown modality of vines 'S9': known: S"),
         ("[]", "encoders.modalities is a mapping of datasets to modalities to settings"),
     ):
         changed = f"modalities: {{vines: {{{wrong}}}}}" if ":" in wrong else "modalities: []"

@@ -154,19 +154,19 @@ BAD_TABLES = {
     "lacks a series column": (lambda t: t.drop(columns="vh(t-2)"), r"lacks the column.*vh\(t-2\)"),
     "lacks the target": (lambda t: t.drop(columns="percent(t)"), r"lacks the column.*percent\(t\)"),
     "lacks the sites": (lambda t: t.drop(columns="site"), "lacks the column.*site"),
-    "an empty target": (change(**{"percent(t)": np.nan}), "1 targets are missing or not finite"),
+    "an empty target": (change(**{"percent(t)": np.nan}), "1 of .* targets are missing or not"),
     "an infinite target": (change(**{"percent(t)": np.inf}), "missing or not finite"),
     "a comma for a point": (
         change(**{"red(t)": "12,5"}),
         r"red\(t\)': '12,5' is not a number \(decimals are written with a point\)",
     ),
     "a truth for a number": (lambda t: t.assign(**{"red(t)": True}), "True is not a number"),
-    "a target without data": (change(**{"percent(t)": -999}), "1 targets are missing"),
+    "a target without data": (change(**{"percent(t)": -999}), "1 of [0-9,]+ targets are missing"),
     "a word for no site": (change(site="null"), "column site: empty"),
     "a word for a number": (change(**{"red(t)": "n/k"}), r"red\(t\)': 'n/k' is not a number"),
     "no site": (change(site=np.nan), "column site: empty"),
     "no values of a channel": (lambda t: t.assign(**{"vv(t)": np.nan, "vv(t-1)": np.nan,
-        "vv(t-2)": np.nan, "vv(t-3)": np.nan}), "S1 has no value at all in channel vv"),
+        "vv(t-2)": np.nan, "vv(t-3)": np.nan}), "no value at all in channel vv; leave"),
     "no rows": (lambda t: t.iloc[:0], "has no rows under a header"),
 }  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import hashlib
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +56,8 @@ def score(options: argparse.Namespace) -> int:
     values = protocol.values_for(dataset.name)
     parts = folds(dataset, values)
     table = _table(options.file, options.modality, dataset)
-    found = _by_run(options.file, table, dataset, parts, protocol.name)
+    export = f"{shlex.quote(options.dataset)} --protocol {shlex.quote(options.protocol)}"
+    found = _by_run(options.file, table, dataset, parts, protocol.name, export)
     specs = {
         (fold, seed): RunSpec(
             dataset=dataset.name,
@@ -149,7 +151,7 @@ def _table(path: Path, modality: str | None, dataset: EODataset) -> pd.DataFrame
             what = "number" if dataset.task.kind == "regression" else "probability"
             raise UserError(
                 f"{path}: {odd.sum()} of {len(table)} values of '{name}' are no {what}; the first "
-                f"is {table[name][row]!r:.40} in line {row + 2}"
+                f"is {table[name][row]!r:.40} in row {row + 2}"
             )
         table[name] = numbers
     if dataset.task.is_classification:
@@ -159,21 +161,29 @@ def _table(path: Path, modality: str | None, dataset: EODataset) -> pd.DataFrame
             row = int(np.flatnonzero(off)[0])
             raise UserError(
                 f"{path}: the probabilities of {off.sum()} of {len(table)} rows do not add up to "
-                f"1; the first are {sums[row]:.4g} in line {row + 2}"
+                f"1; the first are {sums[row]:.4g} in row {row + 2}"
             )
     return table
 
 
 def _by_run(
-    path: Path, table: pd.DataFrame, dataset: EODataset, parts: Sequence[Fold], protocol: str
+    path: Path,
+    table: pd.DataFrame,
+    dataset: EODataset,
+    parts: Sequence[Fold],
+    protocol: str,
+    export: str,
 ) -> dict[Run, dict[str, np.ndarray]]:
-    """(fold, seed) → modality → predictions in the order of the fold's test part."""
+    """(fold, seed) → modality → predictions in the order of the fold's test part.
+
+    export: what `folds export` is given to write the ids that can be here.
+    """
     fold_of = {dataset.ids[i]: fold.number for fold in parts for i in fold.test}
     foreign = [sample for sample in table["id"] if sample not in fold_of]
     if foreign:
         raise UserError(
             f"{path}: {len(foreign)} of {len(table)} ids are in no test part of {dataset.name}; "
-            f"the first is '{foreign[0]}' (`folds export {dataset.name}` lists them)"
+            f"the first is '{foreign[0]}' (`folds export {export}` lists them)"
         )
     folds_of_rows = table["id"].map(fold_of)
     other = table["fold"] != folds_of_rows.astype(str)

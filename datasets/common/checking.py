@@ -63,7 +63,7 @@ def _of_names(catalogue: Catalogue) -> str | None:
             return f"{what} must be an array of {n} strings, one a sample"
         empty = [i for i, name in enumerate(column.tolist()) if is_missing(name)]
         if empty:
-            return f"{what}: {len(empty)} are missing, the first that of sample number {empty[0]}"
+            return f"{what}: {len(empty)} of {n} are missing, the first number {empty[0]} (from 0)"
     if (twice := repeated(catalogue.ids.tolist())) is not None:
         return f"sample id '{twice}' stands twice"
     if catalogue.split is not None:
@@ -86,7 +86,7 @@ def _of_targets(task: TaskSpec, y: Any, ids: np.ndarray) -> str | None:
     bad = ~np.isfinite(y).reshape(len(y), -1).all(axis=1)
     if bad.any():
         return (
-            f"{bad.sum()} targets are missing or not finite, the first that of "
+            f"{bad.sum():,} of {len(y):,} targets are missing or not finite, the first that of "
             f"'{ids[bad.argmax()]}'; remove those samples"
         )
     if task.kind == "regression":

@@ -290,7 +290,10 @@ def _summed_up(filling: Filling, notes: list[dict[str, Found] | None]) -> tuple[
         present = np.any([note[m].present for note in notes], axis=0)
         if not present.all():
             empty = ", ".join(np.array(spec.channels)[~present])
-            raise UserError(f"{filling.name}: {m} has no value at all in channel {empty}")
+            raise UserError(
+                f"{filling.name}: {m} has no value at all in channel {empty}; leave it out, or see "
+                "what its files have in the place of values"
+            )
         absent, samples = (sum(getattr(n[m], k) for n in notes) for k in ("absent", "samples"))
         if absent:
             notices.append(

@@ -32,7 +32,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not text in UTF-8 ({error})") from error
+        raise UserError(f"{path}: not text in UTF-8 ({error}); save it in that encoding") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
 

@@ -34,10 +34,13 @@ def count(values: np.ndarray) -> np.ndarray:
 
 
 def named(counts: np.ndarray) -> Iterator[tuple[str, int]]:
-    """Each number that was found, so written that it is read as the same, and how often, by what
-    `count` gives.
+    """Each number that was found, by what `count` gives, and how often.
+
+    So written that it is read as the same; 1e20 as a float32 has it is 1e20.
     """
+    meant = {float(np.float32(number)): number for number in STAND_INS}
     for value, n in zip(WRITTEN.tolist(), counts, strict=True):
         if n:
-            short = f"{value:g}"
-            yield short if float(short) == value else repr(value), int(n)
+            number = meant.get(value, value)
+            short = f"{number:g}"
+            yield short if float(short) == number else repr(number), int(n)

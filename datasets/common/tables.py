@@ -167,7 +167,10 @@ def _read(path: str, stamp: tuple[int, int]) -> str:
         with gzip.open(path) as file:
             return file.read().decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not whole gzipped text in UTF-8 ({error})") from error
+        raise UserError(
+            f"{path}: not whole gzipped text in UTF-8 ({error}); save it in that encoding, or "
+            "fetch it again"
+        ) from error
 
 
 def _text(path: str) -> str:

@@ -35,6 +35,16 @@ MANY = 10_000
 """Steps or channels that a description may ask for."""
 
 
+EXAMPLES = {
+    "modalities": "modalities: {S1: {file: s1.npy, kind: series}, S2: …}",
+    "target": "target: {file: plots.csv, column: yield, kind: regression}",
+    "target.kind": "kind: regression",
+    "kind": "kind: series",
+    "file": "file: plots.csv",
+}
+"""What fields that a description needs may look like."""
+
+
 @dataclass(frozen=True)
 class Where:
     """Where values lie; see the module. columns: a pattern for names, or names and numbers."""
@@ -192,6 +202,12 @@ class _Fields:
     def at(self, key: str) -> str:
         return f"{self.where}.{key}" if self.where else key
 
+    def lack(self, key: str) -> None:
+        """Note a field that is not there, with what it may look like."""
+        example = EXAMPLES.get(self.at(key)) or EXAMPLES.get(key)
+        advice = f"as in `{example}`" if example else "leave it out, or give it fields"
+        self.problems.append(f"lacks {self.at(key)}; {advice}")
+
     def take(
         self, key: str, parse: Callable[[Any], Value], default: Value | None = None
     ) -> Value | None:
@@ -199,7 +215,7 @@ class _Fields:
         self.known.append(key)
         if key not in self.values:
             if default is None:
-                self.problems.append(f"lacks {self.at(key)}")
+                self.lack(key)
             return default
         try:
             return parse(self.values[key])
@@ -217,8 +233,11 @@ class _Fields:
         if short and isinstance(value, str | int) and not isinstance(value, bool):
             value = {short: value}
         if not isinstance(value, dict):
-            found = f"{value!r:.60} cannot be read: expected fields" if value is not None else ""
-            self.problems.append(f"{self.at(key)}: {found}" if found else f"lacks {self.at(key)}")
+            if value is None:
+                self.lack(key)
+            else:
+                told = f"{self.at(key)}: {value!r:.60} cannot be read: expected fields"
+                self.problems.append(told)
             return None
         return _Fields(self.at(key), value, self.problems)
 
@@ -258,7 +277,7 @@ def _where(fields: _Fields, default: tuple[str, ...]) -> Where:
         fields.problems.append(f"{fields.where}: has both column and columns")
     files = fields.take("file", _texts, ()) or default
     if not files:
-        fields.problems.append(f"lacks {fields.at('file')}")
+        fields.lack("file")
     return Where(files, fields.take("key", _texts, ()), columns or (column,) * (column != ""))
 
 
@@ -337,7 +356,7 @@ def _groups(fields: _Fields | None, default: tuple[str, ...]) -> Groups | None:
     if by is None and not any(places) and files != default:
         by = Where(files)
     if by is not None and not files:
-        fields.problems.append(f"lacks {fields.at('file')}")
+        fields.lack("file")
     if any(places) and not all(places):
         fields.problems.append(f"{fields.where}: latitude and longitude belong together")
     if by is None and not (all(places) and block) and len(fields.problems) == told:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.errors import UserError, unknown
+from benchmark.errors import UserError, listed, near
 
 WORD = re.compile(r"\{(\w+)\}")
 ID = "id"
@@ -71,5 +71,8 @@ def _nearest(path: Path) -> str:
         names = os.listdir(path.parent)
     except OSError:
         return f", and no folder {path.parent}"
-    told = str(unknown("file", path.name, names))
-    return f"; did {told.partition(': did ')[2]}".rstrip(".") if ": did " in told else ""
+    stems = near(path.stem, sorted({Path(name).stem for name in names}))  # all end alike
+    nearest = [name for stem in stems for name in sorted(names) if Path(name).stem == stem]
+    if nearest:
+        return f"; did you mean {' or '.join(nearest)}?"
+    return f"; {path.parent} holds {listed(sorted(names))}"

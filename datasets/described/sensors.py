@@ -62,14 +62,26 @@ class Sensor:
         return self._arranged(values, self.stored[file])
 
     def look(self) -> tuple[np.ndarray, np.ndarray]:
-        """(N,) which samples have a value at all, and what `stand_ins.count` gives of them."""
+        """(N,) which samples have a value at all, and what `stand_ins.count` gives of them.
+
+        `UserError` for a channel that has none in any sample.
+        """
         there, found = self.rows >= 0, np.zeros(len(stand_ins.WRITTEN), np.int64)
         if self.dtype == np.uint8:
             return there, found
+        filled = np.zeros(len(self.spec.channels), bool)
         for sample in np.flatnonzero(there):
             values = self.read(sample)
-            there[sample] = np.isfinite(values).any()
+            known = np.isfinite(values).reshape(-1, len(filled)).any(axis=0)
+            filled |= known
+            there[sample] = known.any()
             found += stand_ins.count(values)
+        if filled.any() and not filled.all():
+            empty = ", ".join(np.array(self.spec.channels)[~filled])
+            raise UserError(
+                f"{self.stored[0][0].path}: {self.modality.name} has no value at all in channel "
+                f"{empty}; leave it out (`columns:` names the others), or correct `no_data:`"
+            )
         return there, found
 
     def scaling(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -159,7 +171,10 @@ def in_file(path: str, modality: Modality) -> tuple[arrays.Stored, ...]:
     stored = tuple(arrays.look(path, key) for key in modality.where.keys or (None,))
     for each in stored:
         if each.dtype.kind not in "biuf":
-            raise UserError(f"{path}: {modality.name} is text there, not numbers")
+            raise UserError(
+                f"{path}: {modality.name} is text there, not numbers; save numbers, as in "
+                "np.save(file, array.astype(float)), or name another file"
+            )
     return stored
 
 
