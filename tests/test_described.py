@@ -395,6 +395,22 @@ def test_a_class_of_one_sample_and_one_of_none_are_told(mine):
     )
 
 
+def test_an_image_of_one_channel_needs_no_axis_for_it_where_that_is_named(mine):
+    description, folder = mine
+    np.save(folder / "height.npy", np.ones((N, 4, 5)))
+    height = {"file": "height.npy", "kind": "image", "channels": ["height"]}
+    description["modalities"]["height"] = height
+    assert opened(save(description, folder)).read(3)["height"].shape == (4, 5, 1)
+
+
+def test_classes_that_are_numbers_with_decimals_may_be_a_regression(mine):
+    description, folder = mine
+    pd.DataFrame({"y": np.arange(N) // 2 / 4}).to_csv(folder / "y.csv", index=False)
+    description["target"] = {"file": "y.csv", "column": "y", "kind": "multiclass"}
+    (told,) = opened(save(description, folder)).notices
+    assert told == "its 30 classes are numbers like 7.25: is it `kind: regression`?"
+
+
 def test_an_official_split_is_kept_and_may_be_called_otherwise(mine, tmp_path):
     description, folder = mine
     parts = np.resize(["Training", "validation", "test"], N)

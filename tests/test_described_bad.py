@@ -243,11 +243,11 @@ def cut(name):
     return change
 
 
-def sensor(name, **fields):
+def sensor(name, kind="vector", **fields):
     def decorate(make):
         def change(folder, description):
             make(folder / name)
-            description["modalities"]["soil"] = {"file": name, "kind": "vector", **fields}
+            description["modalities"]["soil"] = {"file": name, "kind": kind, **fields}
 
         change.__name__ = make.__name__
         return change
@@ -341,6 +341,11 @@ def complex_numbers(path):
 @sensor("soil.npy")
 def an_image_as_a_vector(path):
     np.save(path, np.ones((N, 3, 3, 2)))
+
+
+@sensor("soil.npy", kind="image")
+def a_series_as_an_image(path):
+    np.save(path, np.ones((N, 12, 2)))
 
 
 @sensor("soil.npy", channels=["a", "b"])
@@ -448,6 +453,7 @@ FILES = {
     a_channel_without_values: "soil.npy: soil has no value at all in channel 2; leave it out (`col",
     complex_numbers: "soil.npy: holds complex128; numbers and text can be read",
     an_image_as_a_vector: "soil.npy: a sample of soil is (3, 3, 2), a vector is (channels)",
+    a_series_as_an_image: "sample of soil is (12, 2), an image is (rows, columns, channels); is it",
     more_channels_than_names: "soil.npy: a sample of soil is (3,), and 2 channels are named",
     a_column_beyond_the_last: "soil.npy: soil has columns 0 to 2, not 5",
     nothing_in_a_sample: "soil.npy: a sample of soil is (0,): there is nothing in it",

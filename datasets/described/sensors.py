@@ -19,6 +19,7 @@ AXES = {
     "image": "(rows, columns, channels)",
     "vector": "(channels)",
 }
+A = {"series": "a series", "image": "an image", "vector": "a vector"}
 RANKS = {"series": (2, 4), "image": (3,), "vector": (1,)}
 
 
@@ -193,10 +194,17 @@ def arranged(modality: Modality, values: list[np.ndarray], path: str) -> np.ndar
     for value in values:
         flat = bool(modality.steps)
         ranks = tuple(rank - 1 for rank in RANKS[kind]) if flat else RANKS[kind]
+        expected = f"a sample of {m} is {value.shape}, {A[kind]} is {AXES[kind]}"
         if value.ndim + 1 in ranks and value.ndim not in ranks:
-            value = value[..., None]  # one channel, without an axis for it
+            # (12, 2) may be steps and channels as well as a picture: only a name tells.
+            if value.ndim > 1 and len(modality.channels) != 1:
+                raise UserError(
+                    f"{path}: {expected}; is it another kind? A single channel without an axis for "
+                    "it needs its name, as in `channels: [height]`"
+                )
+            value = value[..., None]
         elif value.ndim not in ranks:
-            raise UserError(f"{path}: a sample of {m} is {value.shape}, a {kind} is {AXES[kind]}")
+            raise UserError(f"{path}: {expected}")
         elif modality.channels_first:
             value = np.moveaxis(value, 1 if value.ndim == 4 else 0, -1)
         parts.append(value)

@@ -116,7 +116,13 @@ def task_of(
             f"{at}: every class has a single sample, so that none can be learnt and tested; is it "
             "`kind: regression`?"
         )
-    return TaskSpec(target.kind, len(names), class_names=names), y, _rare(counts)
+    told = _rare(counts)
+    if not target.classes and any(re.fullmatch(r"-?\d+\.\d+", name) for name in names):
+        told = (
+            f"its {len(names)} classes are numbers like {names[-1]}: is it `kind: regression`?",
+            *told,
+        )
+    return TaskSpec(target.kind, len(names), class_names=names), y, told
 
 
 def _classes(
