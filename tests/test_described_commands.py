@@ -226,7 +226,23 @@ def test_what_cannot_be_split_is_described_all_the_same(mine, tmp_path, capsys):
     description["groups"]["block"] = 90
     path = str(save(description, folder))
     assert main(["data", "describe", path, "--cache", str(tmp_path / "cache")]) == 0
-    assert "folds under 'standard': vines: one group cannot" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "folds under 'standard': vines: one group cannot" in said
+    assert "make groups smaller" in said and "`run` refuses it under this protocol; --pro" in said
+
+
+def test_test_parts_of_a_sample_or_two_are_told(mine, tmp_path, places, capsys, caplog):
+    description, folder = mine
+    parts = ["train"] * (N - 1) + ["test"]
+    pd.DataFrame({"part": parts}).to_csv(folder / "split.csv", index=False)
+    description["split"] = {"file": "split.csv", "column": "part"}
+    del description["groups"]
+    path = str(save(description, folder))
+    told = "fold 0: tested on 2 samples at most, whose scores say next to nothing; give more"
+    assert main(["data", "describe", path, "--cache", str(tmp_path / "cache")]) == 0
+    assert f"WARNING: {told}" in capsys.readouterr().out
+    run = ["run", "--datasets", path, "--methods", "single", "--dry-run", *places]
+    assert main(run) == 0 and f"vines: {told}" in caplog.text
 
 
 # A first description.

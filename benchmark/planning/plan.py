@@ -16,7 +16,7 @@ from benchmark.planning.code import plugin_code
 from benchmark.planning.jobs import Job
 from benchmark.planning.protocol import Protocol
 from benchmark.planning.settings import Settings, Variants, apply, by_default
-from benchmark.planning.split import folds
+from benchmark.planning.split import few_tested, folds
 from benchmark.problem import ModalitySpec
 from benchmark.spec import FULL, RunSpec, settings_text
 from datasets.common.contract import EODataset
@@ -150,7 +150,10 @@ def no_placebo(entry: Entry) -> str | None:
 
 
 def _chosen(dataset: EODataset, protocol: Protocol, chosen: Sequence[int] | None) -> list[int]:
-    available = range(len(folds(dataset, protocol.values_for(dataset.name))))
+    parts = folds(dataset, protocol.values_for(dataset.name))
+    available = range(len(parts))
+    if few := few_tested(parts if chosen is None else [f for f in parts if f.number in chosen]):
+        log.warning("%s: %s", dataset.name, few)
     if dataset.split is None and len(available) < protocol.folds:
         log.warning(
             "%s: %d groups for %d folds: one group a fold",

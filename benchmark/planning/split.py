@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,10 @@ from datasets.common.contract import EODataset
 
 WHOLE = -1
 """Number of the "fold" of a final model, which tests on nothing."""
+
+
+FEW = 2
+"""Samples of a test part that tell next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,10 @@ def folds(dataset: EODataset, values: Mapping[str, Any]) -> list[Fold]:
         parts = {part: np.flatnonzero(dataset.split == part) for part in ("train", "val", "test")}
         for part in ("train", "test"):
             if not len(parts[part]):
-                raise UserError(f"{dataset.name}: the official split has no {part} samples")
+                raise UserError(
+                    f"{dataset.name}: the official split has no {part} samples; name some so, or "
+                    "leave that split out"
+                )
         if len(parts["val"]):
             result = [Fold(0, **parts)]
         else:
@@ -70,6 +77,17 @@ def divided_groups(dataset: EODataset) -> int:
         return 0
     places = set(zip(dataset.groups.tolist(), dataset.split.tolist(), strict=True))
     return sum(n > 1 for n in Counter(group for group, _ in places).values())
+
+
+def few_tested(parts: Sequence[Fold]) -> str:
+    """A warning of folds whose test part is too small to tell anything, or ""."""
+    few = [str(fold.number) for fold in parts if len(fold.test) <= FEW]
+    if not few:
+        return ""
+    return (
+        f"fold{'s' * (len(few) > 1)} {', '.join(few)}: tested on {FEW} samples at most, whose "
+        "scores say next to nothing; give more data, fewer folds or smaller groups"
+    )
 
 
 def whole(dataset: EODataset, values: Mapping[str, Any]) -> Fold:
@@ -99,12 +117,17 @@ def _test_parts(dataset: EODataset, values: Mapping[str, Any]) -> list[np.ndarra
     if values["split"] == "shuffled":
         order = np.random.RandomState(values["split_seed"]).permutation(len(dataset))
         if len(order) < n:
-            raise UserError(f"{dataset.name}: {len(order)} samples for {n} folds")
+            raise UserError(
+                f"{dataset.name}: {len(order)} samples for {n} folds; give more data or fewer folds"
+            )
         return np.array_split(order, n)
     groups = _groups(dataset, values)
     names = [] if groups is None else np.unique(groups)
     if len(names) == 1:
-        raise UserError(f"{dataset.name}: one group cannot be trained and tested on")
+        raise UserError(
+            f"{dataset.name}: one group cannot be trained and tested on; make groups smaller "
+            "(blocks, fields), or name none"
+        )
     one_each = [np.flatnonzero(groups == name) for name in names]
     if one_each and len(one_each) < n:
         return one_each
@@ -190,7 +213,7 @@ def _cut(
         strata = _quantile(dataset.y[samples], quantiles)
     units = len(samples) if groups is None else len(np.unique(groups))
     if units < pieces or pieces < 2:
-        what = "samples" if groups is None else "groups"
+        what = ("sample" if groups is None else "group") + "s" * (units != 1)
         raise UserError(
             f"{dataset.name}: {units} {what} cannot be split into {max(pieces, 2)} parts; "
             "give more data or another number of folds"
@@ -218,8 +241,12 @@ def _quantile(y: np.ndarray, quantiles: int) -> np.ndarray:
 
 def _check_training_part(dataset: EODataset, fold: Fold) -> None:
     if len(fold.train) < 2:
-        raise UserError(f"{dataset.name} {fold.title}: fewer than two training samples")
+        raise UserError(
+            f"{dataset.name} {fold.title}: fewer than two training samples; give more data"
+        )
     try:
         dataset.task.fitted(dataset.y[fold.train])
     except ValueError as error:
-        raise UserError(f"{dataset.name} {fold.title}: {error}") from error
+        raise UserError(
+            f"{dataset.name} {fold.title}: {error}; give more data, other groups or another split"
+        ) from error

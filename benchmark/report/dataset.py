@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from benchmark.errors import UserError
 from benchmark.planning.protocol import Protocol
-from benchmark.planning.split import Fold, divided_groups, folds
+from benchmark.planning.split import Fold, divided_groups, few_tested, folds
 from datasets.common.contract import PARTS, Adapter, Catalogue, EODataset
 
 CHUNK = 256
@@ -163,14 +163,19 @@ def _folds(dataset: EODataset, protocol: Protocol) -> str:
     try:
         found = folds(dataset, protocol.values_for(dataset.name))
     except UserError as error:
-        return f"folds under '{protocol.name}': {error}"
+        return (
+            f"folds under '{protocol.name}': {error}\n`run` refuses it under this protocol; "
+            "--protocol shows the folds of another"
+        )
     rows = [_fold(dataset, fold) for fold in found]
     headers = ["fold", "train", "val", "test"]
     if dataset.groups is not None:
         headers.append("groups in test")
     if dataset.task.kind != "regression":
         headers.append("classes in test")
-    return f"folds under '{protocol.name}':\n" + tabulate(rows, headers, disable_numparse=True)
+    table = tabulate(rows, headers, disable_numparse=True)
+    few = few_tested(found)
+    return f"folds under '{protocol.name}':\n{table}" + f"\nWARNING: {few}" * bool(few)
 
 
 def _fold(dataset: EODataset, fold: Fold) -> list[str]:

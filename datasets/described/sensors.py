@@ -92,9 +92,13 @@ class Sensor:
             return None
         both = []
         for name in ("scale", "offset"):
-            spread = [np.broadcast_to(getattr(s, name), _one(s).shape) for s in stored]
+            spread = [np.broadcast_to(getattr(s, name), self._shape(s)) for s in stored]
             both.append(self._arranged(spread, stored).reshape(-1, self.spec.shape[-1])[0])
         return both[0], both[1]
+
+    def _shape(self, stored: arrays.Stored) -> tuple[int, ...]:
+        """Of one sample, as it is stored."""
+        return stored.shape[1:]
 
     def _place(self, sample: int) -> tuple[int, int]:
         number = int(self.rows[sample])
@@ -106,10 +110,6 @@ class Sensor:
         return arranged(self.modality, values, stored[0].path)
 
 
-def _one(stored: arrays.Stored) -> np.ndarray:
-    return np.broadcast_to(np.float64(0), stored.shape[1:])
-
-
 @dataclass(frozen=True)
 class SensorOfFiles(Sensor):
     """The same where each sample has a file of its own: `stored` describes the first of them.
@@ -118,6 +118,9 @@ class SensorOfFiles(Sensor):
     """
 
     paths: Sequence[str] = ()
+
+    def _shape(self, stored: arrays.Stored) -> tuple[int, ...]:
+        return stored.shape
 
     def read(self, sample: int) -> np.ndarray:
         path = self.paths[int(self.rows[sample])]
