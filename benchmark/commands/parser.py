@@ -219,7 +219,10 @@ def parser() -> argparse.ArgumentParser:
     )
     inputs = argparse.ArgumentParser(add_help=False)
     inputs.add_argument(
-        "--modalities", type=names, metavar="A,B", help="these modalities (default: published pair)"
+        "--modalities",
+        type=names,
+        metavar="A,B",
+        help="these modalities (default: the published choice, or all of your own data)",
     )
     inputs.add_argument(
         "--data-root",
