@@ -351,7 +351,7 @@ def test_a_folder_of_geotiffs_by_id_with_the_tags_of_the_files(mine):
         ([False, True, True, False], ["rye", "oat"], None, "unknown class 'False'"),
         ([0, 1, 2, 0], ["rye", "oat"], None, "unknown class '2'"),
         (["rye", "oaT", "oat", "rye"], ["rye", "oat"], None, "'oaT': did you mean oat"),
-        ([0, 0, 0, 0], None, None, "1 different values"),
+        ([0, 0, 0, 0], None, None, "1 different value;"),
         ([0, 1, 2, 0], None, None, "3 classes .0, 1, 2.; binary tasks have 2"),
     ],
 )

@@ -528,13 +528,16 @@ def split(*names):
 
 COLUMNS = {
     "an id that stands twice": (edited(plot=hole(7, "P03")), "the id 'P03' stands twice (plot)"),
-    "a missing id": (edited(plot=hole(7)), "plots.csv: row 9, id plot: is empty"),
+    "a missing id": (edited(plot=hole(7)), "plots.csv: row 9, id (plot): is empty"),
     "no column of ids": (without("plot"), "unknown column 'plot'"),
     "other ids": (other_ids, "none of its ids is in "),
     "a missing target": (regression("NaN"), "1 of 60 samples without target, the first 'P04'"),
-    "a word as a target": (regression("dry"), "row 6, target vigour: 'dry' is not a number"),
+    "a word as a target": (regression("dry"), "row 6, target (vigour): 'dry' is not a number"),
     "an infinite target": (regression("inf"), "1 of 60 samples without target, the first 'P04'"),
-    "a place that is a word": (edited(lat=hole(4, "n")), "row 6, latitude lat: 'n' is not a numb"),
+    "a place that is a word": (
+        edited(lat=hole(4, "n")),
+        "row 6, latitude (lat): 'n' is not a numb",
+    ),
     "no group": (
         lambda folder, description: (
             edited(vigour=hole(4))(folder, description),
@@ -663,7 +666,12 @@ TARGETS = {
     "a label of 2": (
         "multilabel",
         with_one(2),
-        "sample 4 (counted from 0), target y.npy: 2.0 is neither",
+        "sample 4 (counted from 0), target (y.npy): 2.0 is neither",
+    ),
+    "a single class": (
+        "multiclass",
+        lambda y: y * 0,
+        "1 different value; a task has 2 to 1,000 classes",
     ),
     "numbers as classes": (
         "multiclass",
@@ -681,7 +689,7 @@ def test_a_target_that_is_none_is_named_in_every_kind_of_task(tmp_path, what):
     if kind == "multilabel":
         y = np.eye(3)[y]
     description["target"] = {"file": "y.npy", "kind": kind}
-    if what != "numbers as classes" and kind == "multiclass":
+    if kind == "multiclass" and not what.endswith(("as classes", "single class")):
         description["target"]["classes"] = own.CLASSES
     np.save(tmp_path / "y.npy", change(y))
     (line,) = refused(save(description, tmp_path))
@@ -691,10 +699,10 @@ def test_a_target_that_is_none_is_named_in_every_kind_of_task(tmp_path, what):
 @pytest.mark.parametrize(
     ("cells", "told"),
     [
-        ([[1, 2]] * N, "row 2, target crop: array([1, 2]) is not a name"),
-        ([{"a": 1}] * N, "row 2, target crop: {'a': 1} is not a name"),
-        (pd.date_range("2020", periods=N), "row 2, target crop: Timestamp("),
-        ([b"mild"] * N, "row 2, target crop: b'mild' is not a name"),
+        ([[1, 2]] * N, "row 2, target (crop): array([1, 2]) is not a name"),
+        ([{"a": 1}] * N, "row 2, target (crop): {'a': 1} is not a name"),
+        (pd.date_range("2020", periods=N), "row 2, target (crop): Timestamp("),
+        ([b"mild"] * N, "row 2, target (crop): b'mild' is not a name"),
         (pd.array([None if i == 4 else i % 3 for i in range(N)], dtype="Int64"), LACKS),
     ],
     ids=["lists", "mappings", "dates", "bytes", "whole numbers with holes"],

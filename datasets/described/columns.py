@@ -102,7 +102,7 @@ def error_at(root: Path, where: Where, number: int, what: str, error: object) ->
         number -= n
     is_table = found.path.endswith(tables.SUFFIXES)
     row = f"row {number + tables.FIRST_ROW}" if is_table else f"sample {number} (counted from 0)"
-    return UserError(f"{found.path}: {row}, {what} {where}: {error}")
+    return UserError(f"{found.path}: {row}, {what} ({where}): {error}")
 
 
 def _of_file(found: Found, where: Where) -> list[Any]:

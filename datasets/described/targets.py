@@ -141,7 +141,10 @@ def _classes(
         known = {str(n) if by_number else name: n for n, name in enumerate(names)}
     else:
         if not 1 < len(written) <= MOST_CLASSES:
-            raise UserError(f"{at}: {len(written)} different values; classes are 2 or more")
+            raise UserError(
+                f"{at}: {len(written):,} different value{'s' * (len(written) != 1)}; a task has 2 "
+                f"to {MOST_CLASSES:,} classes (numbers may be `kind: regression`)"
+            )
         known = {name: number for number, name in enumerate(written)}
         names = tuple(written)
     foreign = [value for value in written if value not in known]
