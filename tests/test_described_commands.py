@@ -293,6 +293,20 @@ def test_new_takes_the_only_column_of_a_few_words_for_the_target(mine, monkeypat
     assert found["target"] == {"file": "plots.csv", "column": "stress", "kind": "multiclass"}
 
 
+def test_new_asks_whether_none_is_a_class(mine, tmp_path, monkeypatch):
+    _, folder = mine
+    monkeypatch.chdir(folder)
+    assert main(["data", "new", "mine", "--from", "s1.npy", "s2.npy", "plots.csv"]) == 0
+    written = (folder / "mine.yaml").read_text()
+    assert "# decide: is 'none' a class?" in written
+    assert yaml.safe_load(written)["target"] == {
+        "file": "plots.csv", "column": "stress", "kind": "multiclass",
+        "classes": ["mild", "none", "severe"],
+    }  # fmt: skip
+    data = own.prepare(folder / "mine.yaml", tmp_path / "cache", "s1", "s2")
+    assert len(data) == N and data.task.class_names == ("mild", "none", "severe")
+
+
 def test_new_leaves_what_stands_beside_a_target_to_be_decided(mine, tmp_path, monkeypatch):
     """It may be another target: a model that saw it would know what it predicts."""
     _, folder = mine

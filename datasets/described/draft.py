@@ -101,6 +101,10 @@ def draft(name: str, files: Sequence[Path], folder: Path) -> str:
             "  # decide: two modalities at least are needed; which columns belong to which?"
         )
     if target is not None:
+        if any(map(_is_none, target.values)):
+            lines.append(
+                "# decide: is 'none' a class? Without it in classes, it stands for no value"
+            )
         lines.append(f"target: {_flow({**target.fields, **_task(target)})}")
     else:
         lines.append("# decide: target: {file: FILE, column: NAME, kind: regression, unit: UNIT}")
@@ -164,7 +168,7 @@ def _look(path: Path, folder: Path) -> Iterator[Seen]:
     if path.name.endswith(tables.SUFFIXES):
         for column in tables.columns(os.fspath(path)):
             values = tables.values(os.fspath(path), column)
-            cells = tuple(map(_cell, values[:LOOKED_AT]))
+            cells = _cells(values[:LOOKED_AT])
             yield Seen(column, {"file": file, "column": column}, (), len(values), cells)
         return
     for key in arrays.keys(os.fspath(path)) or (None,):
@@ -191,6 +195,20 @@ def _relative(path: Path, folder: Path) -> str:
     return os.path.relpath(path.absolute(), folder.absolute())
 
 
+def _cells(values: Sequence[Any]) -> tuple[Any, ...]:
+    """Cells of a column, numbers where they are; among words, "none" may be one, too."""
+    cells = tuple(map(_cell, values))
+    if not any(isinstance(cell, str) for cell in cells):
+        return cells
+    return tuple(
+        text.strip() if _is_none(text) else cell for text, cell in zip(values, cells, strict=True)
+    )
+
+
+def _is_none(value: Any) -> bool:
+    return isinstance(value, str) and value.strip().lower() == "none"
+
+
 def _cell(text: Any) -> Any:
     """A cell of a table as a number, if it is one."""
     try:
@@ -214,7 +232,9 @@ def _task(seen: Seen) -> dict[str, Any]:
     values = {v for v in seen.values if v is not None and v == v}
     whole = all(isinstance(v, str) or float(v).is_integer() for v in values)
     if _is_text(seen) or (whole and len(values) <= FEW and len(values) < len(seen.values) / 2):
-        return {"kind": "binary" if len(values) == 2 else "multiclass"}
+        kind = {"kind": "binary" if len(values) == 2 else "multiclass"}
+        named = any(map(_is_none, values)) and len(values) <= FEW
+        return kind | ({"classes": sorted(values, key=str)} if named else {})
     return {"kind": "regression", "unit": ""}
 
 
