@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from benchmark.errors import UserError
+from benchmark.sources import digest, installed_module, own_files
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ GROUP = "eo_colearning"
 class Plugin:
     """A plug-in that is being loaded: its name in sentences, its file, and what it has registered.
 
-    file: None for a module of a package that has none.
+    file: None for a module of a package that has none; that is refused.
     """
 
     name: str
@@ -41,9 +42,29 @@ _at_hand: list[Plugin] = []
 """Those that are being loaded, the innermost last."""
 
 
+_packages: dict[Path, Path] = {}
+"""File of an installed plug-in → the folder of the package that it belongs to."""
+
+
 def file_at_hand() -> Path | None:
     """The file of the plug-in that is being loaded, for what it registers; else None."""
     return _at_hand[-1].file if _at_hand else None
+
+
+def package_of(file: Path) -> Path | None:
+    """The folder of the installed package that a plug-in's file belongs to, or None."""
+    return _packages.get(file)
+
+
+def name_of(file: Path) -> str:
+    """A plug-in's file as records name it: mine.py, or my_package/mine.py."""
+    package = package_of(file)
+    return file.relative_to(package.parent).as_posix() if package else file.name
+
+
+def identity(file: Path) -> dict[str, str]:
+    """A plug-in's file and the sha256 of all that belongs to it, as they stand in records."""
+    return {"file": name_of(file), "sha256": digest(own_files(file, package_of(file)))}
 
 
 class Registry(dict[str, T]):
@@ -156,18 +177,14 @@ def load_installed(kind: str) -> None:
     for entry in installed(kind):
         package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "a package"
         name = f"installed package {package}, entry point {GROUP}.{kind}: {entry.name}"
-        plugin = Plugin(f"{name} = {entry.value}", _file(entry.module.partition(".")[0]))
+        file, package = installed_module(entry.module) or (None, None)
+        if package is not None:
+            _packages[file] = package
+        plugin = Plugin(f"{name} = {entry.value}", file)
         new = entry.module not in sys.modules
         with _loading(plugin):
             entry.load()
             if new and not plugin.registered:
                 raise UserError(NOTHING)
-
-
-def _file(package: str) -> Path | None:
-    """Where the code of a package or of a single module begins, which is not imported yet."""
-    try:
-        spec = importlib.util.find_spec(package)
-    except ValueError:  # said when it is imported
-        return None
-    return Path(spec.origin) if spec and spec.has_location and spec.origin else None
+            if file is None:  # an edit of it would pass unseen
+                raise UserError(f"{entry.module} is no Python file, so that no record can tell it")

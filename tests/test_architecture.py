@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("benchmark", "methods", "datasets")
 VOCABULARY = {"documents", "errors", "metrics", "problem", "records", "seeds", "spec", "stopping"}
 VOCABULARY |= {"terms", "writers", "schema", "folders", "machine", "plugins", "ranges", "merging"}
-VOCABULARY |= {"__init__"}
+VOCABULARY |= {"sources", "__init__"}
 """Files of `benchmark/` that lie under its rooms."""
 
 BELOW = {

@@ -293,7 +293,7 @@ def copy(tmp_path, monkeypatch):
     """A copy of the project's files to edit; what is hashed is there."""
     for package in ("methods", "benchmark"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__py*"))
-    monkeypatch.setattr(code, "ROOT", tmp_path)
+    monkeypatch.setattr("benchmark.sources.ROOT", tmp_path)
     monkeypatch.setattr(code, "ALWAYS", tmp_path / "methods" / "common" / "encoders.py")
     return tmp_path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import re
 import subprocess
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 import datasets
-from benchmark import plugins
+from benchmark import plugins, sources
 from benchmark.commands import main as cli
 from benchmark.errors import UserError
 from benchmark.planning import code, protocol
@@ -146,25 +147,32 @@ def test_a_plugin_that_was_there_before_the_projects_own_file_is_at_fault():
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """Installs a module of a package `sensors 1.2` with an entry point."""
+    """Installs a module of a package `sensors 1.2` with an entry point, anew at each call."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def install(kind: str, code: str, module: str = "sensors_mine") -> Path:
+    def install(kind: str, code: str, module: str = "sensors_mine", file: str = "") -> Path:
+        forget()
         info = tmp_path / "sensors-1.2.dist-info"
-        info.mkdir()
+        info.mkdir(exist_ok=True)
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: sensors\nVersion: 1.2\n")
         (info / "entry_points.txt").write_text(f"[eo_colearning.{kind}]\nmine = {module}\n")
-        path = tmp_path / "sensors_mine.py"
+        path = tmp_path / (file or "sensors_mine.py")
+        path.parent.mkdir(exist_ok=True)
         path.write_text(code)
-        plugins.load_installed.cache_clear()
         return path
 
+    def forget() -> None:
+        plugins.load_installed.cache_clear()
+        code._loaded.cache_clear()
+        importlib.invalidate_caches()
+        for module in [m for m in sys.modules if m.startswith("sensors_")]:
+            del sys.modules[module]
+        for registry in (REGISTRY, ADAPTERS, BACKBONES):
+            for name in [name for name, whose in registry.plugins.items() if "sensors" in whose]:
+                del registry[name], registry.plugins[name]
+
     yield install
-    plugins.load_installed.cache_clear()
-    sys.modules.pop("sensors_mine", None)
-    for registry in (REGISTRY, ADAPTERS, BACKBONES):
-        for name in [name for name, whose in registry.plugins.items() if "sensors" in whose]:
-            del registry[name], registry.plugins[name]
+    forget()
 
 
 def test_an_installed_package_is_found_by_itself(package, capsys):
@@ -172,6 +180,69 @@ def test_an_installed_package_is_found_by_itself(package, capsys):
     assert cli.main(["list", "encoders"]) == 0
     assert "tiny_mean" in capsys.readouterr().out
     assert BACKBONES["tiny_mean"].plugin == path
+
+
+CHANGES = {"own.py": "# other", "helper.py": "X = 2", "found_later.py": "Y = 1"}
+"""File of a package → its new last line: the module of the entry point and two beside it."""
+
+
+@pytest.mark.parametrize("top", ["sensors_all/__init__.py", "sensors_all/plain/__init__.py"])
+def test_a_dataset_of_a_package_is_read_anew_when_any_file_of_it_is_edited(
+    top, package, new, tmp_path, capsys
+):
+    """Also where the outermost folder has no ``__init__.py`` (a namespace package)."""
+    folder = Path(top).parent
+    module = ".".join([*folder.parts, "own"])
+    text = (
+        new("dataset", "meadow")
+        .read_text()
+        .replace("import numpy", f"from {module[:-4]}.helper import X\nimport numpy")
+    )
+    files = {"own.py": text, "helper.py": "X = 1\n", "found_later.py": ""}
+    for part in (tmp_path / folder).parents:
+        part.mkdir(exist_ok=True)
+    package("datasets", "", module, top)
+    seen = []
+    for change in (None, *CHANGES):
+        if change:
+            files[change] += f"\n{CHANGES[change]}\n"
+        for name, content in files.items():
+            package("datasets", content, module, f"{folder}/{name}")
+        seen.append(datasets.load()["meadow"].plugin)
+    assert {plugin["file"] for plugin in seen} == {f"{folder.name}/own.py"}
+    assert len({plugin["sha256"] for plugin in seen}) == 4
+
+
+def test_code_of_an_encoder_of_a_package_is_that_of_all_its_files(package):
+    """Comments do not count, nor who imports what: a package may find its modules by itself."""
+    module, options = "sensors_all.own", {"model": "tiny_mean"}
+    files = {"__init__.py": "", "own.py": TINY_ENCODER, "helper.py": "X = 1\n"}
+    seen = []
+    for name, text in {
+        "own.py": "# a comment",
+        "helper.py": "X = 2",
+        "__init__.py": "Y = 1",
+    }.items():
+        files[name] += f"{text}\n"
+        for file, content in files.items():
+            package("encoders", content, module, f"sensors_all/{file}")
+        plugins.load_installed("encoders")
+        seen.append(ids(options))
+        assert list(code.code_of(BACKBONES["tiny_mean"])) == ["sensors_all/own.py"]
+    assert len({tuple(each) for each in seen}) == 3
+
+
+def test_a_module_beside_others_takes_none_of_them_for_its_own(tmp_path):
+    """`site-packages` has torch, too."""
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    (site / "mine.py").write_text("import torch")
+    (site / "torch.py").write_text("X = 1")
+    assert list(sources.own_files(site / "mine.py", None)) == ["mine.py"]
+    (tmp_path / "mine.py").write_text("import torch, numpy")
+    (tmp_path / "torch.py").write_text("import helper")
+    (tmp_path / "helper.py").write_text("")
+    assert list(sources.own_files(tmp_path / "mine.py", None)) == ["mine.py", "torch", "helper"]
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,18 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.errors import UserError
 from benchmark.folders import stamp_of
+from benchmark.plugins import name_of, package_of
+from benchmark.sources import (
+    PACKAGES,
+    ROOT,
+    find,
+    imports_of,
+    own_files,
+    own_folder,
+    parsed,
+    project_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +35,6 @@ if TYPE_CHECKING:
     from benchmark.spec import RunSpec
     from methods.common.encoders import Backbone
     from methods.common.registry import Entry
-
-ROOT = Path(__file__).parents[2]
-PACKAGES = ("benchmark", "methods", "datasets")
 
 ALWAYS = ROOT / "methods" / "common" / "encoders.py"
 """The encoders, which a method is given and need not import."""
@@ -54,10 +61,11 @@ def code_of(entry: Entry | Backbone) -> dict[str, str]:
 def _loaded(made_by: Callable[..., Any], plugin: Path | None) -> Code:
     found = {}
     path = Path(getattr(sys.modules.get(made_by.__module__), "__file__", None) or "")
-    if path.is_file():
-        found[_project_name(path) or path.name] = file_code(path)
+    package = package_of(plugin) if plugin else None
+    if path.is_file() and not (package and path.is_relative_to(package)):
+        found[project_name(path) or path.name] = file_code(path)
     if plugin is not None:
-        found[plugin.name] = file_code(plugin)
+        found[name_of(plugin)] = file_code(plugin)
     return found
 
 
@@ -137,32 +145,27 @@ def changed(code: Code) -> list[str]:
 def file_code(path: Path) -> str:
     """sha256 of a Python file and of the modules that it imports, transitively.
 
-    Modules are the project's and, for a file elsewhere, those in its folder. Raises `UserError`
-    if one of them is no Python.
+    Modules are the project's and, for a file elsewhere, those in its folder; of an installed
+    package, all of them. Raises `UserError` if one of them is no Python.
     """
+    package = package_of(path)
     path = path.resolve()
-    folder = None if _project_name(path) else path.parent
-    names = {ALWAYS: "encoders", path: ""}
+    folder = None if project_name(path) or package else own_folder(path)
+    names = {ALWAYS: "encoders"}
+    if package:
+        names |= {file.resolve(): name for name, file in own_files(path, package).items()}
+    names[path] = ""
     todo, digests = list(names), []
     while todo:
         current = todo.pop()
         digest, imports = _parsed(current, stamp_of(current))
         digests.append(f"{names[current]} {digest}")
         for level, dotted in imports:
-            for name, found in _find(current, level, dotted, folder):
+            for name, found in find(current, level, dotted, folder):
                 if found not in names and name not in WORDS:
                     names[found] = name
                     todo.append(found)
     return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
-
-
-def _project_name(path: Path) -> str | None:
-    """Dotted name of a file of the project, or None."""
-    try:
-        parts = path.resolve().relative_to(ROOT).with_suffix("").parts
-    except ValueError:
-        return None
-    return ".".join(parts) if parts[0] in PACKAGES else None
 
 
 def _project_file(name: str) -> Path | None:
@@ -174,54 +177,17 @@ def _project_file(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _find(
-    importer: Path, level: int, dotted: str, folder: Path | None
-) -> Iterator[tuple[str, Path]]:
-    """Modules that an import leads to, by name: of the project, or of a plug-in's folder.
-
-    Packages on the way to a module of a plug-in's folder are executed too; those of the project
-    hold nothing that decides a number.
-    """
-    parts = dotted.split(".")
-    if level:  # relative
-        base = importer.parents[level - 1]
-        places = [(base, "." * level)]
-    else:
-        places = [(ROOT, "")] if parts[0] in PACKAGES else [(folder, "")] if folder else []
-    for base, prefix in places:
-        for end in range(1, len(parts) + 1):
-            path = base.joinpath(*parts[:end])
-            name = prefix + ".".join(parts[:end])
-            for found in (path.with_suffix(".py"), path / "__init__.py"):
-                whole = end == len(parts) and found.name != "__init__.py"
-                if found.is_file() and (whole or base is not ROOT):
-                    yield name, found.resolve()
-
-
 @lru_cache(maxsize=1024)
 def _parsed(path: Path, stamp: tuple[int, int]) -> tuple[str, tuple[tuple[int, str], ...]]:
     """Digest of a file's syntax tree, and what it imports: (level, dotted name).
 
     stamp: when it was changed, so that it is read again only then.
     """
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read as Python ({error})") from error
-    imports: dict[tuple[int, str], None] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            imports |= {(0, alias.name): None for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:  # a module, or what one defines
-                if node.module:
-                    imports[node.level, node.module] = None
-                dotted = f"{node.module}.{alias.name}" if node.module else alias.name
-                imports[node.level, dotted] = None
+    tree = parsed(path)
     digest = hashlib.sha256()
     for token in _tokens(tree):
         digest.update(f"{token}\0".encode("utf-8", "surrogatepass"))
-    return digest.hexdigest(), tuple(imports)
+    return digest.hexdigest(), imports_of(tree)
 
 
 NOT_CODE = {"ctx", "kind", "type_comment", "type_ignores"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from benchmark.errors import UserError
-from benchmark.plugins import Registry, file_at_hand
+from benchmark.plugins import Registry, file_at_hand, identity
 from benchmark.problem import ModalitySpec, TaskKind, TaskSpec
 
 Source = Literal["real", "generated"]
@@ -190,8 +189,9 @@ class Adapter:
     generated_samples: size of the generated stand-in; generator_version: raised when it changes.
     control: nobody publishes it, it is generated always and shows that the benchmark finds what is
     there. needed: further facts, of a kind of adapter that has some.
-    plugin: "file" and "sha256" of the plug-in that registered it (`register` says so): an edit of
-    it stands for other versions of reader and generator.
+    plugin: "file" of the plug-in that registered it (`register` says so), and "sha256" of this and
+    of the modules beside it that it imports, or of its whole package: an edit of them stands for
+    other versions of reader and generator.
     """
 
     needed: tuple[str, ...] = ()
@@ -293,6 +293,5 @@ def register(adapter: Adapter) -> Adapter:
             raise UserError(f"dataset '{adapter.name}': '{m}' is not among its modalities")
     ADAPTERS.add(adapter.name, adapter)
     if file := file_at_hand():  # only of what was taken: it may be another's, given once more
-        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-        adapter.plugin = {"file": file.name, "sha256": sha256}
+        adapter.plugin = identity(file)
     return adapter
