@@ -160,7 +160,7 @@ def test_what_trains_on_prepared_arrays_imports_no_torchgeo(tmp_path):
 class Places:
     """A dataset as torchgeo has them, of a user's own; it counts what is read."""
 
-    def __init__(self, root: str, split: str, size: int = 4) -> None:
+    def __init__(self, root: str, split: str = "train", size: int = 4) -> None:
         self.offset = {"train": 0, "val": 10, "test": 20}[split]
         self.size = size
         assert (Path(root) / "places.txt").is_file()
@@ -175,6 +175,7 @@ class Places:
             "series": np.arange(10.0).reshape(5, 2) + n,
             "static": np.array([n, -n, np.inf if i == 1 else 0.0]),
             "answer": np.array(n / 3),
+            "site": np.array(i // 3),
         }
 
 
@@ -212,11 +213,60 @@ def test_a_declaration_of_ones_own_is_enough(places):
     assert np.isnan(data.x["terrain"]).sum() == 3 and "terrain has no data" in data.notices[0]
 
 
+class Grouped(Declared):
+    """Without an official split, and with sites that stay whole."""
+
+    splits = {}
+    options = {"size": 30}
+    group = "site"
+
+
+def test_without_splits_folds_keep_declared_groups_whole(places):
+    data, _ = prepare_with(Grouped(), places, places / "cache", "terrain")
+    assert data.split is None and data.ids[:2].tolist() == ["0", "1"]
+    assert data.groups.tolist() == [str(i // 3) for i in range(30)] and data.group_kind == "site"
+    tested = []
+    for fold in folds(data, protocol.load("standard").values_for(data.name)):
+        parts = [set(data.groups[part]) for part in (fold.train, fold.val, fold.test)]
+        assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+        tested += fold.test.tolist()
+    assert sorted(tested) == list(range(30))
+
+
+def test_without_splits_and_groups_folds_are_random_and_a_view_takes_fewer(places):
+    alone = type("Alone", (Grouped,), {"group": None})()
+    data, _ = prepare_with(alone, places, places / "cache", "terrain", samples=12)
+    assert len(data) == 12 and data.groups is None and data.group_kind is None
+    (fold, *_) = folds(data, protocol.load("standard").values_for(data.name))
+    assert len(fold.test) and not alone.official_split and Declared().official_split
+
+
+def test_groups_that_lie_in_a_table_are_read_without_a_sample(places, monkeypatch):
+    read, plain = [], Places.__getitem__
+    monkeypatch.setattr(Places, "__getitem__", lambda self, i: read.append(i) or plain(self, i))
+
+    class Table(Grouped):
+        group_kind = "farm"
+
+        def targets(self, dataset):
+            return np.arange(len(dataset)) / 3
+
+        def groups(self, dataset):
+            return [f"farm {i // 5}" for i in range(len(dataset))]
+
+    catalogue = Table().open(places, ("optical",), View())
+    assert read == [0] and catalogue.groups[5] == "farm 1" and Table().group_kind == "farm"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"reads": f"{__name__}.Lost"}, "train cannot be read by .*Lost"),
         ({"label": "lost"}, "labels of train cannot be read .*'lost'"),
+        ({"group": "lost"}, "groups of train cannot be read .*'lost'"),
+        ({"group": "series"}, "groups of train cannot be read .*size 1"),
+        ({"groups": lambda self, data: [""] * 3}, "groups: 9 are missing, the first that of"),
+        ({"groups": lambda self, data: ["a"]}, "9 samples, 9 targets, 9 names, 3 groups"),
         ({"options": {"sise": 3}}, "train cannot be read .*unexpected keyword"),
         ({"files": ("places.csv",)}, "lacks places.csv"),
         ({"splits": {"dev": {"split": "val"}}}, "'dev' is no part of a split"),

@@ -6,7 +6,7 @@ happens when labels and samples are read, and whatever trains on prepared arrays
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -18,12 +18,16 @@ import numpy as np
 
 from benchmark.errors import UserError
 from benchmark.problem import ModalityKind, ModalitySpec, TaskSpec
+from datasets.common import reading
 from datasets.common.contract import PARTS, Adapter, Catalogue, MissingFilesError, View
 from datasets.common.images import shrink
 from datasets.common.subsample import subsample
 
 CHANNEL_AXIS = {"image": 0, "series": 1, "vector": 0}
 """Of torchgeo's tensors: (C, H, W), (T, C) or (T, C, H, W), (C,)."""
+
+ALL = "all"
+"""What the samples of a dataset without parts are called in sentences."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +56,32 @@ class TorchgeoAdapter(Adapter):
 
     reads: the class by its full name, "torchgeo.datasets.So2Sat". splits: train, val and test →
     keyword arguments that choose that part; a dataset without a val part leaves it out, and the
-    protocol cuts one from the training part. options: keyword arguments of every part.
-    sensors: the modalities. task: what ``sample[label]`` is. files: names below the dataset's
-    folder, of files or folders, without which nothing can be read; the data count as changed when
-    their size or date has.
+    protocol cuts one from the training part. Without splits the class is made once, and the
+    protocol cuts folds. options: keyword arguments, of every part. sensors: the modalities. task:
+    what ``sample[label]`` is. group: the key in a sample of what must stay in one part of a split,
+    a field or a site; None: nothing must. files: names below the dataset's folder, of files or
+    folders, without which nothing can be read; the data count as changed when their size or date
+    has.
     """
 
-    needed = ("reads", "splits", "sensors", "task", "files")
+    needed = ("reads", "sensors", "task", "files")
     reads: str
-    splits: Mapping[str, Mapping[str, Any]]
+    splits: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     options: Mapping[str, Any] = MappingProxyType({})
     sensors: Mapping[str, Sensor]
     task: TaskSpec
     label: str = "label"
+    group: str | None = None
     files: tuple[str, ...]
-    official_split = True
     by_name_only = True
+
+    @property
+    def official_split(self) -> bool:
+        return bool(self.splits)
+
+    @property
+    def group_kind(self) -> str | None:
+        return self.group
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -92,6 +106,17 @@ class TorchgeoAdapter(Adapter):
         """
         return np.stack([np.asarray(dataset[i][self.label]) for i in range(len(dataset))])
 
+    def groups(self, dataset: Any) -> list[str] | None:
+        """Names of the groups of the samples of one part; None where there are none.
+
+        This one reads every sample; where they lie apart, as in a table of the dataset's, a
+        declaration reads those.
+        """
+        if self.group is None:
+            return None
+        values = (np.asarray(dataset[i][self.group]).item() for i in range(len(dataset)))
+        return [reading.name(value) or "" for value in values]
+
     def names(self, dataset: Any) -> list[str]:
         """Names of the samples of one part, each once in it."""
         return [str(i) for i in range(len(dataset))]
@@ -107,28 +132,27 @@ class TorchgeoAdapter(Adapter):
         notices = self.look_at(root)
         _opened.cache_clear()  # files may have changed since
         kinds = {
-            part: (self.reads, str(root), part, _arguments(self, part)) for part in self.splits
+            part: (self.reads, str(root), part, _arguments(self, part))
+            for part in self.splits or (ALL,)
         }
-        y, names, split = [], [], []
+        y, names, groups, split = [], [], [], []
         for part, kind in kinds.items():
-            dataset = _opened(*kind)
-            try:
-                y.append(np.asarray(self.targets(dataset)))
-                names += [f"{part} {name}" for name in self.names(dataset)]
-            except UserError:
-                raise
-            except Exception as error:  # whatever torchgeo makes of files that are not whole
-                raise _unreadable(f"labels of {part}", root, self.reads, error) from error
-            if not len(dataset):
+            y.append(_column("labels", lambda data: np.asarray(self.targets(data)), kind))
+            called = _column("names", self.names, kind)
+            names += [f"{part} {name}" for name in called] if self.splits else called
+            groups += _column("groups", self.groups, kind) or []
+            if not len(_opened(*kind)):
                 raise UserError(f"{root}: {part} has no sample; get the files again")
-            split += [part] * len(dataset)
+            split += [part] * len(_opened(*kind))
         y, split = np.concatenate(y), np.array(split)
-        if len(y) != len(split) or len(names) != len(split):
-            raise UserError(
-                f"{self.name} in {root}: {len(split)} samples, {len(y)} targets, {len(names)} names"
-            )
-        number = np.concatenate([np.arange((split == part).sum()) for part in self.splits])
-        chosen = subsample(self.task, y, None, split, view.samples)
+        counts = {"targets": len(y), "names": len(names), "groups": len(groups) or len(split)}
+        if set(counts.values()) != {len(split)}:
+            told = ", ".join(f"{n} {what}" for what, n in counts.items())
+            raise UserError(f"{self.name} in {root}: {len(split)} samples, {told}")
+        number = np.concatenate([np.arange((split == part).sum()) for part in kinds])
+        grouped = np.array(groups) if groups else None
+        official = split if self.splits else None
+        chosen = subsample(self.task, y, grouped, official, view.samples)
         sensors = {m: self.sensors[m] for m in modalities}
         parts, numbers = split[chosen], number[chosen]
 
@@ -159,8 +183,8 @@ class TorchgeoAdapter(Adapter):
             task=self.task,
             y=y[chosen],
             ids=np.array(names)[chosen],
-            groups=None,
-            split=parts,
+            groups=None if grouped is None else grouped[chosen],
+            split=parts if self.splits else None,
             dtypes=dtypes,
             read=read,
             notices=notices,
@@ -168,9 +192,9 @@ class TorchgeoAdapter(Adapter):
 
 
 def _arguments(adapter: TorchgeoAdapter, part: str) -> tuple[tuple[str, Any], ...]:
-    if part not in PARTS:
+    if adapter.splits and part not in PARTS:
         raise UserError(f"{adapter.name}: '{part}' is no part of a split; {', '.join(PARTS)} are")
-    return tuple({**adapter.options, **adapter.splits[part]}.items())
+    return tuple({**adapter.options, **adapter.splits.get(part, {})}.items())
 
 
 @lru_cache(maxsize=16)
@@ -181,6 +205,16 @@ def _opened(reads: str, root: str, part: str, arguments: tuple[tuple[str, Any], 
         return getattr(import_module(module), name)(root=root, **dict(arguments))
     except Exception as error:  # torchgeo's own, of its libraries, and assertions
         raise _unreadable(part, root, reads, error) from error
+
+
+def _column(what: str, of: Callable[[Any], Any], kind: tuple[Any, ...]) -> Any:
+    """What a declaration says of each sample of a part; ``what`` that is, for sentences."""
+    reads, root, part, _ = kind
+    dataset = _opened(*kind)
+    try:
+        return of(dataset)
+    except Exception as error:  # whatever torchgeo makes of files that are not whole
+        raise _unreadable(f"{what} of {part}", root, reads, error) from error
 
 
 def _unreadable(what: str, root: str | Path, reads: str, error: Exception) -> UserError:
