@@ -239,16 +239,18 @@ def predict(
     """Predictions of samples, as `predict` writes them: a row a sample.
 
     model: one at hand, or the folder of a kept one. data: an array (N, ...) of the model's
-    modality, arrays by modality, a prepared dataset, or the path of a table or of arrays. What is
-    odd about the data is logged as a warning.
+    modality, arrays by modality, a prepared dataset, or the path of a table, of arrays or of raw
+    exports of CropHarvest. What is odd about the data is logged as a warning.
     """
-    from benchmark.deployment import inputs, predictions
+    from benchmark.deployment import inputs, predictions, unlabelled
     from datasets.common.contract import EODataset
 
     if isinstance(model, str | Path):
         model = load_model(model)
     if isinstance(data, str | Path):
-        samples = inputs.of_file(Path(data), model)
+        path = Path(data)
+        samples = unlabelled.of_native_files([path], model)
+        samples = inputs.of_file(path, model) if samples is None else samples
     elif isinstance(data, EODataset):
         samples = inputs.of_dataset(data, model)
     else:

@@ -25,7 +25,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,7 @@ from datasets.common.contract import (
     Download,
     MissingFilesError,
     Published,
+    Unlabelled,
     View,
     listing,
     register,
@@ -168,9 +169,9 @@ class CropHarvest(SeveralForms):
         )
 
     def _archive_files(self, root: Path) -> list[str]:
-        if not (root / LABELS).is_file():
-            raise MissingFilesError(f"{root} lacks {LABELS}")
         raw = sorted(f"{EXPORTS}/{path.name}" for path in (root / EXPORTS).glob("*.tif"))
+        if not (root / LABELS).is_file():
+            raise MissingFilesError(f"{root} lacks {LABELS}{_without_labels(root) if raw else ''}")
         own = raw and not (root / ARRAYS).is_dir()
         return [LABELS, *([] if own else listing(root, ARRAYS, ".h5")), *raw]
 
@@ -242,6 +243,30 @@ class CropHarvest(SeveralForms):
             places=places[chosen],
         )
 
+    def open_unlabelled(self, files: Sequence[Path]) -> Unlabelled | None:
+        """Raw exports: the place is the pixel in the middle, and the file's name is its id."""
+        if not any(map(exports.is_export, files)):
+            return None
+        specs = {m: _spec(m) for m in MODALITIES}
+        places = np.array([exports.middle(file) for file in files])
+        arrays = np.stack(
+            [exports.features(f, *at) for f, at in zip(files, places.tolist(), strict=True)]
+        ).astype(np.float32)
+        at = {m: _columns(spec) for m, spec in specs.items()}
+        months = np.array([_months(_end(file)) for file in files])
+        return Unlabelled(
+            name=self.name,
+            modalities=specs,
+            x={m: arrays[:, steps][..., channels] for m, (steps, channels) in at.items()},
+            ids=np.array([file.stem for file in files]),
+            notices=(
+                f"features of {len(files):,} raw exports are made as cropharvest 0.7.0 makes them, "
+                "each of the pixel in the middle",
+            ),
+            places=places,
+            months={m: months for m, spec in specs.items() if spec.kind == "series"},
+        )
+
     def _labels(self, path: Path, files: set[str]) -> tuple[list[Label], tuple[str, ...]]:
         """The labels that have a target and features and are not for testing, and what is not.
 
@@ -272,7 +297,10 @@ class CropHarvest(SeveralForms):
                 end = str(properties.get("export_end_date"))
                 labels.append(Label(file, lat, lon, target, is_crop, end))
         if not labels:
-            raise UserError(f"{path}: no label has both a '{self.target}' and a features file")
+            hint = _without_labels(path.parent) if raw else ""
+            raise UserError(
+                f"{path}: no label has both a '{self.target}' and a features file{hint}"
+            )
         if (twice := reading.repeated(label.name for label in labels)) is not None:
             raise UserError(f"{path}: sample id '{twice}' stands twice")
         labels.sort(key=lambda label: not label.is_crop)
@@ -344,6 +372,15 @@ class CropHarvestMulti(CropHarvest):
         return file.classes(task.outputs), task
 
 
+ENDS = re.compile(r"_(\d{4}-\d\d-\d\d)$")
+"""The last day of a raw export's months, in its file's name."""
+
+
+def _end(file: Path) -> str:
+    match = ENDS.search(file.stem)
+    return match[1] if match else ""
+
+
 def _blocks(places: np.ndarray) -> np.ndarray:
     """(n,) names of the blocks of 1° that places lie in."""
     return np.array([f"{math.floor(lat)},{math.floor(lon)}" for lat, lon in places])
@@ -377,6 +414,11 @@ def _features(path: Path) -> list[dict[str, Any]]:
     finally:
         if collecting:
             gc.enable()
+
+
+def _without_labels(root: Path) -> str:
+    """What to do about raw exports that no label belongs to."""
+    return f" (a kept model predicts raw exports without labels: predict MODEL {root / EXPORTS})"
 
 
 def _exports(root: Path, files: set[str]) -> dict[str, str]:

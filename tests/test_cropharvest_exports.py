@@ -8,14 +8,17 @@ import shutil
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 
+from benchmark import api
 from benchmark.commands.main import main
 from benchmark.errors import UserError
+from benchmark.planning import protocol
 from datasets import cropharvest
-from datasets.common.exports import RAW, features
-from tests.layouts import crop_label, opened, prepare
+from datasets.common.exports import RAW, features, middle
+from tests.layouts import ADAPTERS, crop_label, opened, prepare
 
 TOGO = "98-togo_2019-02-06_2020-02-01.tif"
 MONTHLY = (
@@ -204,3 +207,97 @@ def test_an_export_that_is_wrong_is_named(change, told, tmp_path):
     with pytest.raises(UserError, match=told) as error:
         prepare("cropharvest_binary", root, tmp_path / "cache")
     assert "eo_data" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model of S2 and one of S1."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "cropharvest").mkdir()
+    ADAPTERS["cropharvest_binary"].generate(folder / "cropharvest", seed=0, samples=60)
+    small = folder / "small.yaml"
+    quick = (protocol.FOLDER / "quick.yaml").read_text()
+    small.write_text(quick.replace("epochs: 15 ", "epochs: 1 "))
+    words = ["train", "single", "cropharvest_binary", "--data-root", folder, "--out", folder / "m"]
+    words += ["--cache", folder / "cache", "--protocol", small, "--device", "cpu"]
+    assert main([*map(str, words)]) == 0
+    return folder
+
+
+def predicted(model, *given, m="S2") -> pd.DataFrame:
+    out = model / "predicted.csv"
+    words = ["predict", model / "m" / m, *given, "--out", out, "--cache", model / "cache"]
+    assert main([*map(str, words)]) == 0
+    return pd.read_csv(out)
+
+
+@pytest.mark.parametrize("m", ["S1", "S2"])
+def test_places_without_labels_are_predicted_as_labelled_ones(m, model, tmp_path, capsys):
+    """Those in the middle of their files, one file or a folder of them."""
+    raw, lat, lon = tmp_path / "cropharvest" / "eo_data", *place_of(2, 2)
+    labels = [crop_label(i, dataset="own", lat=lat, lon=lon) for i in range(5)]
+    for i in range(5):
+        export(raw / f"{i}-own_2019-02-06_2020-02-01.tif", drawn(i))
+    raw.parent.joinpath("labels.geojson").write_text(json.dumps({"features": labels}))
+    labelled = predicted(model, "cropharvest_binary", "--data-root", tmp_path, m=m)
+    capsys.readouterr()
+    alone = predicted(model, raw, m=m)
+    assert "features of 5 raw exports are made as cropharvest 0.7.0 makes them" in (
+        capsys.readouterr().out
+    )
+    assert alone["id"].tolist() == [f"{i}-own_2019-02-06_2020-02-01" for i in range(5)]
+    both = labelled.set_index("id").loc[[f"{i}_own" for i in range(5)]]
+    assert alone["crop"].tolist() == both["crop"].tolist() and alone["crop"].nunique() == 5
+    file = raw / "3-own_2019-02-06_2020-02-01.tif"
+    assert predicted(model, file, m=m)["crop"].tolist() == [alone["crop"][3]]
+    table = api.predict(model / "m" / m, file)
+    assert table["crop"].tolist() == pytest.approx([alone["crop"][3]])
+
+
+def test_the_published_export_is_predicted_at_its_own_place(model, real_data):
+    """Its label's place, 7.7195, 1.4228, lies in the pixel in the middle."""
+    path = real_data / "cropharvest_pieces" / TOGO
+    assert (features(path, *middle(path)) == features(path, 7.7195, 1.4228)).all()
+    assert 0 < predicted(model, path)["crop"][0] < 1
+
+
+def test_months_are_those_that_the_name_of_a_file_ends_with(tmp_path):
+    names = ("98-togo_2019-02-06_2020-02-01.tif", "a place.tif")
+    for name in names:
+        export(tmp_path / name, drawn())
+    adapter = cropharvest.CropHarvestBinary()
+    found = adapter.open_unlabelled([tmp_path / name for name in names])
+    assert found.months["S1"].tolist() == [[2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 1], [0] * 12]
+    assert found.places[0] == pytest.approx(place_of(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("change", "given", "told"),
+    [
+        (lambda p: export(p / "b.tif", drawn()[:-19]), (".",), "b.tif: has 187 bands, not 12 × 17"),
+        (lambda p: (p / "b.tif").write_bytes(b"II*"), (".",), "b.tif: cannot be read as GeoTIFF"),
+        (lambda p: None, ("a.tif", "--key", "x"), "--key is not for"),
+        (lambda p: (p / "a.tif").unlink(), (".",), "is a folder; give a file, or a dataset by its"),
+    ],
+)
+def test_what_is_no_export_beside_others_is_named(change, given, told, model, tmp_path, capsys):
+    export(tmp_path / "a.tif", drawn())
+    change(tmp_path)
+    words = ["predict", model / "m" / "S2", tmp_path / given[0], *given[1:], "--out"]
+    assert main([*map(str, words), str(tmp_path / "out.csv")]) == 2
+    said = capsys.readouterr().err
+    assert told in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_folder_of_exports_without_labels_says_how_they_are_predicted(gone, tmp_path, capsys):
+    root = own_places(tmp_path / "cropharvest")
+    labels = root / "labels.geojson"
+    text = labels.read_text().replace('"is_crop": 1', '"is_crop": null')
+    labels.write_text(text.replace('"is_crop": 0', '"is_crop": null'))
+    if gone:
+        labels.unlink()
+    words = ["data", "prepare", "--datasets", "cropharvest_binary", "--data-root", str(tmp_path)]
+    assert main([*words, "--cache", str(tmp_path / "cache")]) == 2
+    told = f"a kept model predicts raw exports without labels: predict MODEL {root / 'eo_data'}"
+    assert told in capsys.readouterr().err

@@ -122,6 +122,14 @@ def new_samples() -> None:
     np.save("new.npy", x)
 
 
+def new_places() -> None:
+    """Raw exports of places without labels."""
+    from tests.test_cropharvest_exports import drawn, export
+
+    for name in ("1-own_2019-02-06_2020-02-01.tif", "2-own_2019-02-06_2020-02-01.tif"):
+        export(Path("places/eo_data") / name, drawn())
+
+
 GIVEN: dict[str, Callable[[], None]] = {
     "README.md": vines,
     "own-data.md": vines,
@@ -133,6 +141,7 @@ BY_HAND: dict[tuple[str, str], Callable[[], None]] = {
     ("README.md", "data new vines"): describe_vines,
     ("results.md", "folds export lfmc"): predict_lfmc,
     ("models.md", "train kd lfmc"): new_samples,
+    ("data.md", "train kd cropharvest_binary"): new_places,
 }
 """Page and command → what its reader does after it."""
 

@@ -47,7 +47,8 @@ LAYOUT = """inputs:
   NAME or mine.yaml
       all samples of a dataset, by its name (--data-root DIR: its publisher's files) or description
   .tif, .vrt
-      one or several that lie on each other: a map
+      one or several that lie on each other: a map; raw exports of CropHarvest, or folders of them,
+      are places for its models
 
 outputs:
   .csv, .parquet: id; prediction (in the target's unit), or a probability by the name of each class,
@@ -358,7 +359,7 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         required=True,
         metavar="FILE",
-        help=".csv, .parquet, .npy or .npz; of GeoTIFFs .tif",
+        help=".csv, .parquet, .npy or .npz; of a map .tif",
     )
     predict.add_argument(
         "--columns",

@@ -17,8 +17,8 @@ DESCRIPTIONS = (".yaml", ".yml")
 
 
 def predict(options: argparse.Namespace) -> int:
-    """Predict all samples of a table, of arrays or of a dataset, or all pixels of GeoTIFFs."""
-    from benchmark.deployment import inputs, predictions
+    """Predict all samples of a table, of arrays, of a dataset or of its raw files, or a map."""
+    from benchmark.deployment import inputs, predictions, unlabelled
 
     rasters = [path for path in options.input if path.suffix.lower() in inputs.RASTERS]
     if rasters and len(rasters) < len(options.input):
@@ -29,10 +29,12 @@ def predict(options: argparse.Namespace) -> int:
     model = load(options.model)
     if model.about["dataset"]["source"] == "generated":
         print("the model was trained on generated data: of real ones it knows nothing")
-    if rasters:
+    of_map = bool(options.bands or options.probabilities)
+    samples = None if of_map else unlabelled.of_native_files(options.input, model)
+    if rasters and samples is None:
         return _map(options, model, rasters)
     predictions.check_out(options.out)
-    samples = _samples(options, model)
+    samples = _samples(options, model) if samples is None else samples
     found, said = predictions.predict(model, samples)
     predictions.write(options.out, samples.ids, found, model.task)
     for sentence in said:
@@ -89,7 +91,8 @@ def _samples(options: argparse.Namespace, model: Model) -> Samples:
     (path,) = options.input
     if path.is_dir():
         raise UserError(
-            f"{path}: is a folder; give a file, or a dataset by its name and --data-root"
+            f"{path}: is a folder; give a file, or a dataset by its name and --data-root (a folder "
+            "of raw exports is for models of CropHarvest)"
         )
     if path.suffix in DESCRIPTIONS or not path.suffix and not path.exists():
         for name in ("columns", "key", "ids"):

@@ -21,7 +21,7 @@ from benchmark.errors import UserError, unknown
 from benchmark.planning.context import as_seen_by
 from benchmark.problem import ModalitySpec
 from datasets.common import arrays, reading, tables
-from datasets.common.contract import EODataset
+from datasets.common.contract import EODataset, Unlabelled
 
 RASTERS = (*arrays.TIFF, ".vrt")
 SUFFIXES = (*tables.SUFFIXES, *(s for s in arrays.SUFFIXES if s not in arrays.TIFF))
@@ -71,9 +71,13 @@ def _as_array(m: str, values: Any) -> np.ndarray:
     return found
 
 
-def of_dataset(dataset: EODataset, model: Model) -> Samples:
-    """All samples of a prepared dataset. Raises `UserError` if its channels are not the model's."""
-    notices, dataset = [], as_seen_by(dataset, model.modalities)
+def of_dataset(dataset: EODataset | Unlabelled, model: Model) -> Samples:
+    """All samples of a prepared dataset, or of places without labels.
+
+    Raises `UserError` if its channels are not the model's.
+    """
+    dataset = as_seen_by(dataset, model.modalities)
+    notices = [] if isinstance(dataset, EODataset) else [*dataset.notices]
     for m, spec in model.modalities.items():
         if m not in dataset.modalities:
             raise unknown(f"modality of {dataset.name}", m, dataset.modalities)
@@ -85,7 +89,7 @@ def of_dataset(dataset: EODataset, model: Model) -> Samples:
                 f"{dataset.name}: {m} is in '{found.units}', and the model was trained in "
                 f"'{spec.units}'"
             )
-    if model.about["dataset"]["name"] == dataset.name:
+    if isinstance(dataset, EODataset) and model.about["dataset"]["name"] == dataset.name:
         notices.append(_relation(model.about["dataset"], dataset))
     x = {m: dataset.x[m] for m in model.modalities}
     return Samples(dataset.ids, x, tuple(notices))

@@ -12,14 +12,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from benchmark.problem import CONTEXT as CHANNELS
 from benchmark.problem import LATITUDE, LONGITUDE, MONTH, ModalitySpec
-from datasets.common.contract import EODataset
+from datasets.common.contract import EODataset, Unlabelled
 from methods.common.encoders import CONTEXT
+
+Data = TypeVar("Data", EODataset, Unlabelled)
 
 
 def digest(dataset: EODataset, m: str) -> str:
@@ -33,7 +35,7 @@ def digest(dataset: EODataset, m: str) -> str:
     return text.hexdigest()[:16]
 
 
-def with_context(dataset: EODataset, encoders: Mapping[str, Any]) -> EODataset:
+def with_context(dataset: Data, encoders: Mapping[str, Any]) -> Data:
     """The dataset with when and where as channels of the modalities whose encoders are given them.
 
     encoders: of a run's spec.
@@ -45,7 +47,7 @@ def with_context(dataset: EODataset, encoders: Mapping[str, Any]) -> EODataset:
     return replace(dataset, modalities=specs, x=arrays)
 
 
-def as_seen_by(dataset: EODataset, modalities: Mapping[str, ModalitySpec]) -> EODataset:
+def as_seen_by(dataset: Data, modalities: Mapping[str, ModalitySpec]) -> Data:
     """The dataset with when and where as channels of the modalities that have such channels here.
 
     modalities: as a kept model sees them.
@@ -58,14 +60,14 @@ def as_seen_by(dataset: EODataset, modalities: Mapping[str, ModalitySpec]) -> EO
     return with_context(dataset, {"modalities": given})
 
 
-def extended_spec(dataset: EODataset, m: str) -> ModalitySpec:
+def extended_spec(dataset: EODataset | Unlabelled, m: str) -> ModalitySpec:
     """The modality with its channels of when and where."""
     spec, known = dataset.modalities[m], _known(dataset, m)
     shape = (*spec.shape[:-1], spec.shape[-1] + len(known))
     return replace(spec, shape=shape, channels=(*spec.channels, *known))
 
 
-def _known(dataset: EODataset, m: str) -> dict[str, np.ndarray]:
+def _known(dataset: EODataset | Unlabelled, m: str) -> dict[str, np.ndarray]:
     """Channel → (N, T), or (N, 1) where it is the same at all times; NaN where it is not known."""
     spec, known = dataset.modalities[m], {}
     if m in dataset.months:
@@ -76,7 +78,7 @@ def _known(dataset: EODataset, m: str) -> dict[str, np.ndarray]:
     return {channel: values for channel, values in known.items() if channel not in spec.channels}
 
 
-def _extended(dataset: EODataset, m: str) -> tuple[ModalitySpec, np.ndarray]:
+def _extended(dataset: EODataset | Unlabelled, m: str) -> tuple[ModalitySpec, np.ndarray]:
     """The spec, and the array (N, *shape) float32, in memory."""
     x = np.asarray(dataset.x[m][:], dtype=np.float32)
     added = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -113,6 +113,24 @@ class EODataset:
     plugin: Mapping[str, str] | None = None
     origin: Mapping[str, str] = field(default_factory=dict)
     view: View | None = None
+    places: np.ndarray | None = None
+    months: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """Samples of which only the inputs are known: x (N, *spec.shape) by modality, the rest as in
+    `Catalogue`.
+    """
+
+    name: str
+    modalities: Mapping[str, ModalitySpec]
+    x: Mapping[str, np.ndarray]
+    ids: np.ndarray
+    notices: tuple[str, ...] = ()
     places: np.ndarray | None = None
     months: Mapping[str, np.ndarray] = field(default_factory=dict)
 
@@ -249,6 +267,13 @@ class Adapter:
         incomplete, NaN targets included.
         """
         raise NotImplementedError
+
+    def open_unlabelled(self, files: Sequence[Path]) -> Unlabelled | None:
+        """Samples of native files, one a place, that need no label; None if none of them is such.
+
+        Raises `benchmark.errors.UserError`, naming the file, if some are and another is not.
+        """
+        return None
 
     def generate(self, root: Path, *, seed: int, samples: int, **structure: Any) -> None:
         """Write a simulated dataset as native files below ``root``.

@@ -20,12 +20,18 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmark.errors import UserError
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
 
 MONTHS = 12
 OPTICAL = (
@@ -67,8 +73,42 @@ def features(path: Path, latitude: float, longitude: float) -> np.ndarray:
     return np.where(np.isnan(array), means, array)
 
 
+def is_export(path: Path) -> bool:
+    """Whether a file is a raw export, as its bands tell; what cannot be read is none."""
+    try:
+        with _opened(path):
+            return True
+    except UserError:
+        return False
+
+
+def middle(path: Path) -> tuple[float, float]:
+    """Latitude and longitude of the pixel in the middle of an export, which is made around a place.
+
+    Raises `UserError` as `features`.
+    """
+    with _opened(path) as file:
+        longitude, latitude = file.xy(file.height // 2, file.width // 2)
+    return latitude, longitude
+
+
 def _pixel(path: Path, latitude: float, longitude: float) -> tuple[np.ndarray, np.ndarray]:
     """(206,) float64 of the pixel of a place, and the slopes of all pixels; NaN: no value."""
+    with _opened(path) as file:
+        row, column = file.index(longitude, latitude)
+        if not (0 <= row < file.height and 0 <= column < file.width):
+            raise UserError(
+                f"{path}: does not show {latitude:g}, {longitude:g} (latitude, longitude); "
+                "is it of another label?"
+            )
+        raster = file.read().astype(np.float64)
+    raster[~np.isfinite(raster)] = np.nan
+    return raster[:, row, column], raster[-1]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[DatasetReader]:
+    """An export that is open. Raises `UserError`, naming the file, if it is none."""
     import rasterio
     from rasterio.errors import RasterioError
 
@@ -80,17 +120,9 @@ def _pixel(path: Path, latitude: float, longitude: float) -> tuple[np.ndarray, n
                 raise UserError(f"{path}: {problem}; it is no raw export of CropHarvest")
             if file.crs is None or not file.crs.is_geographic:
                 raise UserError(f"{path}: is not in degrees (EPSG:4326), so that no place is found")
-            row, column = file.index(longitude, latitude)
-            if not (0 <= row < file.height and 0 <= column < file.width):
-                raise UserError(
-                    f"{path}: does not show {latitude:g}, {longitude:g} (latitude, longitude); "
-                    "is it of another label?"
-                )
-            raster = file.read().astype(np.float64)
+            yield file
     except (RasterioError, OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as GeoTIFF ({error})") from error
-    raster[~np.isfinite(raster)] = np.nan
-    return raster[:, row, column], raster[-1]
 
 
 @cache
