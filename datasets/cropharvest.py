@@ -165,7 +165,7 @@ class CropHarvest(SeveralForms):
         files = partial(views.files, names=[self.view_files])
         return (
             Form("its publisher's archive", self._archive_files, self._open_archive),
-            Form(views.TITLE, files, self._open_views),
+            Form(views.TITLE, files, self._open_views, views.way(self.view_files[0])),
         )
 
     def _archive_files(self, root: Path) -> list[str]:

@@ -60,6 +60,12 @@ FEATURE = re.compile(r"feature_(\d+)\.geojson")
 VIEWS = ("lfmc_train.nc", "lfmc.nc")
 """What the scripts of MDiCo call the file that they write, and the one that they read."""
 
+CATALOGUE = (
+    'python -c "from torchgeo.datasets import WesternUSALiveFuelMoisture as W; '
+    "W('{folder}', download=True)\""
+)
+"""The command that brings the publisher's catalogue."""
+
 TARGET = "percent(t)"
 STEPS = ("t-3", "t-2", "t-1", "t")
 """Oldest first."""
@@ -123,8 +129,18 @@ class LFMC(SeveralForms):
     def forms(self) -> tuple[Form, ...]:
         return (
             Form("its publisher's table", _table_files, partial(_open, _read_table)),
-            Form("its publisher's catalogue", _feature_files, partial(_open, _read_features)),
-            Form(views.TITLE, partial(views.files, names=[VIEWS]), partial(_open, _read_views)),
+            Form(
+                "its publisher's catalogue",
+                _feature_files,
+                partial(_open, _read_features),
+                f"a GeoJSON file a row, by {CATALOGUE}",
+            ),
+            Form(
+                views.TITLE,
+                partial(views.files, names=[VIEWS]),
+                partial(_open, _read_views),
+                views.way(VIEWS[0]),
+            ),
         )
 
     def generate(self, root: Path, *, seed: int, samples: int, **structure: Any) -> None:

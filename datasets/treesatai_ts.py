@@ -144,9 +144,10 @@ class TreeSatAITS(SeveralForms):
     @property
     def forms(self) -> tuple[Form, ...]:
         files = partial(views.files, names=VIEW_FILES)
+        way = views.way(*(name for (name,) in VIEW_FILES))
         return (
             Form("its publisher's archive", _archive_files, partial(_open, _archive)),
-            Form(views.TITLE, files, partial(_open, _views)),
+            Form(views.TITLE, files, partial(_open, _views), way),
         )
 
     def generate(self, root: Path, *, seed: int, samples: int, **structure: Any) -> None:

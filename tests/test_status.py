@@ -85,6 +85,48 @@ def test_what_keeps_a_dataset_from_being_read_is_told_and_what_is_there_of_it(tm
     assert "to do: python -m benchmark data fetch treesatai_ts" in said
 
 
+FORMS = {
+    "cropharvest_binary": ("cropharvest_binary.nc",),
+    "cropharvest_multi": ("cropharvest_multi_train.nc",),
+    "treesatai_ts": ("treesat_train.nc", "treesat_val.nc", "treesat_test.nc"),
+    "lfmc": ("lfmc_train.nc",),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_files_of_another_form_are_what_is_here_and_no_download_is(name, tmp_path, capsys):
+    folder = tmp_path / ADAPTERS[name].folder
+    folder.mkdir()
+    for file in FORMS[name]:
+        (folder / file).touch()
+    said = told(capsys, name, "--data-root", tmp_path)
+    assert said.startswith(f"{name}: REAL, in {folder}\n") and "to do: nothing" in said
+    assert "    form: the views of MDiCo's authors\n" in said and "(here)" not in said
+    assert said.count("(not here, and not needed) from: ") == len(ADAPTERS[name].downloads)
+    page = "https://github.com/fmenat/MDiCo/tree/main/data"
+    assert f"or the views of MDiCo's authors: {', '.join(FORMS[name])} from {page}\n" in said
+
+
+def test_a_download_that_lies_beside_another_form_is_here(tmp_path, capsys):
+    folder = tmp_path / "cropharvest"
+    folder.mkdir()
+    for file in ("cropharvest_binary.nc", "labels.geojson"):
+        (folder / file).touch()
+    said = told(capsys, "cropharvest_binary", "--data-root", tmp_path)
+    assert "labels.geojson (here) from" in said and "features (not here, and not needed)" in said
+
+
+def test_the_publishers_own_form_is_named_and_all_ways_to_get_a_dataset_are(tmp_path, capsys):
+    copied("lfmc", 30, tmp_path)
+    assert "form: its publisher's table\n" in told(capsys, "lfmc", "--data-root", tmp_path)
+    for root, folder in (
+        (("--data-root", tmp_path / "no"), tmp_path / "no" / "lfmc"),
+        ((), "DIR/lfmc"),
+    ):
+        said = told(capsys, "lfmc", *root)
+        assert f"W('{folder}', download=True)" in said and "lfmc_train.nc from " in said
+
+
 def test_an_empty_folder_a_data_root_that_is_none_and_two_of_one_kind(tmp_path, capsys):
     (tmp_path / "lfmc").mkdir()
     assert "lfmc: not in " in told(capsys, "lfmc", "--data-root", tmp_path)

@@ -49,6 +49,8 @@ def _facts(adapter: Adapter, status: Status) -> Iterator[tuple[str, str]]:
     yield "what", adapter.title
     if status.here:
         yield "here", ", ".join(map(_files, status.here))
+    if status.form:
+        yield "form", status.form
     if status.state in ("incomplete", "absent") and status.lacks:
         yield "lacks", status.lacks
     if published := adapter.published:
@@ -65,8 +67,12 @@ def _origins(adapter: Adapter, status: Status) -> Iterator[str]:
         yield f"from: {adapter.url}"
     for file in adapter.downloads:
         there = "not here" if file in status.to_fetch else "here"
+        if status.form in adapter.ways and not (status.folder / file.folder / file.gives).exists():
+            there = "not here, and not needed"
         name = f"{file.folder}/{file.gives}" if file.folder else file.gives
         yield f"{name} ({there}) from: {file.url.partition('?')[0]}"
+    for title, way in adapter.ways.items():
+        yield f"or {title}: {way.replace('{folder}', _folder(adapter, status))}"
 
 
 def _to_do(adapter: Adapter, status: Status) -> str:
@@ -75,12 +81,16 @@ def _to_do(adapter: Adapter, status: Status) -> str:
     if adapter.root is not None:
         return f"have the files where {adapter.layout.removeprefix('as ')}"
     root = "DIR" if status.folder is None else status.folder.parent
-    folder = f"{root}/{adapter.folder}"
     if adapter.downloads:
         return f"python -m benchmark data fetch {adapter.name} --data-root {root}"
     if adapter.published and adapter.published.how:
-        return adapter.published.how.format(folder=folder)
-    return f"get it from {adapter.url} to {folder}"
+        return adapter.published.how.format(folder=_folder(adapter, status))
+    return f"get it from {adapter.url} to {_folder(adapter, status)}"
+
+
+def _folder(adapter: Adapter, status: Status) -> str:
+    """Where a dataset is looked for, or would be."""
+    return f"DIR/{adapter.folder}" if status.folder is None else str(status.folder)
 
 
 def _files(files: Files) -> str:

@@ -200,8 +200,8 @@ class Adapter:
     a modality's name does not say, or says wrongly, by modality; `list datasets` and tables show
     it. layout: the expected tree, shown when files lack. group_kind: what a group is ("site"), or
     None. downloads: what `data fetch` brings, in this order. published: what a publisher counts;
-    None where there is none. by_name_only: whether it is looked at where `--datasets` names it
-    alone, so that `run --all` stays a matter of minutes.
+    None where there is none. ways: other forms of it, and how to get each. by_name_only: whether it
+    is looked at where `--datasets` names it alone, so that `run --all` stays a matter of minutes.
     reader_version: raised when the same files give other arrays. root: where the files are, for an
     adapter that is not looked for below a data root (`datasets.described`).
     generated_samples: size of the generated stand-in; generator_version: raised when it changes.
@@ -228,6 +228,7 @@ class Adapter:
     official_split: bool = False
     downloads: tuple[Download, ...] = ()
     published: Published | None = None
+    ways: Mapping[str, str] = MappingProxyType({})
     by_name_only: bool = False
     reader_version: int = 1
     root: Path | None = None
@@ -254,6 +255,13 @@ class Adapter:
             self.source_files(root)
         except UserError as error:
             return str(error)
+        return ""
+
+    def form_of(self, root: Path) -> str:
+        """Which of several forms of it is below ``root``, as in `Catalogue`; "" where there is one.
+
+        Raises `UserError` if none is, or more than one.
+        """
         return ""
 
     def to_fetch(self, root: Path) -> list[Download]:

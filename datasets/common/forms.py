@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,11 +19,14 @@ class Form:
 
     title: what it is ("its publisher's table"), for the screen and records. files: names of its
     files, as `Adapter.source_files`. open: as `Adapter.open`, which is given these names, too.
+    way: how to get it, for the screen, with ``{folder}`` for the dataset's folder; "" of the first
+    form, which `Adapter.downloads` and ``url`` are of.
     """
 
     title: str
     files: Callable[[Path], list[str]]
     open: Callable[[Path, list[str], tuple[str, ...], View], Catalogue]
+    way: str = ""
 
 
 class SeveralForms(Adapter):
@@ -32,6 +35,13 @@ class SeveralForms(Adapter):
     @property
     def forms(self) -> tuple[Form, ...]:
         raise NotImplementedError
+
+    @property
+    def ways(self) -> Mapping[str, str]:
+        return {form.title: form.way for form in self.forms if form.way}
+
+    def form_of(self, root: Path) -> str:
+        return self._form(root)[0].title
 
     def source_files(self, root: Path) -> list[str]:
         return self._form(root)[1]

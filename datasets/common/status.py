@@ -33,7 +33,7 @@ class Status:
     state: "real" where it can be read, "absent" where there is nothing; "generated" where it always
     is. folder: where it is looked for; None without a data root. here: what is read, or what is
     there of it. lacks: what keeps it from being read, a sentence, or "". to_fetch: what its
-    publisher offers and is not there.
+    publisher offers and is not there. form: which of several forms is read; "" where there is one.
     """
 
     state: State
@@ -41,6 +41,7 @@ class Status:
     here: tuple[Files, ...] = ()
     lacks: str = ""
     to_fetch: tuple[Download, ...] = ()
+    form: str = ""
 
 
 def status(adapter: Adapter, data_root: Path | None) -> Status:
@@ -64,8 +65,9 @@ def status(adapter: Adapter, data_root: Path | None) -> Status:
         to_fetch = tuple(adapter.to_fetch(folder))
     except UserError:  # as in `lacks`
         to_fetch = ()
+    form = "" if lacks else adapter.form_of(folder)
     state = "real" if not lacks else "incomplete" if files else "absent"
-    return Status(state, folder, _summed(folder, files), lacks, to_fetch)
+    return Status(state, folder, _summed(folder, files), lacks, to_fetch, form)
 
 
 def _summed(folder: Path, names: Iterable[str]) -> tuple[Files, ...]:

@@ -25,6 +25,14 @@ from datasets.common.contract import MissingFilesError
 TITLE = "the views of MDiCo's authors"
 """What they are called on the screen and in records."""
 
+PAGE = "https://github.com/fmenat/MDiCo/tree/main/data"
+"""Where their authors say how to get them."""
+
+
+def way(*files: str) -> str:
+    """How to get them, as in `datasets.common.forms.Form`."""
+    return f"{', '.join(files)} from {PAGE}"
+
 
 @dataclass(frozen=True)
 class Views:
