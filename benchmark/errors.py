@@ -38,6 +38,21 @@ def not_writable(
     return NotWritableError(f"{folder}: cannot be written to ({reason}); {advice}")
 
 
+def numpy_says(error: Exception) -> str:
+    """What is wrong with a file that numpy cannot read.
+
+    Of whatever it does not know, numpy says that it may be loaded by unpickling, which nothing here
+    does: opening a pickle executes what it says.
+    """
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if "Python objects" in reason or "Object arrays" in reason:
+        return (
+            "holds Python objects, which are never loaded; save numbers or text, as in "
+            "np.save(file, array.astype(float))"
+        )
+    return "has not the form of numpy's files" if "pickle" in reason else f"{reason:.200}"
+
+
 def several(names: Sequence[str], kind: str = "methods") -> str:
     """Names in a sentence: all of a few; how many there are, and the first, of more."""
     if len(names) <= FEW:

@@ -39,7 +39,7 @@ from typing import (
     is_typeddict,
 )
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, numpy_says
 from benchmark.folders import names_below
 from benchmark.spec import RunSpec
 from benchmark.stopping import finishing
@@ -491,7 +491,7 @@ def _read_arrays(path: Path, sha256: str | None, what: str) -> dict[str, np.ndar
             raise ValueError("it holds something else than arrays")
         return found
     except Exception as error:  # whatever numpy makes of a file that it has not written
-        raise _not_those(path, what, str(error) or type(error).__name__) from error
+        raise _not_those(path, what, numpy_says(error)) from error
 
 
 def _not_those(path: Path, what: str, reason: str) -> UserError:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, numpy_says
 from benchmark.problem import ModalitySpec, TaskSpec
 from datasets.common.contract import (
     Adapter,
@@ -147,7 +147,7 @@ def _read(root: Path) -> dict[str, np.ndarray]:
             array = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise UserError(
-                f"{path}: not a whole array of numpy ({error}); get it again"
+                f"{path}: not a whole array of numpy ({numpy_says(error)}); get it again"
             ) from error
         n = len(found["s1_s2_era5_srtm"]) if found else len(array) if array.ndim else 0
         wanted = (n, *SHAPES.get(name, ()))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark.errors import UserError, unknown
+from benchmark.errors import UserError, numpy_says, unknown
 
 if TYPE_CHECKING:
     import h5py
@@ -60,7 +60,7 @@ class Stored:
     def row(self, number: int) -> np.ndarray:
         """One sample of many, as it is stored; `UserError` if it cannot be read."""
         with _readable(self.path):
-            return np.asarray(_opened(self.path, self.key)[number])
+            return self._meant(np.asarray(_opened(self.path, self.key)[number]))
 
     def whole(self) -> np.ndarray:
         """All of it, as it is stored, text as str; `UserError` if it cannot be read."""
@@ -72,7 +72,12 @@ class Stored:
                 values = np.char.decode(values, "utf-8")
             elif values.dtype.kind == "U":
                 _check_characters(values)
-        return values
+        return self._meant(values)
+
+    def _meant(self, values: np.ndarray) -> np.ndarray:
+        """Whole numbers with the sign, or without it, that netCDF's ``_Unsigned`` gives them."""
+        is_other = {values.dtype.kind, self.dtype.kind} == {"i", "u"}
+        return values.astype(self.dtype) if is_other else values
 
 
 @contextmanager
@@ -82,13 +87,10 @@ def _readable(path: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # whatever the libraries make of files that are not whole
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if "Python objects" in reason or "Object arrays" in reason:
-            raise UserError(
-                f"{path}: holds Python objects, which are never loaded; save numbers or text, as "
-                "in np.save(file, array.astype(float))"
-            ) from error
-        raise UserError(f"{path}: cannot be read, is it whole? ({reason:.200})") from error
+        reason = numpy_says(error)
+        if reason.startswith("holds"):
+            raise UserError(f"{path}: {reason}") from error
+        raise UserError(f"{path}: cannot be read, is it whole? ({reason})") from error
 
 
 def _check_characters(text: np.ndarray) -> None:
@@ -205,6 +207,7 @@ def _look_at_hdf5(path: str, key: str) -> Stored:
         dtype, attributes = dataset.dtype, dataset.attrs
         if dtype.kind == "O":
             raise UserError(f"{path}: '{key}' holds {dtype}; numbers and text can be read")
+        meant = _signed_or_not(dtype, attributes)
         missing = [
             np.ravel(attributes[name])
             for name in ("_FillValue", "missing_value")
@@ -217,14 +220,28 @@ def _look_at_hdf5(path: str, key: str) -> Stored:
             tuple(np.ravel(attributes.get(name, default)).astype(float).tolist())
             for name, default in (("scale_factor", 1), ("add_offset", 0))
         )
+        if meant != dtype:  # the attributes have the type that is stored
+            missing = [each.astype(dtype).astype(meant) for each in missing]
         values = [float(v) for v in np.concatenate([[], *missing]).tolist() if np.isfinite(v)]
-        return _checked(Stored(path, key, dataset.shape, dtype, tuple(values), scale, offset))
+        return _checked(Stored(path, key, dataset.shape, meant, tuple(values), scale, offset))
+
+
+def _signed_or_not(dtype: np.dtype, attributes: Mapping[str, Any]) -> np.dtype:
+    """The type that whole numbers have by the attribute ``_Unsigned``, a convention of netCDF
+    (its User Guide, "Attribute Conventions"): formats before netCDF-4 had no unsigned types.
+    """
+    said = attributes.get("_Unsigned", "")
+    said = (said.decode() if isinstance(said, bytes) else str(said)).lower()
+    kind = {"true": "u", "false": "i"}.get(said)
+    if kind is None or dtype.kind not in "iu":
+        return dtype
+    return np.dtype(f"{dtype.byteorder}{kind}{dtype.itemsize}")
 
 
 def _look_at_tiff(path: str) -> Stored:
     import rasterio
 
-    with _alone(), rasterio.open(path) as file:
+    with alone(), rasterio.open(path) as file:
         kinds = set(file.dtypes)
         if len(kinds) > 1:
             raise UserError(f"{path}: its bands are {', '.join(sorted(kinds))}; save one type")
@@ -246,12 +263,12 @@ def _read_tiff(path: str) -> np.ndarray:
     """(H, W, bands)."""
     import rasterio
 
-    with _alone(), rasterio.open(path) as file:
+    with alone(), rasterio.open(path) as file:
         return np.moveaxis(file.read(), 0, -1)
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """Reading a GeoTIFF by itself: without it, GDAL looks for files that belong to it among all of
     its folder, every time. That a picture has no place on the map is no fault here.
     """

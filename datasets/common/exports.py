@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmark.errors import UserError
+from datasets.common.arrays import alone
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -112,10 +113,8 @@ def _opened(path: Path) -> Iterator[DatasetReader]:
     import rasterio
     from rasterio.errors import RasterioError
 
-    # Without it, GDAL looks for files that belong to this one among all of the folder, every time.
-    alone = rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR")
     try:
-        with alone, rasterio.open(path) as file:
+        with alone(), rasterio.open(path) as file:
             if problem := _other_than_an_export(file.count, file.descriptions):
                 raise UserError(f"{path}: {problem}; it is no raw export of CropHarvest")
             if file.crs is None or not file.crs.is_geographic:

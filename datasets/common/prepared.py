@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.errors import UnfinishedError, UserError, not_writable
+from benchmark.errors import UnfinishedError, UserError, not_writable, numpy_says
 from benchmark.problem import ModalitySpec, TaskSpec
 from benchmark.writers import sync
 from datasets.common.checking import check
@@ -289,7 +289,7 @@ def _load(folder: Path) -> EODataset:
             months={name.removeprefix("months-"): array for name, array in context.items()},
         )
     except Exception as error:  # whatever numpy makes of files that are not ours
-        raise UserError(f"{folder}: a damaged prepared dataset ({error})") from error
+        raise UserError(f"{folder}: a damaged prepared dataset ({numpy_says(error)})") from error
 
 
 def _spec(kind: type, values: dict) -> ModalitySpec | TaskSpec:

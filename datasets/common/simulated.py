@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, numpy_says
 from benchmark.problem import ModalitySpec, TaskSpec
 from datasets.common.contract import Adapter, Catalogue, MissingFilesError, View
 from datasets.common.subsample import subsample
@@ -44,7 +44,8 @@ class SimulatedVectors(Adapter):
             with np.load(path, allow_pickle=False) as file:
                 x, y = {m: file[m] for m in modalities}, file["y"]
         except Exception as error:  # whatever numpy makes of a file that is not its own
-            raise UserError(f"{path}: not what was generated ({error}); remove it") from error
+            reason = numpy_says(error)
+            raise UserError(f"{path}: not what was generated ({reason}); remove it") from error
         task, split = self.task(), self.split(len(y))
         chosen = subsample(task, y, None, split, view.samples)
         specs = {}

@@ -69,7 +69,13 @@ class Samples:
         names = tuple(found.path for found in files)
         n = sum(lengths)
         if self._has_ids(files):
-            return self._matched(what, self._ids(_renamed(self.description.ids, names)), names[0])
+            ids = self._ids(_renamed(self.description.ids, names))
+            if len(ids) != n:
+                raise UserError(
+                    f"{names[0]}: {what} has {n:,} samples there, and there are {len(ids):,} ids; "
+                    "both must be as many"
+                )
+            return self._matched(what, ids, names[0])
         if n != len(self.ids):
             raise UserError(f"{self.root}: {columns.other_lengths(self._lengths())}")
         return np.arange(n)
