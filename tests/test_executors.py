@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from contextlib import contextmanager
 from multiprocessing import forkserver
+from pathlib import Path
 
 import pytest
 
 from benchmark import records
+from benchmark.executors import local
 from tests.survival import ROOT, comparable, reasons, wait_until
 
 METHODS = "steady,kd_self"
@@ -40,6 +44,21 @@ def test_processes_give_the_records_of_a_serial_run(run, place, expected, capsys
     said = capsys.readouterr().out
     assert said.index(f"starting {workers} worker processes\n") < said.index("lfmc steady fold")
     assert said.count("starting") == 1
+
+
+def test_a_worker_that_loky_replaces_is_not_warned_of():
+    """Its memory has grown; the warning stood in the middle of the progress bar."""
+    from joblib.externals.loky import process_executor
+
+    source = Path(process_executor.__file__).read_text()
+    said = re.sub(r'"\s*"', "", source)  # its text stands in pieces
+    assert said.count(f'"{local.REPLACED}.') == 1
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        with local._pool(1):
+            warnings.warn(f"{local.REPLACED}. This can be caused by", UserWarning, stacklevel=1)
+        warnings.warn("another", UserWarning, stacklevel=1)
+    assert [str(each.message) for each in seen] == ["another"]
 
 
 @pytest.mark.parametrize("executor", ["processes", "dask"])

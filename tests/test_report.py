@@ -556,6 +556,21 @@ def test_nothing_of_a_figure_is_cut_off(modalities, tmp_path, monkeypatch):
     assert max(cut) < 0.02 and len(cut) >= 5
 
 
+@pytest.mark.parametrize("modalities", [("S1", "S2"), tuple("ABCD"), tuple("ABCDEFGHIJKLMNOPQR")])
+def test_learning_curves_of_one_method_alone_have_room(modalities, tmp_path, recwarn):
+    """Where legend and caption leave none to the panel, matplotlib warns and gives up."""
+    from benchmark.report.figures import drawing
+
+    (summary,) = report(runs({"single": 1.0}, modalities=modalities), tmp_path).summaries
+    with drawing.matplotlib.rc_context(drawing.STYLE):
+        figure = drawing.learning_curves(summary)
+        drawing.lay_out(figure)
+    drawing.plt.close(figure)
+    assert not recwarn.list
+    inches = figure.axes[0].get_position().height * figure.get_figheight()
+    assert inches > (0.5 if len(modalities) < 5 else 0.1)
+
+
 def test_what_lies_beyond_the_axes_is_marked_at_their_edge():
     from matplotlib import pyplot as plt
 

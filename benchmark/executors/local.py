@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import threading
+import warnings
 from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 PATIENCE = 3.0
 """Seconds that workers have to finish writing, and to end, when the run is interrupted."""
+
+REPLACED = "A worker stopped while some jobs were given to the executor"
+"""How loky's warning begins that it has started another worker in the place of one."""
 
 
 def serial(jobs: Sequence[Job], scale: Scale) -> Records:
@@ -132,8 +136,12 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
     pool = ProcessPoolExecutor(workers, context=begin(), initializer=stopping.become_worker)
     try:
-        yield pool
-        pool.shutdown()
+        with warnings.catch_warnings():
+            # A worker whose memory has grown ends between two jobs, and another one takes its
+            # place: no job is lost, and there is nothing to do about it.
+            warnings.filterwarnings("ignore", message=REPLACED)
+            yield pool
+            pool.shutdown()
     except BaseException:
         own = list(pool._processes.values())  # loky has no public list of them
         for process in own:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,7 @@ def draw(kind: str, subject: Any, results: Path, cache: Path | None) -> Picture 
 def lay_out(figure: Figure) -> None:
     """Decide where everything is, once, for both formats; the figure grows until all fits in."""
     for attempt in range(4):  # panels of a fixed shape find their place in the second pass
-        figure.get_layout_engine().execute(figure)  # without drawing anything
+        _execute(figure)
         box, size = figure.get_tightbbox(), figure.get_size_inches()
         beyond = [max(0.0, -box.x0, box.x1 - size[0]), max(0.0, -box.y0, box.y1 - size[1])]
         if max(beyond) > 0.01:  # a legend or a colour bar that the layout has no room for
@@ -67,6 +68,21 @@ def lay_out(figure: Figure) -> None:
         elif attempt:
             break
     figure.set_layout_engine("none")
+
+
+def _execute(figure: Figure) -> None:
+    """Let the layout find places, without drawing anything; the figure grows until panels have one.
+
+    Where legend and caption leave nothing to them, matplotlib warns and gives up.
+    """
+    for _ in range(8):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="constrained_layout not applied")
+            try:
+                figure.get_layout_engine().execute(figure)
+                return
+            except UserWarning:
+                figure.set_size_inches(*(figure.get_size_inches() + 1))
 
 
 def _picture(figure: Figure) -> Picture:

@@ -189,10 +189,13 @@ def learning_curves(summary: Summary) -> Figure | None:
     styles = dict(zip(names, ["-", "--", ":", "-."] * len(names), strict=False))
     across = min(5, len(curves))
     down = -(-len(curves) // across)
+    text = (
+        2.3 if across < 3 else 1.5
+    )  # above and below few panels, legend and caption have more lines
     figure, axes = plt.subplots(
         down,
         across,
-        figsize=(1.2 + 1.9 * across, 1.5 + 1.5 * down),
+        figsize=(1.2 + 1.9 * max(2, across), text + 1.5 * down),
         squeeze=False,
     )
     every = np.concatenate([run for by in curves.values() for runs in by.values() for run in runs])
