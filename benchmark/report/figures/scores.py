@@ -189,9 +189,8 @@ def learning_curves(summary: Summary) -> Figure | None:
     styles = dict(zip(names, ["-", "--", ":", "-."] * len(names), strict=False))
     across = min(5, len(curves))
     down = -(-len(curves) // across)
-    text = (
-        2.3 if across < 3 else 1.5
-    )  # above and below few panels, legend and caption have more lines
+    # Above and below few panels, legend and caption have more lines.
+    text = 2.3 if across < 3 else 1.5
     figure, axes = plt.subplots(
         down,
         across,
