@@ -265,7 +265,7 @@ def test_groups_that_lie_in_a_table_are_read_without_a_sample(places, monkeypatc
         ({"label": "lost"}, "labels of train cannot be read .*'lost'"),
         ({"group": "lost"}, "groups of train cannot be read .*'lost'"),
         ({"group": "series"}, "groups of train cannot be read .*size 1"),
-        ({"groups": lambda self, data: [""] * 3}, "groups: 9 are missing, the first that of"),
+        ({"groups": lambda self, data: [""] * 3}, "groups: 9 of 9 are missing, the first number 0"),
         ({"groups": lambda self, data: ["a"]}, "9 samples, 9 targets, 9 names, 3 groups"),
         ({"options": {"sise": 3}}, "train cannot be read .*unexpected keyword"),
         ({"files": ("places.csv",)}, "lacks places.csv"),
