@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from multiprocessing import forkserver
 from pathlib import Path
 
 from benchmark import plugins
@@ -87,6 +88,7 @@ def test_the_plug_ins_work_as_printed(tmp_path, monkeypatch, capsys):
         assert cli.main([*arguments[2:], *one]) == 0, command
         outputs.append(capsys.readouterr().out)
     plugins.unload([Path("own/meadow.py"), Path("own/dilated.py")], ADAPTERS, BACKBONES)
+    forkserver._forkserver._stop()  # it has the project from this folder, and serves later tests
     *_, check, run = outputs
     assert "2 of 2 conform" in check
     assert "9 runs: 9 done" in run
