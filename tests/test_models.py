@@ -196,9 +196,12 @@ def test_it_loads_in_a_fresh_process_without_training(one):
     assert done.stdout == "(2, 4) False\n", done.stderr
 
 
-def edit(folder: Path, change) -> None:
+def edit(folder: Path, change, *, sealed: bool = True) -> None:
+    """Change model.json; sealed: with the digest that it would have been written with."""
     about = json.loads((folder / "model.json").read_text())
     change(about)
+    if sealed:
+        about["sha256"] = models._digest(about)
     (folder / "model.json").write_text(json.dumps(about))
 
 
@@ -253,6 +256,39 @@ def test_every_damage_is_one_sentence(one, change, says):
     assert str(one) in str(raised.value) and "\n" not in str(raised.value)
 
 
+def swap(about) -> None:
+    """Channels in another order everywhere, which no prediction of made-up samples shows."""
+    for one in (about["modalities"][0], about["inputs"][0]):
+        one["channels"][:2] = one["channels"][1::-1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        swap,
+        lambda about: about["inputs"][0]["channels"].reverse(),
+        lambda about: damage(about, "inputs.0.high.0", 99.0),
+        lambda about: damage(about, "task.unit", "%"),
+        lambda about: damage(about, "note", "new"),
+        lambda about: damage(about, "sha256", "0" * 64),
+    ],
+)
+def test_a_description_that_was_changed_is_refused(one, change):
+    """Whatever is changed: names, ranges and units decide what comes out, or what it means."""
+    edit(one, lambda about: None, sealed=False)  # another layout is the same content
+    models.load(one)
+    edit(one, change, sealed=False)
+    with pytest.raises(UserError, match="not the content that its 'sha256' vouches for") as raised:
+        models.load(one)
+    assert str(raised.value).startswith(str(one / "model.json")) and "\n" not in str(raised.value)
+
+
+def test_a_description_without_a_digest_says_to_train_again(one):
+    edit(one, lambda about: about.pop("sha256"), sealed=False)
+    with pytest.raises(UserError, match=r"earlier version \('sha256' is missing\): train it again$"):
+        models.load(one)
+
+
 def leaves(value, path=()) -> list[tuple]:
     """The places of all values in a JSON document."""
     if isinstance(value, dict | list):
@@ -276,6 +312,8 @@ def test_whatever_stands_in_the_json_it_is_loaded_or_refused_in_one_sentence(tmp
         inner = inner[key]
     odd = [None, -1, 0, 7, 10**30, 0.5, "", "../x", "m9", [], ["a"], {}, {"a": 1}, True]
     inner[last] = data.draw(st.sampled_from(odd))
+    if data.draw(st.booleans()):
+        about["sha256"] = models._digest(about)
     try:
         (folder / "model.json").write_text(json.dumps(about))
         models.load(folder).predict(np.zeros((1, 6, 3)))

@@ -5,7 +5,9 @@
 
 Loading executes nothing but this project's code and the plug-ins that the user names. It builds the
 method that the JSON describes, puts the weights into it, and lets it predict what it predicted when
-it was kept: code or a library that makes other predictions of the same weights is found out.
+it was kept: code or a library that makes other predictions of the same weights is found out. What
+no prediction shows, such as the order of the channels, a digest vouches for: model.json has that of
+the weights and, as `DIGEST`, that of itself.
 """
 
 from __future__ import annotations
@@ -46,6 +48,9 @@ FORM = 1
 """Of model.json; raised when another reader is needed."""
 
 WEIGHTS, ABOUT = "model.safetensors", "model.json"
+
+DIGEST = "sha256"
+"""Of model.json, the field that says whether the others are as they were written (`_digest`)."""
 
 ELEMENTS = 1 << 24
 """Numbers that are predicted from at once at most; of an image a batch has few."""
@@ -178,8 +183,15 @@ def packed(model: Model) -> Files:
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "probe": _probed(model).tolist(),
     }
+    about[DIGEST] = _digest(about)
     text = json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False)
     return {WEIGHTS: weights, ABOUT: f"{text}\n".encode()}
+
+
+def _digest(about: Mapping[str, Any]) -> str:
+    """sha256 over all fields but `DIGEST`, as JSON with sorted keys: layout does not count."""
+    rest = {key: value for key, value in about.items() if key != DIGEST}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def write(files: Files, folder: Path) -> None:
@@ -245,11 +257,11 @@ def load(folder: Path) -> Model:
     return found
 
 
-ADDED = ("form", "weights_sha256", "probe")
+ADDED = ("form", "weights_sha256", "probe", DIGEST)
 """What `save` says beside `Model.about`."""
 
 NEEDED: Mapping[str, type] = {
-    **dict.fromkeys(("method", "row", "modality", "weights_sha256"), str),
+    **dict.fromkeys(("method", "row", "modality", "weights_sha256", DIGEST), str),
     **dict.fromkeys(("version",), int),
     **dict.fromkeys(("modalities", "inputs", "runs", "probe"), list),
     **dict.fromkeys(("task", "dataset", "view", "frozen", "libraries"), dict),
@@ -273,6 +285,11 @@ def _read_about(folder: Path) -> dict[str, Any]:
         for name, kind in NEEDED.items():
             if type(about[name]) is not kind:
                 raise TypeError(f"'{name}' cannot be {about[name]!r:.60}")
+        if about[DIGEST] != _digest(about):
+            raise UserError(
+                f"{path}: not the content that its '{DIGEST}' vouches for: damaged, or changed "
+                "since the model was kept; copy the model again, or train it again"
+            )
         _check_parts(about)
         return about
     except OSError as error:
@@ -280,7 +297,8 @@ def _read_about(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read ({error.strerror}){hint}") from error
     except KeyError as error:
         raise UserError(
-            f"{path}: describes no model of this benchmark ({error} is missing)"
+            f"{path}: describes no model of this benchmark, or one of an earlier version ({error} is "
+            "missing): train it again"
         ) from error
     except (ValueError, TypeError, AttributeError, RecursionError, IndexError) as error:
         raise UserError(f"{path}: describes no model of this benchmark ({error})") from error
