@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 RESULTS = Path("results/runs")
 
 WANTED = {
-    **dict.fromkeys(("files", "folder", "results", "data_root", "cache"), "a path"),
+    **dict.fromkeys(("files", "folder", "path", "results", "data_root", "cache"), "a path"),
     "name": "the name of a dataset, or the path of a description",
     "modalities": "a list of names, as ['S1', 'S2']",
     "protocol": "the name of a protocol, or the path of its file, as text",
@@ -222,13 +222,14 @@ def save_model(model: Model, folder: str | Path) -> None:
 
 
 @_checked
-def load_model(folder: str | Path) -> Model:
-    """A kept model. ``.predict(x)`` takes and gives arrays; ``.about`` says all that is known."""
-    import methods
-    from benchmark.deployment.model import load
+def load_model(path: str | Path) -> Model:
+    """A kept model, by its folder, or an exported one, by its .onnx file.
 
-    methods.load()
-    return load(Path(folder))
+    ``.predict(x)`` takes and gives arrays; ``.about`` says all that is known.
+    """
+    from benchmark.deployment import loading
+
+    return loading.load(Path(path))
 
 
 @_checked
@@ -238,9 +239,9 @@ def predict(
 ) -> pd.DataFrame:
     """Predictions of samples, as `predict` writes them: a row a sample.
 
-    model: one at hand, or the folder of a kept one. data: an array (N, ...) of the model's
-    modality, arrays by modality, a prepared dataset, or the path of a table, of arrays or of raw
-    exports of CropHarvest. What is odd about the data is logged as a warning.
+    model: one at hand, or the path of one, as `load_model` takes it. data: an array (N, ...) of the
+    model's modality, arrays by modality, a prepared dataset, or the path of a table, of arrays or
+    of raw exports of CropHarvest. What is odd about the data is logged as a warning.
     """
     from benchmark.deployment import inputs, predictions, unlabelled
     from datasets.common.contract import EODataset

@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 from torch.onnx._internal.exporter import _registration
 
+from benchmark import api
 from benchmark.commands.main import main
 from benchmark.deployment import export, exported
 from benchmark.deployment import model as models
@@ -369,6 +371,7 @@ def test_export_says_what_it_wrote(one, tmp_path, monkeypatch, capsys):
     [
         (["nowhere"], "nowhere: there is no such folder"),
         (["."], "no model is in it"),
+        (["{written}"], "model.onnx: is a file, and no model; a model is what `train`"),
         (["{one}", "--out", "model.pt"], "model.pt: --format onnx writes a file whose name ends"),
         (["{one}", "--format", "torch", "--out", "m.onnx"], "whose name ends with .pt2"),
         (["{one}", "--format", "torch", "--out", "{one}/model.json/m.pt2"], "cannot be written to"),
@@ -382,6 +385,14 @@ def test_bad_input_is_one_sentence(arguments, says, one, written, tmp_path, monk
     error = capsys.readouterr().err
     assert says in error and error.count("\n") == 1
     assert written.read_bytes() == before and not list(tmp_path.iterdir())
+
+
+def test_from_python_an_onnx_file_is_a_model_as_its_folder_is(one, written):
+    x = problem("multiclass", ("series", "vector")).x["m1"][:9]
+    expected = api.predict(one, x)
+    assert api.load_model(written).about == api.load_model(one).about
+    for model in (written, str(written), api.load_model(written)):
+        pd.testing.assert_frame_equal(api.predict(model, x), expected, atol=1e-5)
 
 
 def test_without_the_packages_the_extra_is_named(one, written, tmp_path, monkeypatch):

@@ -342,6 +342,10 @@ def test_other_bad_requests_are_one_sentence(place, capsys):
             (place / "nowhere", place / "m1.csv", "--out", place / "o.csv"),
             "there is no such folder",
         ),
+        (
+            (place / "m1.csv", place / "m1.csv", "--out", place / "o.csv"),
+            "m1.csv: is a file, and no model; a model is what `train`",
+        ),
         ((place / "m1", place / "m1.csv", "--out", place / "o.txt"), "give a name that ends with"),
         ((place / "m1", place / "m1.csv", place / "m1.npy", "--out", "o.csv"), "give one"),
         ((place / "m1", place / "m1.csv", place / "a.tif", "--out", "o.tif"), "not both"),

@@ -18,7 +18,7 @@ DESCRIPTIONS = (".yaml", ".yml")
 
 def predict(options: argparse.Namespace) -> int:
     """Predict all samples of a table, of arrays, of a dataset or of its raw files, or a map."""
-    from benchmark.deployment import inputs, predictions, unlabelled
+    from benchmark.deployment import inputs, loading, predictions, unlabelled
 
     rasters = [path for path in options.input if path.suffix.lower() in inputs.RASTERS]
     if rasters and len(rasters) < len(options.input):
@@ -26,7 +26,7 @@ def predict(options: argparse.Namespace) -> int:
     if not rasters and len(options.input) > 1:
         raise UserError("of tables, arrays and datasets give one; only GeoTIFFs may be several")
     _check_options(options, bool(rasters))
-    model = load(options.model)
+    model = loading.load(options.model)
     if model.about["dataset"]["source"] == "generated":
         print("the model was trained on generated data: of real ones it knows nothing")
     of_map = bool(options.bands or options.probabilities)
@@ -41,19 +41,6 @@ def predict(options: argparse.Namespace) -> int:
         print(sentence)
     print(f"wrote {options.out}: {model.about['row']} on {model.modality}, {len(found):,} samples")
     return 0
-
-
-def load(path: Path) -> Model:
-    """A model by its folder, or an exported one by its .onnx file."""
-    if path.suffix == ".onnx":
-        from benchmark.deployment.exported import load_onnx
-
-        return load_onnx(path)
-    import methods
-    from benchmark.deployment.model import load
-
-    methods.load()
-    return load(path)
 
 
 def _check_options(options: argparse.Namespace, rasters: bool) -> None:

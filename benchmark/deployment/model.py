@@ -273,10 +273,12 @@ def _read_about(folder: Path) -> dict[str, Any]:
     path = folder / ABOUT
     below = sorted(p.parent.name for p in folder.glob(f"*/{ABOUT}"))
     if not below and not os.path.lexists(path):
-        what = "no model is in it" if folder.is_dir() else "there is no such folder"
+        what = "there is no such folder"
+        if os.path.lexists(folder):
+            what = "no model is in it" if folder.is_dir() else "is a file, and no model"
         raise UserError(
             f"{folder}: {what}; a model is what `train` or `run --keep-models` writes, a folder "
-            f"with {ABOUT} and {WEIGHTS}"
+            f"with {ABOUT} and {WEIGHTS} (to predict, the .onnx that `export` writes is one, too)"
         )
     try:
         about = json.loads(path.read_bytes())
@@ -297,8 +299,8 @@ def _read_about(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read ({error.strerror}){hint}") from error
     except KeyError as error:
         raise UserError(
-            f"{path}: describes no model of this benchmark, or one of an earlier version ({error} is "
-            "missing): train it again"
+            f"{path}: describes no model of this benchmark, or one of an earlier version ({error} "
+            "is missing): train it again"
         ) from error
     except (ValueError, TypeError, AttributeError, RecursionError, IndexError) as error:
         raise UserError(f"{path}: describes no model of this benchmark ({error})") from error
