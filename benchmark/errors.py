@@ -53,6 +53,11 @@ def numpy_says(error: Exception) -> str:
     return "has not the form of numpy's files" if "pickle" in reason else f"{reason:.200}"
 
 
+def number_of(n: int, what: str) -> str:
+    """How many of something, in a sentence: "1 sample", "2,000 samples"."""
+    return f"{n:,} {what}{'s' * (n != 1)}"
+
+
 def several(names: Sequence[str], kind: str = "methods") -> str:
     """Names in a sentence: all of a few; how many there are, and the first, of more."""
     if len(names) <= FEW:

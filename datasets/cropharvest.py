@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, number_of
 from benchmark.problem import ModalitySpec, TaskSpec
 from datasets.common import exports, reading, views
 from datasets.common.contract import (
@@ -150,7 +150,7 @@ class CropHarvest(SeveralForms):
     default_modalities = ("S1", "S2")
     notes = {"S2": f"the last channel, published as NDVI, is {INDEX}"}
     group_kind = "1° block"
-    reader_version = 3
+    reader_version = 4
     generated_samples = 1_500
     generator_version = 2
     target: str
@@ -260,8 +260,8 @@ class CropHarvest(SeveralForms):
             x={m: arrays[:, steps][..., channels] for m, (steps, channels) in at.items()},
             ids=np.array([file.stem for file in files]),
             notices=(
-                f"features of {len(files):,} raw exports are made as cropharvest 0.7.0 makes them, "
-                "each of the pixel in the middle",
+                f"features of {number_of(len(files), 'raw export')} are made as cropharvest 0.7.0 "
+                "makes them, each of the pixel in the middle",
             ),
             places=places,
             months={m: months for m, spec in specs.items() if spec.kind == "series"},

@@ -116,6 +116,16 @@ def test_features_are_those_by_hand_wherever_values_lack(seed, tmp_path):
     assert np.isfinite(found).sum() == 12 * 17
 
 
+@pytest.mark.parametrize("band", ["B3", "B7"])
+def test_the_index_of_a_band_without_any_value_is_missing(band, tmp_path):
+    raster = drawn(holes=0)
+    raster[MONTHLY.index(band) : 204 : 17] = np.nan
+    export(tmp_path / "a.tif", raster)
+    found = features(tmp_path / "a.tif", *place_of(2, 2))
+    gone = [cropharvest.BANDS.index(name) for name in (band, "(B7-B3)/(B7+B3)")]
+    assert np.isinf(found[:, gone]).all() and np.isfinite(found).sum() == 12 * 16
+
+
 def test_the_nearest_pixel_is_taken(tmp_path):
     raster = drawn(holes=0)
     export(tmp_path / "a.tif", raster)
@@ -252,6 +262,18 @@ def test_places_without_labels_are_predicted_as_labelled_ones(m, model, tmp_path
     assert predicted(model, file, m=m)["crop"].tolist() == [alone["crop"][3]]
     table = api.predict(model / "m" / m, file)
     assert table["crop"].tolist() == pytest.approx([alone["crop"][3]])
+
+
+def test_a_place_without_any_value_is_told_and_one_that_is_given_twice(model, tmp_path, capsys):
+    export(tmp_path / "a.tif", np.full((206, SIDE, SIDE), np.nan))
+    predicted(model, tmp_path / "a.tif")
+    said = capsys.readouterr().out
+    assert "S2 lacks 144 of 144 values" in said
+    assert "S2 lacks every value in 1 of 1 sample: what is predicted there says nothing" in said
+    assert "features of 1 raw export are made" in said and ", 1 sample\n" in said
+    assert len(predicted(model, tmp_path / "a.tif", tmp_path / "a.tif")) == 2
+    told = "only 1 different id for 2 samples, 'a' stands 2 times: each row has its own prediction"
+    assert told in capsys.readouterr().out
 
 
 def test_the_published_export_is_predicted_at_its_own_place(model, real_data):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, number_of
 
 if TYPE_CHECKING:
     from benchmark.deployment.inputs import Samples
@@ -39,7 +39,8 @@ def predict(options: argparse.Namespace) -> int:
     predictions.write(options.out, samples.ids, found, model.task)
     for sentence in said:
         print(sentence)
-    print(f"wrote {options.out}: {model.about['row']} on {model.modality}, {len(found):,} samples")
+    told = number_of(len(found), "sample")
+    print(f"wrote {options.out}: {model.about['row']} on {model.modality}, {told}")
     return 0
 
 
@@ -67,7 +68,8 @@ def _map(options: argparse.Namespace, model: Model, rasters: Sequence[Path]) -> 
     for sentence in done.notices:
         print(sentence)
     named = ", ".join(map(str, done.paths))
-    print(f"wrote {named}: {model.about['row']} on {model.modality}, {done.pixels:,} pixels")
+    told = number_of(done.pixels, "pixel")
+    print(f"wrote {named}: {model.about['row']} on {model.modality}, {told}")
     return 0
 
 

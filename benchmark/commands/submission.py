@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchmark import records
 from benchmark.commands.report import report_all
-from benchmark.errors import UserError
+from benchmark.errors import UserError, number_of
 from benchmark.executors import queue, slurm
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def waiting(options: argparse.Namespace) -> set[str]:
     if not options.dry_run:
         queue.record_guilty(found)
     if found.waiting:
-        print(f"{_n(len(found.waiting), 'run')} queued or running in SLURM: not submitted again")
+        told = number_of(len(found.waiting), "run")
+        print(f"{told} queued or running in SLURM: not submitted again")
     return {each.run.spec.id for each, _ in found.waiting}
 
 
@@ -40,7 +41,7 @@ def submit(todo: Sequence[Planned], request: Request, results: Path, *, dry_run:
 
     packs = slurm.pack([p.job for p in todo if not p.not_applicable], request.runs_per_job)
     folder = slurm.new_folder(results)
-    jobs = f"{_n(len(packs), 'SLURM job')}, at most {request.at_once} at once"
+    jobs = f"{number_of(len(packs), 'SLURM job')}, at most {request.at_once} at once"
     if dry_run:
         print(f"{jobs}; runs in each: {', '.join(str(len(pack)) for pack in packs) or 'none'}")
         print("\n".join(slurm.script(packs, request, folder) if packs else ()))
@@ -53,7 +54,7 @@ def submit(todo: Sequence[Planned], request: Request, results: Path, *, dry_run:
         return 0
     ids = slurm.submit(packs, request, folder)
     print(
-        f"submitted {_n(sum(map(len, packs)), 'run')} in {jobs}: {ids[0]} to {ids[-1]}\n"
+        f"submitted {number_of(sum(map(len, packs)), 'run')} in {jobs}: {ids[0]} to {ids[-1]}\n"
         f"logs: {folder}\n"
         f"how far they are, and the report: python -m benchmark collect --results {results}"
     )
@@ -74,23 +75,19 @@ def collect(options: argparse.Namespace) -> int:
             "names another folder"
         )
     print(
-        f"{_n(total, 'run')}: {counts['done']} done, {counts['failed']} failed, "
+        f"{number_of(total, 'run')}: {counts['done']} done, {counts['failed']} failed, "
         f"{len(found.waiting)} queued or running, {len(found.lost)} lost"
     )
     for state, n in sorted(Counter(state for _, state in found.waiting).items()):
         numbers = {each.number for each, its in found.waiting if its == state}
-        print(f"{state}: {_n(n, 'run')} in {_n(len(numbers), 'job')}")
+        print(f"{state}: {number_of(n, 'run')} in {number_of(len(numbers), 'job')}")
     for record in found.recorded:
         if record.status == "failed":
             print(f"failed: {record.spec}: {record.reason} (run again with --retry failed)")
     for told, n in Counter(str(each) for each in found.lost).items():
-        print(f"lost: {_n(n, 'run')} without a new record: {told}")
+        print(f"lost: {number_of(n, 'run')} without a new record: {told}")
     if found.lost:
         print("`run --executor slurm`, as it was given, submits again what is lost")
     if records.files(options.results):
         report_all(options)
     return 1 if counts["failed"] or found.lost else 0
-
-
-def _n(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")

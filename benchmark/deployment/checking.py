@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from benchmark.deployment.model import Model
-from benchmark.errors import UserError
+from benchmark.errors import UserError, number_of
 from benchmark.problem import CONTEXT, ModalitySpec
 from datasets.common import stand_ins
 
@@ -190,12 +190,14 @@ class Seen:
             if n := int(self.absent[m].sum()):
                 total = self.samples * int(np.prod(spec.shape))
                 found.append(
-                    f"{m} lacks {n:,} of {total:,} values; to the model they are the channel's mean"
+                    f"{m} lacks {n:,} of {number_of(total, 'value')}; to the model they are the "
+                    "channel's mean"
                 )
             if self.empty[m]:
                 found.append(
-                    f"{m} lacks every value in {self.empty[m]:,} of {self.samples:,} samples: what "
-                    "is predicted there says nothing of them"
+                    f"{m} lacks every value in {self.empty[m]:,} of "
+                    f"{number_of(self.samples, 'sample')}: what is predicted there says nothing of "
+                    "them"
                 )
         return found
 

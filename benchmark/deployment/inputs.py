@@ -9,15 +9,15 @@ each modality is called by its name; one that is alone may be called anything.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmark.deployment.checking import check_names, check_shape
-from benchmark.deployment.model import Model
-from benchmark.errors import UserError, unknown
+from benchmark.deployment.model import Model, as_array
+from benchmark.errors import UserError, number_of, unknown
 from benchmark.planning.context import as_seen_by
 from benchmark.problem import ModalitySpec
 from datasets.common import arrays, reading, tables
@@ -53,22 +53,12 @@ def of_arrays(x: np.ndarray | Mapping[str, np.ndarray], model: Model) -> Samples
     """Samples of arrays at hand, numbered from 0: x of the one modality, or x by modality."""
     given = x if isinstance(x, Mapping) else {model.spec.name: x}
     if given.keys() != model.modalities.keys():
-        named = " + ".join(given) or "nothing"
+        named = " + ".join(map(str, given)) or "nothing"
         raise UserError(f"the model sees {' + '.join(model.modalities)}, not {named}")
-    given = {m: _as_array(m, values) for m, values in given.items()}
+    given = {m: as_array(m, values) for m, values in given.items()}
     for m, values in given.items():
         check_shape(model.modalities[m], values.shape, "the input")
     return Samples(_numbered(given), given)
-
-
-def _as_array(m: str, values: Any) -> np.ndarray:
-    try:
-        found = np.asarray(values)
-    except ValueError as error:  # lists of different lengths
-        raise UserError(f"{m}: not an array of numbers ({error})") from error
-    if found.dtype.kind not in "biuf":
-        raise UserError(f"{m}: an array of {found.dtype}, not of numbers")
-    return found
 
 
 def of_dataset(dataset: EODataset | Unlabelled, model: Model) -> Samples:
@@ -132,21 +122,19 @@ def of_file(
     if name.endswith(tables.SUFFIXES):
         if key:
             raise UserError(f"{path}: a table has no arrays; leave --key out")
-        samples = _of_table(name, model, columns, ids)
-    elif columns:
+        return _of_table(name, model, columns, ids)
+    if columns:
         raise UserError(f"{path}: arrays have no columns; leave --columns out")
-    else:
-        samples = _of_arrays_file(name, model, key, ids)
-    return replace(samples, notices=(*samples.notices, *_repeated(path, samples.ids.tolist())))
+    return _of_arrays_file(name, model, key, ids)
 
 
-def _repeated(path: Path, ids: Sequence[str]) -> Iterator[str]:
+def repeated(ids: Sequence[str]) -> Iterator[str]:
     """A sentence on ids that are not unique: predictions are by row, and theirs remain apart."""
     first = reading.repeated(ids)
     if first is not None:
         yield (
-            f"{path}: only {len(set(ids)):,} different ids for {len(ids):,} samples, '{first}' "
-            f"stands {ids.count(first)} times: each row has its own prediction"
+            f"only {number_of(len(set(ids)), 'different id')} for {number_of(len(ids), 'sample')}, "
+            f"'{first}' stands {ids.count(first)} times: each row has its own prediction"
         )
 
 
@@ -232,7 +220,8 @@ def _of_arrays_file(path: str, model: Model, key: str | None, ids: str) -> Sampl
     if column:
         found = arrays.look(path, column).whole().reshape(-1)
         if len(found) != len(names):
-            raise UserError(f"{path}: {len(found)} ids in '{column}' for {len(names)} samples")
+            told = f"{number_of(len(found), 'id')} in '{column}' for"
+            raise UserError(f"{path}: {told} {number_of(len(names), 'sample')}")
         names = _as_ids(path, found.tolist())
     return Samples(names, x)
 

@@ -29,7 +29,7 @@ from benchmark.deployment.checking import Trained, outside, sums, too_small, unm
 from benchmark.deployment.fused import fused
 from benchmark.deployment.layers import Layer, Part, layers
 from benchmark.deployment.rasters import Reader, Stack, look, physical
-from benchmark.errors import UserError
+from benchmark.errors import UserError, number_of
 from benchmark.machine import cores
 from benchmark.planning.code import file_code
 from datasets.common import stand_ins
@@ -347,17 +347,15 @@ def _summary(model: Model, stack: Stack, part: Part, resumed: int) -> Mapped:
     found = part.finished.values()
     total = stack.grid.height * stack.grid.width
     empty, unfinite = (sum(each[name] for each in found) for name in ("empty", "unfinite"))
-    notices = [*stack.notices]
+    notices, pixels = [*stack.notices], number_of(total, "pixel")
     if part.restarted:
         notices.append("what had been begun of this map was of another model or input: begun anew")
     if resumed:
-        notices.append(f"{resumed:,} of {total:,} pixels were there from before")
+        notices.append(f"{resumed:,} of {pixels} were there from before")
     if empty:
-        notices.append(f"{empty:,} of {total:,} pixels have no value in the input: nodata")
+        notices.append(f"{empty:,} of {pixels} have no value in the input: nodata")
     if unfinite:
-        notices.append(
-            f"{unfinite:,} of {total:,} pixels have predictions that are not finite: nodata"
-        )
+        notices.append(f"{unfinite:,} of {pixels} have predictions that are not finite: nodata")
     beyond, marks, seen = (
         np.sum([each[name] for each in found], axis=0) for name in ("beyond", "marks", "sums")
     )

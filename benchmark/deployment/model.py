@@ -65,6 +65,17 @@ deviations of the target: other processors round otherwise, by 1e-5."""
 Arrays = np.ndarray | Mapping[str, np.ndarray]
 
 
+def as_array(m: str, values: Any) -> np.ndarray:
+    """What is given of a modality. Raises `UserError` for what is no array of numbers."""
+    try:
+        found = np.asarray(values)
+    except ValueError as error:  # lists of different lengths
+        raise UserError(f"{m}: not an array of numbers ({error})") from error
+    if found.dtype.kind not in "biuf":
+        raise UserError(f"{m}: an array of {found.dtype}, not of numbers")
+    return found
+
+
 @dataclass(frozen=True)
 class Model:
     """A kept model.
@@ -123,9 +134,11 @@ class Model:
 
         x: (N, *spec.shape) in physical units, NaN where a value is missing; of a bound, such
         arrays by modality. batch: samples at once, fewer where they are large. Raises `UserError`
-        for other modalities or shapes, and if a prediction is not finite.
+        for other modalities or shapes, for what is no array of numbers, and if a prediction is not
+        finite.
         """
         given = x if isinstance(x, Mapping) else {self.spec.name: x}
+        given = {m: as_array(m, values) for m, values in given.items()}
         samples = self._check(given)
         size = max(len(array[0].reshape(-1)) for array in given.values()) if samples else 1
         step = max(1, min(batch, ELEMENTS // max(size, 1)))
@@ -148,7 +161,7 @@ class Model:
     def _check(self, given: Mapping[str, np.ndarray]) -> int:
         """The number of samples. Raises `UserError` for what the model is not made for."""
         if given.keys() != self.modalities.keys():
-            named = " + ".join(given) or "nothing"
+            named = " + ".join(map(str, given)) or "nothing"
             raise UserError(f"the model sees {' + '.join(self.modalities)}, not {named}")
         for m, x in given.items():
             shape = self.modalities[m].shape

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmark.deployment.checking import Seen
-from benchmark.deployment.inputs import Samples
+from benchmark.deployment.inputs import Samples, repeated
 from benchmark.deployment.model import Model
 from benchmark.errors import UserError
 from benchmark.problem import TaskSpec
@@ -52,7 +52,8 @@ def predict(model: Model, samples: Samples) -> tuple[np.ndarray, list[str]]:
             bar.update(len(found[-1]))
     if not found:
         raise UserError("there are no samples")
-    return np.concatenate(found), [*samples.notices, *seen.sentences()]
+    said = [*samples.notices, *repeated(samples.ids.tolist()), *seen.sentences()]
+    return np.concatenate(found), said
 
 
 def _finite(values: np.ndarray) -> np.ndarray:

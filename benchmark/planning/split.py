@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, number_of
 from benchmark.seeds import stream
 from datasets.common.contract import EODataset
 
@@ -213,9 +213,9 @@ def _cut(
         strata = _quantile(dataset.y[samples], quantiles)
     units = len(samples) if groups is None else len(np.unique(groups))
     if units < pieces or pieces < 2:
-        what = ("sample" if groups is None else "group") + "s" * (units != 1)
+        what = number_of(units, "sample" if groups is None else "group")
         raise UserError(
-            f"{dataset.name}: {units} {what} cannot be split into {max(pieces, 2)} parts; "
+            f"{dataset.name}: {what} cannot be split into {max(pieces, 2)} parts; "
             "give more data or another number of folds"
         )
     if groups is None:

@@ -13,7 +13,7 @@ steps are followed in its order:
    mean slope of the square.
 
 Of an export with a band that has no value in any month it makes no features. Here such a band is
-infinite (`Catalogue.read`): it is missing, and counted.
+infinite (`Catalogue.read`): it is missing, and counted; so is the index of one.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ def features(path: Path, latitude: float, longitude: float) -> np.ndarray:
     high, low = (raw[:, RAW.index(band)] for band in INDEX)
     total = high + low
     index = np.divide(high - low, total, out=np.zeros(MONTHS), where=total > 0)
+    if np.isnan(high).all() or np.isnan(low).all():
+        index[:] = np.nan
     kept = raw[:, [RAW.index(band) for band in RAW if band not in REMOVED]]
     array = np.column_stack([kept, index])
     with warnings.catch_warnings():

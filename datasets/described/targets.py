@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.errors import UserError, unknown
+from benchmark.errors import UserError, number_of, unknown
 from benchmark.problem import TaskSpec
 from datasets.common import reading, stand_ins
 from datasets.described import columns
@@ -142,8 +142,8 @@ def _classes(
     else:
         if not 1 < len(written) <= MOST_CLASSES:
             raise UserError(
-                f"{at}: {len(written):,} different value{'s' * (len(written) != 1)}; a task has 2 "
-                f"to {MOST_CLASSES:,} classes (numbers may be `kind: regression`)"
+                f"{at}: {number_of(len(written), 'different value')}; a task has 2 to "
+                f"{MOST_CLASSES:,} classes (numbers may be `kind: regression`)"
             )
         known = {name: number for number, name in enumerate(written)}
         names = tuple(written)
