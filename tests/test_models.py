@@ -348,7 +348,11 @@ def test_an_input_of_another_shape_or_modality_is_refused(one):
         model.predict(np.zeros((5, 3)))
     with pytest.raises(UserError, match="the model sees m1, not m2"):
         model.predict({"m2": np.zeros((5, 6, 3))})
+    for x in ("abc", None, [[1, 2], [3]], {1: 2}, 3):
+        with pytest.raises(UserError, match="m1"):
+            model.predict(x)
     assert model.predict(np.zeros((0, 6, 3))).shape == (0, 4)
+    assert model.predict(np.zeros((2, 6, 3)).tolist()).shape == (2, 4)
 
 
 def test_an_output_that_is_no_number_is_refused():
