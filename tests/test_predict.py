@@ -59,6 +59,10 @@ def place(tmp_path_factory) -> Path:
     pd.DataFrame({"ids": DATA.ids, **from_0}).to_csv(folder / "from0.csv", index=False)
     other = {f"t{t + 1}.c{c}": x[:, t, c] for t in range(6) for c in range(3)}
     pd.DataFrame({"plot": DATA.ids, **other}).to_csv(folder / "other.csv", index=False)
+    back = {
+        f"c{c}({f't-{5 - t}' if t < 5 else 't'})": x[:, t, c] for t in range(6) for c in range(3)
+    }
+    pd.DataFrame({"id": DATA.ids, **back}).to_csv(folder / "back.csv", index=False)
     pd.DataFrame({f"c{c}": DATA.x["m2"][:, c] for c in range(5)}).to_csv(folder / "m2.csv")
     np.save(folder / "m1.npy", x)
     np.savez(folder / "m1.npz", m1=x, m2=DATA.x["m2"], ids=DATA.ids)
@@ -79,6 +83,7 @@ EXPECTED = MODELS["m1"].predict(DATA.x["m1"])
     [
         *[(name, ()) for name in ("m1.csv", "m1.tsv", "m1.parquet", "from0.csv", "m1.npz")],
         ("other.csv", ("--columns", "t{step}.{channel}", "--ids", "plot")),
+        ("back.csv", ("--columns", "{channel}({step})", "--steps", "t-5,t-4,t-3,t-2,t-1,t")),
         ("alone.npz", ()),
     ],
 )
@@ -286,6 +291,13 @@ def cell(row, column, value):
         (cell(4, "id", ""), (), "sample number 5 has no id"),
         (lambda t: t.iloc[:0], (), "has no rows under a header"),
         (lambda t: t, ("--columns", "{channel}"), "has no {step} in it"),
+        (lambda t: t, ("--steps", "a,b"), "--steps names 2 steps, and the model takes 6 of m1"),
+        (lambda t: t, ("--steps", "a,b,c,d,e,f"), "lacks 18 of the 18 columns of m1, the first"),
+        (
+            lambda t: t.rename(columns=lambda name: f"x.{name[::-1]}.x"),
+            (),
+            " and 15 more (--columns says how they are called, here '{channel}_{step}', and --steps ",
+        ),
         (lambda t: t, ("--ids", "sites"), "--ids: unknown column 'sites': did you mean site"),
         (lambda t: t, ("--key", "m1"), "a table has no arrays; leave --key out"),
         (lambda t: t, ("--bands", "a,b"), "--bands is not for what is no GeoTIFF"),
@@ -329,6 +341,7 @@ def test_an_array_that_is_none_of_the_models_is_one_sentence(place, capsys, arra
         ("m1.npz", ("--key", "m3"), "unknown key 'm3': known: ids, m1, m2"),
         ("m1.npz", ("--key", "m2"), "an array of shape (90, 5), and the model takes (N, 6, 3)"),
         ("m1.npy", ("--columns", "{channel}"), "arrays have no columns; leave --columns out"),
+        ("m1.npy", ("--steps", "t-1,t"), "arrays have no columns; leave --steps out"),
     ],
 )
 def test_an_input_that_is_none_is_one_sentence(place, capsys, file, more, says):

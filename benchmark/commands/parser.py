@@ -39,8 +39,8 @@ EXAMPLES = """examples:
 LAYOUT = """inputs:
   .csv, .tsv, .txt (also .gz), .parquet
       a row a sample; columns of a vector are called like its channels, those of a series
-      CHANNEL_STEP, steps from 1 or from 0, unless --columns says otherwise; other columns are not
-      used, but for the ids; an empty cell is a missing value
+      CHANNEL_STEP, steps from 1 or from 0, unless --columns and --steps say otherwise; other
+      columns are not used, but for the ids; an empty cell is a missing value
   .npy, .npz, .h5, .nc
       (samples, ...), the channels last; in a file of several arrays called like the modality; NaN
       is a missing value
@@ -365,6 +365,12 @@ def parser() -> argparse.ArgumentParser:
         "--columns",
         metavar="PATTERN",
         help="how the columns of a table are called, as in 't{step}.{channel}'",
+    )
+    predict.add_argument(
+        "--steps",
+        type=names,
+        metavar="A,B",
+        help="what the steps of a series are called there, in order (default: numbers)",
     )
     predict.add_argument("--ids", metavar="NAME", help="column or array of the ids (default: id)")
     predict.add_argument("--key", metavar="NAME", help="of the array, in a file of several")

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 DESCRIPTIONS = (".yaml", ".yml")
 
+OF_FILES = ("columns", "steps", "key", "ids")
+"""Options that say what stands where in a table or a file of arrays."""
+
 
 def predict(options: argparse.Namespace) -> int:
     """Predict all samples of a table, of arrays, of a dataset or of its raw files, or a map."""
@@ -47,7 +50,7 @@ def predict(options: argparse.Namespace) -> int:
 def _check_options(options: argparse.Namespace, rasters: bool) -> None:
     """Raise `UserError` for options that are for another kind of input."""
     of_maps = {"--bands": bool(options.bands), "--probabilities": options.probabilities}
-    of_files = {"--columns": options.columns, "--key": options.key, "--ids": options.ids}
+    of_files = {f"--{name}": getattr(options, name) for name in OF_FILES}
     what = "a map" if rasters else "what is no GeoTIFF"
     for name, given in (of_files if rasters else of_maps).items():
         if given:
@@ -84,12 +87,17 @@ def _samples(options: argparse.Namespace, model: Model) -> Samples:
             "of raw exports is for models of CropHarvest)"
         )
     if path.suffix in DESCRIPTIONS or not path.suffix and not path.exists():
-        for name in ("columns", "key", "ids"):
+        for name in OF_FILES:
             if getattr(options, name):
                 raise UserError(f"--{name} is not for a dataset: its description says it")
         return inputs.of_dataset(_dataset(options, str(path), model), model)
     return inputs.of_file(
-        path, model, columns=options.columns, key=options.key, ids=options.ids or ""
+        path,
+        model,
+        columns=options.columns,
+        steps=options.steps or (),
+        key=options.key,
+        ids=options.ids or "",
     )
 
 

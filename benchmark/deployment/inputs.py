@@ -1,9 +1,9 @@
 """Samples for a model, from tables, arrays and datasets.
 
 A table has a row a sample. The columns of a vector are called like its channels, those of a series
-``{channel}_{step}``, steps from 1 (or from 0), unless a pattern says otherwise. What other columns
-there are is left alone. An array is (N, *shape), its channels last. In a file of several arrays,
-each modality is called by its name; one that is alone may be called anything.
+``{channel}_{step}``, steps from 1 (or from 0), unless a pattern and names of steps say otherwise.
+What other columns there are is left alone. An array is (N, *shape), its channels last. In a file
+of several arrays, each modality is called by its name; one that is alone may be called anything.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmark.deployment.checking import check_names, check_shape
 from benchmark.deployment.model import Model, as_array
-from benchmark.errors import UserError, number_of, unknown
+from benchmark.errors import UserError, near, number_of, unknown
 from benchmark.planning.context import as_seen_by
 from benchmark.problem import ModalitySpec
 from datasets.common import arrays, reading, tables
@@ -28,6 +28,9 @@ SUFFIXES = (*tables.SUFFIXES, *(s for s in arrays.SUFFIXES if s not in arrays.TI
 
 PATTERNS = {"vector": "{channel}", "series": "{channel}_{step}"}
 """What the columns of a table are called, by kind of modality."""
+
+SHOWN = 5
+"""Columns that a sentence names at most, before it counts the others."""
 
 IDS = ("id", "ids")
 """What a column, or an array, of sample ids is called by default."""
@@ -103,12 +106,19 @@ def _relation(trained: Mapping[str, str], dataset: EODataset) -> str:
 
 
 def of_file(
-    path: Path, model: Model, *, columns: str | None = None, key: str | None = None, ids: str = ""
+    path: Path,
+    model: Model,
+    *,
+    columns: str | None = None,
+    steps: Sequence[str] = (),
+    key: str | None = None,
+    ids: str = "",
 ) -> Samples:
     """All samples of a table or a file of arrays.
 
-    columns: pattern of a table's columns. key: of the array, in a file of several. ids: the column
-    or array of the sample ids; "" for one of `IDS`, if there is one, else they are numbered from 0.
+    columns: pattern of a table's columns. steps: what a series' steps are called in them, the first
+    one first; () for numbers. key: of the array, in a file of several. ids: the column or array of
+    the sample ids; "" for one of `IDS`, if there is one, else they are numbered from 0.
     Raises `UserError`, naming the file, for what cannot be read or is not what the model takes.
     """
     name = str(path)
@@ -122,9 +132,9 @@ def of_file(
     if name.endswith(tables.SUFFIXES):
         if key:
             raise UserError(f"{path}: a table has no arrays; leave --key out")
-        return _of_table(name, model, columns, ids)
-    if columns:
-        raise UserError(f"{path}: arrays have no columns; leave --columns out")
+        return _of_table(name, model, columns, steps, ids)
+    for option in ["--columns"] * bool(columns) + ["--steps"] * bool(steps):
+        raise UserError(f"{path}: arrays have no columns; leave {option} out")
     return _of_arrays_file(name, model, key, ids)
 
 
@@ -138,11 +148,15 @@ def repeated(ids: Sequence[str]) -> Iterator[str]:
         )
 
 
-def _of_table(path: str, model: Model, pattern: str | None, ids: str) -> Samples:
+def _of_table(
+    path: str, model: Model, pattern: str | None, steps: Sequence[str], ids: str
+) -> Samples:
     have = tables.columns(path)
+    if steps and not any(spec.kind == "series" for spec in model.modalities.values()):
+        raise UserError("--steps: the model sees no series; leave it out")
     x, used = {}, set()
     for m, spec in model.modalities.items():
-        wanted = _columns(path, spec, pattern, have, several=len(model.modalities) > 1)
+        wanted = _columns(path, spec, pattern, steps, have, several=len(model.modalities) > 1)
         x[m] = tables.numbers(path, wanted).reshape(-1, *spec.shape)
         used.update(wanted)
     column = _ids_in(path, ids, have)
@@ -152,13 +166,18 @@ def _of_table(path: str, model: Model, pattern: str | None, ids: str) -> Samples
         names = _as_ids(path, tables.values(path, column))
     notices = []
     if more := [name for name in have if name not in used]:
-        shown = ", ".join(more[:5]) + (f" and {len(more) - 5} more" if len(more) > 5 else "")
-        notices.append(f"{path}: columns that are not used: {shown}")
+        notices.append(f"{path}: columns that are not used: {_shown(more)}")
     return Samples(names, x, tuple(notices))
 
 
 def _columns(
-    path: str, spec: ModalitySpec, pattern: str | None, have: Sequence[str], *, several: bool
+    path: str,
+    spec: ModalitySpec,
+    pattern: str | None,
+    steps: Sequence[str],
+    have: Sequence[str],
+    *,
+    several: bool,
 ) -> list[str]:
     """The columns of a modality, in the order of its values. Raises `UserError` if they lack."""
     if spec.kind not in PATTERNS or len(spec.shape) > 2:
@@ -172,10 +191,16 @@ def _columns(
         pattern = "{modality}." + pattern
     if lacking := [word for word in words if word not in pattern]:
         raise UserError(f"--columns '{pattern}' has no {' and no '.join(lacking)} in it")
-    steps = range(1, spec.shape[0] + 1) if spec.kind == "series" else range(1)
-    numberings = [steps, range(spec.shape[0])] if spec.kind == "series" else [steps]
+    series = spec.kind == "series"
+    if series and steps and len(steps) != spec.shape[0]:
+        raise UserError(
+            f"--steps names {number_of(len(steps), 'step')}, and the model takes {spec.shape[0]} "
+            f"of {spec.name}"
+        )
+    by_number = [range(1, spec.shape[0] + 1), range(spec.shape[0])] if series else [range(1)]
+    numberings = [steps] if series and steps else by_number
 
-    def named(numbers: Sequence[int]) -> list[str]:
+    def named(numbers: Sequence[str | int]) -> list[str]:
         filled = pattern.replace("{modality}", spec.name)
         return [
             filled.replace("{channel}", channel).replace("{step}", str(step))
@@ -194,11 +219,19 @@ def _columns(
         )
     wanted = min(ways, key=lambda way: len(set(way) - set(have)))
     lacking = [name for name in wanted if name not in have]
-    told = str(unknown("column", lacking[0], have)).partition(": ")[2]
+    nearest = near(lacking[0], have)
+    told = f"did you mean {' or '.join(nearest)}?" if nearest else f"it has {_shown(have)}"
     raise UserError(
         f"{path}: lacks {len(lacking)} of the {len(wanted)} columns of {spec.name}, the first is "
-        f"'{lacking[0]}'; {told} (--columns says how they are called, here '{pattern}')"
+        f"'{lacking[0]}'; {told} (--columns says how they are called, here '{pattern}'"
+        f"{', and --steps how steps are, here by number' * (series and not steps)})"
     )
+
+
+def _shown(columns: Sequence[str]) -> str:
+    """Columns in a sentence: some, and how many more there are."""
+    more = len(columns) - SHOWN
+    return ", ".join(columns[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _of_arrays_file(path: str, model: Model, key: str | None, ids: str) -> Samples:
