@@ -296,7 +296,7 @@ def cell(row, column, value):
         (
             lambda t: t.rename(columns=lambda name: f"x.{name[::-1]}.x"),
             (),
-            " and 15 more (--columns says how they are called, here '{channel}_{step}', and --steps ",
+            " and 15 more (--columns says how they are called, here '{channel}_{step}', and --st",
         ),
         (lambda t: t, ("--ids", "sites"), "--ids: unknown column 'sites': did you mean site"),
         (lambda t: t, ("--key", "m1"), "a table has no arrays; leave --key out"),
