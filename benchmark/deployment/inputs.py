@@ -132,10 +132,12 @@ def of_file(
     if name.endswith(tables.SUFFIXES):
         if key:
             raise UserError(f"{path}: a table has no arrays; leave --key out")
-        return _of_table(name, model, columns, steps, ids)
-    for option in ["--columns"] * bool(columns) + ["--steps"] * bool(steps):
-        raise UserError(f"{path}: arrays have no columns; leave {option} out")
-    return _of_arrays_file(name, model, key, ids)
+        samples = _of_table(name, model, columns, steps, ids)
+    elif given := ["--columns"] * bool(columns) + ["--steps"] * bool(steps):
+        raise UserError(f"{path}: arrays have no columns; leave {' and '.join(given)} out")
+    else:
+        samples = _of_arrays_file(name, model, key, ids)
+    return samples
 
 
 def repeated(ids: Sequence[str]) -> Iterator[str]:
@@ -229,9 +231,11 @@ def _columns(
 
 
 def _shown(columns: Sequence[str]) -> str:
-    """Columns in a sentence: some, and how many more there are."""
+    """Columns in a sentence: some, and how many more there are; one without a name is ''."""
     more = len(columns) - SHOWN
-    return ", ".join(columns[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(name or "''" for name in columns[:SHOWN]) + (
+        f" and {more} more" if more > 0 else ""
+    )
 
 
 def _of_arrays_file(path: str, model: Model, key: str | None, ids: str) -> Samples:
