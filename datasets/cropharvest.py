@@ -107,6 +107,11 @@ LAYOUT = (
     f"cropharvest/\n  {LABELS}\n  {ARRAYS}/{{index}}_{{dataset}}.h5, or raw exports:\n"
     f"  {EXPORTS}/{{index}}-{{dataset}}_{{first day}}_{{last day}}.tif"
 )
+EXPORTED = (
+    f"{LABELS} and {EXPORTS}/*.tif in {{folder}}, as EarthEngineExporter of its package writes them"
+)
+"""How to get raw exports, as in `datasets.common.forms.Form`."""
+
 BINARY = TaskSpec("binary", 2, class_names=("non-crop", "crop"))
 
 LIMITS = {"lat": 90.0, "lon": 180.0}
@@ -164,16 +169,10 @@ class CropHarvest(SeveralForms):
     def forms(self) -> tuple[Form, ...]:
         files = partial(views.files, names=[self.view_files])
         return (
-            Form("its publisher's archive", self._archive_files, self._open_archive),
+            Form("its publisher's archive", _archive_files, self._open_archive),
+            Form("raw exports", _export_files, self._open_archive, EXPORTED),
             Form(views.TITLE, files, self._open_views, views.way(self.view_files[0])),
         )
-
-    def _archive_files(self, root: Path) -> list[str]:
-        raw = sorted(f"{EXPORTS}/{path.name}" for path in (root / EXPORTS).glob("*.tif"))
-        if not (root / LABELS).is_file():
-            raise MissingFilesError(f"{root} lacks {LABELS}{_without_labels(root) if raw else ''}")
-        own = raw and not (root / ARRAYS).is_dir()
-        return [LABELS, *([] if own else listing(root, ARRAYS, ".h5")), *raw]
 
     def _open_archive(
         self, root: Path, files: list[str], modalities: tuple[str, ...], view: View
@@ -414,6 +413,32 @@ def _features(path: Path) -> list[dict[str, Any]]:
     finally:
         if collecting:
             gc.enable()
+
+
+def _archive_files(root: Path) -> list[str]:
+    """Labels, the features of some, and raw exports of others where there are any."""
+    _check_labels(root)
+    return [LABELS, *listing(root, ARRAYS, ".h5"), *_raw(root)]
+
+
+def _export_files(root: Path) -> list[str]:
+    """Labels and their raw exports; with features beside them they are files of the archive."""
+    raw = listing(root, EXPORTS, ".tif")
+    _check_labels(root)
+    if any((root / ARRAYS).glob("*.h5")):
+        raise MissingFilesError(f"{root} has more than raw exports")
+    return [LABELS, *raw]
+
+
+def _raw(root: Path) -> list[str]:
+    return listing(root, EXPORTS, ".tif") if any((root / EXPORTS).glob("*.tif")) else []
+
+
+def _check_labels(root: Path) -> None:
+    if not (root / LABELS).is_file():
+        raise MissingFilesError(
+            f"{root} lacks {LABELS}{_without_labels(root) if _raw(root) else ''}"
+        )
 
 
 def _without_labels(root: Path) -> str:

@@ -323,3 +323,18 @@ def test_a_folder_of_exports_without_labels_says_how_they_are_predicted(gone, tm
     assert main([*words, "--cache", str(tmp_path / "cache")]) == 2
     told = f"a kept model predicts raw exports without labels: predict MODEL {root / 'eo_data'}"
     assert told in capsys.readouterr().err
+
+
+def test_raw_exports_are_the_form_that_is_here_and_nothing_is_left_to_fetch(tmp_path, capsys):
+    root = own_places(tmp_path / "cropharvest")
+    status = ["data", "status", "cropharvest_binary", "--data-root", str(tmp_path)]
+    assert main(status) == 0
+    said = capsys.readouterr().out
+    assert "cropharvest_binary: REAL" in said and "    form: raw exports\n" in said
+    assert "labels.geojson (here) from" in said and "features (not here, and not needed)" in said
+    assert "to do: nothing\n" in said
+    assert opened("cropharvest_binary", root).form == "raw exports (13 files)"
+    (root / "labels.geojson").unlink()
+    assert main(status) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "INCOMPLETE" in said and said.count("lacks labels.geojson") == 1

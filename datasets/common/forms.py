@@ -67,7 +67,7 @@ class SeveralForms(Adapter):
             except MissingFilesError as error:
                 lacking.append(str(error).removeprefix(f"{root} "))
         if not found:
-            raise MissingFilesError(f"{root} {', and '.join(lacking)}")
+            raise MissingFilesError(f"{root} {', and '.join(dict.fromkeys(lacking))}")
         if len(found) > 1:
             raise UserError(
                 f"{root}: holds {self.name} in {len(found)} forms, "
