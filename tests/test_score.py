@@ -124,6 +124,7 @@ def test_a_fold_may_lack_and_the_table_says_so(place, tmp_path, folds, capsys):
         (lambda t: t.assign(seed="1.5"), ("--modality", "S1"), "a seed is a whole number from 0"),
         (lambda t: t.assign(id="Q" + t["id"]), ("--modality", "S1"),
          "60 of 60 ids are in no test part of vines; .*`folds export .*/vines.yaml --protocol st"),
+        (lambda t: t[:0], ("--modality", "S1"), "predictions.csv: has no rows; give one for each"),
         (lambda t: t.drop(columns="fold"), ("--modality", "S1"), "lacks the column fold"),
         (lambda t: t, ("--modality", "S1", "--protocol", "random"),
          "tests it in fold .; --protocol names the one whose folds the predictions were made on"),

@@ -118,6 +118,10 @@ def _table(path: Path, modality: str | None, dataset: EODataset) -> pd.DataFrame
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, pd.errors.ParserError) as error:
         raise UserError(f"{path}: is no CSV file ({str(error).strip()})") from error
+    if table.empty:
+        raise UserError(
+            f"{path}: has no rows; give one for each test sample (`folds export` lists them)"
+        )
     columns = _columns(dataset.task)
     known = ("fold", "id", "seed", "modality", *columns)
     for name in table.columns:
