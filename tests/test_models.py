@@ -18,6 +18,7 @@ from benchmark.commands.main import main
 from benchmark.deployment import model as models
 from benchmark.deployment.deployed import Deployed, Ensemble, Standardise
 from benchmark.errors import UserError
+from benchmark.planning import protocol as protocols
 from benchmark.planning.building import build
 from benchmark.planning.chosen import Choice, Chosen, Picked
 from benchmark.planning.split import folds
@@ -498,6 +499,7 @@ def test_of_tuned_values_a_final_model_has_those_that_most_folds_chose():
         return Chosen(
             Path("t.json"),
             [Choice("kd", "d", 9, on, "f", ["a"], "quick", "s", 1, code, space, folds)],
+            protocols.load("quick"),
         )
 
     settings, said = chosen([5, 2, 2, 5, 9], EACH).final("d", kd)

@@ -360,6 +360,21 @@ def altered(path, tmp_path, change) -> str:
         (lambda c: c["dml"].update(setup="0"), "with other values of protocol, encoders"),
         (lambda c: c["dml"]["folds"].pop("1"), "no values of dml for fold 1 of lfmc; --folds 0 ru"),
         (lambda c: c["dml"].update(dataset="other"), "no values of dml on lfmc"),
+        (
+            lambda c: c["dml"]["space"].update(lam=[0.01, 10, "log"]),
+            "in other ranges than method and protocol declare (lam: 0.01 to 10, log in place of",
+        ),
+        (
+            lambda c: (
+                c["dml"]["space"].update(lam=[0.1, 99]),
+                c["dml"]["folds"]["0"]["values"].update(lam=98.0),
+            ),
+            "edited; `tune` again",
+        ),
+        (
+            lambda c: [c[m]["space"].update(learning_rate=[1e-9, 1]) for m in ("single", "dml")],
+            "values of single, dml on lfmc were chosen in other ranges than method and protocol",
+        ),
     ],
 )
 def test_values_of_something_else_are_refused(study, run, capsys, tmp_path, change, said):

@@ -85,7 +85,7 @@ def choose_methods(options: argparse.Namespace) -> list[Entry]:
     return sorted(chosen, key=lambda e: (FAMILIES.index(e.family), e.key))
 
 
-def choose_variants(options: argparse.Namespace) -> Variants:
+def choose_variants(options: argparse.Namespace, protocol: Protocol) -> Variants:
     """What runs have in place of the defaults, by --set or --hparams.
 
     Where no methods are named, they are those that are set, or those of the file on its datasets.
@@ -107,7 +107,7 @@ def choose_variants(options: argparse.Namespace) -> Variants:
         if assigned and options.methods is None and not options.all:
             options.methods = tuple(assigned)
         return by_hand(assigned)
-    found = chosen.Chosen(options.hparams, chosen.read(options.hparams, registry))
+    found = chosen.Chosen(options.hparams, chosen.read(options.hparams, registry), protocol)
     if options.datasets is None:
         options.datasets = tuple(dict.fromkeys(choice.dataset for choice in found.choices))
     if options.methods is None:

@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     _check_request(options)
     check_work(options)
     begin_workers(options)
-    variants = choose_variants(options)
+    variants = choose_variants(options, protocol)
     methods = choose_methods(options)
     if not options.hparams:
         methods = with_yardsticks(methods, protocol)

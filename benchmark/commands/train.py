@@ -90,9 +90,9 @@ def _planned(
     from methods.common.registry import REGISTRY
 
     if options.hparams:
-        found = chosen.Chosen(options.hparams, chosen.read(options.hparams, REGISTRY))
+        found = chosen.Chosen(options.hparams, chosen.read(options.hparams, REGISTRY), protocol)
         by_default = plan_one(dataset, entry, protocol, Settings())
-        found.check(dataset.name, [(entry, by_default)])
+        found.check(dataset, [(entry, by_default)])
         settings, said = found.final(dataset.name, entry)
         print(f"{entry.key}: {said}")
         return plan_one(dataset, entry, protocol, settings)

@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 
 from benchmark.errors import UserError, several, unknown
 from benchmark.planning.code import codes
+from benchmark.planning.protocol import Protocol
 from benchmark.planning.settings import Default, Settings, Variant, check, type_of
+from benchmark.planning.trials import space
 from benchmark.ranges import Range
 from benchmark.records import check_types
 from benchmark.spec import RunSpec, Tuned, setting_text
@@ -77,7 +79,8 @@ def read(path: Path, registry: Mapping[str, Entry]) -> list[Choice]:
     """The choices of a file, each checked against its method.
 
     Raises `UserError`, naming the file, for what is no such file, an unknown method or
-    hyper-parameter, and a value outside its range.
+    hyper-parameter, and a value outside the range that the file itself says; whether that is what
+    is declared depends on the data (`Chosen.check`).
     """
     try:
         document = json.loads(path.read_bytes())
@@ -145,7 +148,7 @@ def _check(choice: Choice, registry: Mapping[str, Entry]) -> None:
         type_of(entry, name)
         if len(ends) not in (2, 3) or ends[2:] not in ([], ["log"]):
             raise UserError(f'the range of {name} is [low, high] or [low, high, "log"]')
-        spans[name] = Range(*ends[:2], log=len(ends) == 3)
+        spans[name] = _range(ends)
     for fold, own in choice.folds.items():
         for name, value in own.values.items():
             check(entry, name, value)
@@ -159,10 +162,14 @@ def _check(choice: Choice, registry: Mapping[str, Entry]) -> None:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A file of choices, as settings of runs: `benchmark.planning.settings.Variants`."""
+    """A file of choices, as settings of runs: `benchmark.planning.settings.Variants`.
+
+    protocol: that the runs are of.
+    """
 
     path: Path
     choices: Sequence[Choice]
+    protocol: Protocol
 
     def methods(self, datasets: Sequence[str]) -> dict[str, None]:
         """Methods that have values on all of some datasets, in the order of the file.
@@ -183,7 +190,7 @@ class Chosen:
 
     def __call__(self, dataset: EODataset, methods: Sequence[Default]) -> list[list[Variant]]:
         """Raises `UserError` as `check` does, and for a fold in which methods were not tuned."""
-        self.check(dataset.name, methods)
+        self.check(dataset, methods)
         choices = self._of(dataset.name, [entry for entry, _ in methods])
 
         def settings(entry: Entry, fold: int) -> Settings:
@@ -229,33 +236,37 @@ class Chosen:
             )
         return {key: known[key] for key in keys}
 
-    def check(self, dataset: str, methods: Sequence[Default]) -> None:
+    def check(self, dataset: EODataset, methods: Sequence[Default]) -> None:
         """Raise `UserError` where methods have no values on a dataset, or where their runs are not
         what the trials were: of the first thing that differs, in a sentence for all methods.
 
         What brings other differences about goes first: another protocol has other samples and
         folds.
         """
-        specs = {entry.key: spec for entry, spec in methods}
-        differences = [
-            (difference, method)
-            for method, choice in self._of(dataset, [entry for entry, _ in methods]).items()
-            for difference in _differences(choice, specs[method])
-        ]
+        defaults = {entry.key: (entry, spec) for entry, spec in methods}
+        differences = []
+        for method, choice in self._of(dataset.name, [entry for entry, _ in methods]).items():
+            entry, spec = defaults[method]
+            declared = space(entry, dataset, self.protocol, spec.encoders)
+            differences += [(how, method) for how in _differences(choice, spec, declared)]
         if differences:
             first, _ = min(differences)
             alike = several([method for own, method in differences if own == first])
             _, how = first
-            raise UserError(f"{self.path}: the values of {alike} on {dataset} were chosen {how}")
+            raise UserError(
+                f"{self.path}: the values of {alike} on {dataset.name} were chosen {how}"
+            )
 
 
 def _tuned(choice: Choice) -> Tuned:
     return {"trials": choice.trials, "on": choice.on, "space": choice.space}
 
 
-def _differences(choice: Choice, spec: RunSpec) -> list[tuple[int, str]]:
+def _differences(
+    choice: Choice, spec: RunSpec, declared: Mapping[str, Range]
+) -> list[tuple[int, str]]:
     """How a method was tuned otherwise than it would run, and what to do, with its place among all
-    that may differ."""
+    that may differ. declared: the ranges of method and protocol."""
     protocol, modalities = spec.protocol["name"], ",".join(spec.modalities)
     before, old = choice.protocol, ",".join(choice.modalities)
     ours, now = choice.fingerprint[:12], spec.fingerprint[:12]
@@ -272,5 +283,25 @@ def _differences(choice: Choice, spec: RunSpec) -> list[tuple[int, str]]:
         "by other code: `tune` again": (
             choice.version != spec.version or choice.code != codes(spec)
         ),
+        f"in other ranges than method and protocol declare ({_changed(choice.space, declared)}): "
+        "the file or the protocol was edited; `tune` again": (
+            choice.space != {name: span.as_json for name, span in declared.items()}
+        ),
     }
     return [(place, how) for place, (how, other) in enumerate(differs.items()) if other]
+
+
+def _changed(told: Mapping[str, list[Any]], declared: Mapping[str, Range]) -> str:
+    """Which ranges of a file are not those that are declared."""
+    found = {name: _range(ends) for name, ends in told.items()}
+    parts = []
+    for name in dict.fromkeys((*found, *declared)):
+        before, now = (str(spans.get(name, "none")) for spans in (found, declared))
+        if before != now:
+            parts.append(f"{name}: {before} in place of {now}")
+    return "; ".join(parts)
+
+
+def _range(ends: list[Any]) -> Range:
+    """The range that [low, high] or [low, high, "log"] stands for."""
+    return Range(*ends[:2], log=len(ends) == 3)
