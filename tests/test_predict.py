@@ -322,7 +322,7 @@ def test_a_table_that_is_none_of_the_models_is_one_sentence(place, capsys, chang
         (np.zeros((5, 6, 3), complex), "holds complex128; numbers and text can be read"),
         (np.array([{}]), "holds Python objects, which are never loaded"),
         (np.float64(3), "an array of shape ()"),
-        (np.zeros((0, 6, 3)), "there are no samples"),
+        (np.zeros((0, 6, 3)), "bad.npy: holds no samples"),
     ],
 )
 def test_an_array_that_is_none_of_the_models_is_one_sentence(place, capsys, array, says):

@@ -100,7 +100,10 @@ def test_a_table_says_whose_defaults_are_its_authors_own_for_this_dataset(tmp_pa
         "kd": {"defaults_from": "elsewhere"},
         "single": {"defaults_from": "this benchmark"},
     }
-    report([run(m, f, entry=entry) for m, entry in entries.items() for f in range(2)], tmp_path)
+    made_up = [run(m, f, entry=entry) for m, entry in entries.items() for f in range(2)]
+    of_mdico = next(record for record in made_up if record.spec.method == "mdico")
+    spec = replace(of_mdico.spec, differs={"w_con": 4})
+    report([*made_up, replace(of_mdico, id=spec.id, spec=spec)], tmp_path)
     said = (
         "Defaults taken from their authors' configurations: mdico; taken from their authors' "
         "configurations (for which datasets is not recorded): older; carried over from elsewhere: "

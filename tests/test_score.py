@@ -159,3 +159,13 @@ def test_a_file_that_is_none(place, tmp_path, capsys, content, sentence):
     arguments = ["score", str(file), description, "--as", "theirs", "--modality", "S1"]
     assert main([*arguments, *cache, *results]) == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [("lfmc", "own.csv"), ("vines.yaml", "own.csv"), ("lfmc", "x")])
+def test_which_argument_is_which_is_told(tmp_path, capsys, monkeypatch, given):
+    monkeypatch.chdir(tmp_path)
+    for name in given:
+        (tmp_path / name).touch()
+    assert main(["score", *given, "--as", "theirs"]) == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert f"score {' '.join(given)}: the CSV file of predictions goes first, and the" in sentence

@@ -48,6 +48,7 @@ def score(options: argparse.Namespace) -> int:
     from benchmark.planning.split import folds
     from benchmark.spec import FULL, RunSpec
 
+    _check_order(options)
     _check_name(options)
     check_not_packed(options.results)
     protocol = protocols.load(options.protocol)
@@ -89,6 +90,16 @@ def score(options: argparse.Namespace) -> int:
     print(f"{options.name}: predictions of {runs} were scored, protocol '{protocol.name}'{without}")
     report_all(options, {spec.id for spec in specs.values()})
     return 0
+
+
+def _check_order(options: argparse.Namespace) -> None:
+    import datasets
+
+    if str(options.file) in datasets.load() or Path(options.dataset).suffix.lower() == ".csv":
+        raise UserError(
+            f"score {options.file} {options.dataset}: the CSV file of predictions goes first, and "
+            "the dataset (its name, or its description in YAML) second"
+        )
 
 
 def _check_name(options: argparse.Namespace) -> None:

@@ -137,6 +137,8 @@ def of_file(
         raise UserError(f"{path}: arrays have no columns; leave {' and '.join(given)} out")
     else:
         samples = _of_arrays_file(name, model, key, ids)
+    if not len(samples):
+        raise UserError(f"{path}: holds no samples")
     return samples
 
 

@@ -445,10 +445,12 @@ def _defaults(summary: Summary) -> list[str]:
     """Where defaults come from: its authors' own, for this very dataset, give a method an edge."""
     group = summary.group
     scored = {row.method for row in summary.rows} - set(group.hidden)
-    own: dict[str, list[str]] = {words: [] for words in ORIGINS}
+    # A method with a value set by hand has a row of its own, and the same defaults in all else.
+    method_of = {record.spec.row: record.spec.method for record in group.records}
+    own: dict[str, dict[str, None]] = {words: {} for words in ORIGINS}
     for m, entry in group.entries.items():
         if m in scored and (words := _origin(entry, group.dataset)):
-            own[words].append(m)
+            own[words][method_of[m]] = None
     parts = [f"{words}: {', '.join(methods)}" for words, methods in own.items() if methods]
     return [f"Defaults {'; '.join(parts)}; all others chosen here."] if parts else []
 

@@ -253,13 +253,13 @@ def _edited(job: Job) -> str | None:
     """
     if other := edited_plugins(job.spec):
         return (
-            f"the code of {' and '.join(other)} is not what this run was planned with: give the "
-            "command again (and start workers of a cluster anew)"
+            f"the code of {' and '.join(other)} is not what this run was planned with: it was "
+            "edited; workers of a cluster have to be started anew"
         )
     if weights := changed_weights(job.spec.encoders_used):
         return (
             f"the weights of {' and '.join(weights)} are not, or not any more, on this machine as "
-            "they were when this run was planned: give the command again"
+            "they were when this run was planned"
         )
     return None
 
