@@ -133,6 +133,15 @@ def test_seeds_are_averaged_within_a_fold(tmp_path):
     assert "standard deviation over 3 folds, 2 seeds averaged within each" in text
 
 
+@pytest.mark.parametrize(("groups", "said"), [(36, "2 of the 3 folds"), (2, "2 folds")])
+def test_a_spread_over_some_of_the_folds_says_of_how_many(groups, said, tmp_path):
+    """Of fewer groups than folds each is a fold of its own."""
+    made_up = [replace(r, data={**r.data, "groups": groups}) for r in runs({"single": 1.0}, 2)]
+    report(made_up, tmp_path)
+    for path in ("leaderboard.md", "report.html"):
+        assert f"is the standard deviation over {said}" in (tmp_path / "out" / path).read_text()
+
+
 def test_an_official_split_has_its_spread_over_seeds(tmp_path):
     made_up = [run("single", 0, seed=seed) for seed in range(3)]
     (summary,) = report(made_up, tmp_path).summaries

@@ -163,7 +163,9 @@ def error_bars(group: Group) -> str:
     by_method = {m: {r.spec.seed for r in group.runs_of(m)} for m in group.entries}
     several = _range([len(own) for own in by_method.values() if own] or [1])
     averaged = f", {several} seeds averaged within each" if seeds > 1 else ""
-    return f"± is the standard deviation over {folds} folds{averaged}"
+    made = _folds_made(group)
+    of = f"{folds} of the {made}" if folds < made else folds
+    return f"± is the standard deviation over {of} folds{averaged}"
 
 
 def flags(group: Group) -> list[str]:
@@ -200,12 +202,15 @@ def _folds(group: Group) -> str:
     folds = len({fold for fold, _ in group.planned})
     if group.unit == "seed":
         return "one split"
-    asked, groups = group.protocol.get("folds", folds), group.data.get("groups")
-    made = asked
-    if _cut(group).startswith("grouped") and groups < asked:
-        made = groups
+    asked, made = group.protocol.get("folds", folds), _folds_made(group)
     text = f"{folds} of {made} {_cut(group)} folds"
     return text if made == asked else f"{text}, one group each ({asked} were asked for)"
+
+
+def _folds_made(group: Group) -> int:
+    """How many folds there are of the data: no more than groups, where these are kept whole."""
+    asked = group.protocol.get("folds", len({fold for fold, _ in group.planned}))
+    return min(asked, group.data["groups"]) if _cut(group).startswith("grouped") else asked
 
 
 def _cut(group: Group) -> str:
