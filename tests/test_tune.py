@@ -384,6 +384,18 @@ def test_values_of_something_else_are_refused(study, run, capsys, tmp_path, chan
     assert said in sentence
 
 
+def test_narrower_ranges_of_a_protocol_of_ones_own_run(tune, run, place, capsys, tmp_path):
+    own, text = tmp_path / "own.yaml", (place.folder / "tiny.yaml").read_text()
+    own.write_text(text.replace("[0.0001, 0.01, log]", "[0.0005, 0.002, log]"))
+    more = ("--protocol", str(own), "--folds", "0")
+    assert tune("narrow", *more, "--trials", "1", methods="single") == 0
+    hparams = ("--hparams", str(place.folder / "narrow" / "tuned.json"))
+    assert run("narrow", *hparams, *more, methods="single") == 0
+    own.write_text(text)
+    assert run("narrow", *hparams, *more, methods="single") == 2
+    assert "learning_rate: 0.0005 to 0.002, log in place of 0.0001 to" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["[]", "null", "3", '{"chosen": {}}', '{"chosen": [3]}', "{"])
 def test_a_file_of_something_else_is_one_sentence(run, capsys, tmp_path, text):
     path = tmp_path / "other.json"
