@@ -17,15 +17,19 @@ if TYPE_CHECKING:
 def load() -> dict[str, Adapter]:
     """Import every adapter file and what packages offer, and return the adapters by name.
 
-    Raises `UserError` if a package cannot be loaded.
+    In the order of the files, whichever was imported first. Raises `UserError` if a package cannot
+    be loaded.
     """
     from datasets.common.contract import ADAPTERS
 
-    for module in pkgutil.iter_modules(__path__):
-        if not module.ispkg:
-            importlib.import_module(f"datasets.{module.name}")
+    files = [f"datasets.{m.name}" for m in pkgutil.iter_modules(__path__) if not m.ispkg]
+    for name in files:
+        importlib.import_module(name)
     outside.load_installed("datasets")
-    return ADAPTERS
+    place = {name: number for number, name in enumerate(files)}
+    return dict(
+        sorted(ADAPTERS.items(), key=lambda item: place.get(type(item[1]).__module__, len(files)))
+    )
 
 
 def choose(names: Iterable[str] | None) -> list[Adapter]:
