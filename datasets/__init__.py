@@ -27,9 +27,11 @@ def load() -> dict[str, Adapter]:
         importlib.import_module(name)
     outside.load_installed("datasets")
     place = {name: number for number, name in enumerate(files)}
-    return dict(
-        sorted(ADAPTERS.items(), key=lambda item: place.get(type(item[1]).__module__, len(files)))
-    )
+    ordered = sorted(ADAPTERS, key=lambda n: place.get(type(ADAPTERS[n]).__module__, len(files)))
+    if ordered != list(ADAPTERS):
+        for name in ordered:
+            ADAPTERS[name] = ADAPTERS.pop(name)
+    return ADAPTERS
 
 
 def choose(names: Iterable[str] | None) -> list[Adapter]:
