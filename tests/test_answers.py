@@ -91,7 +91,9 @@ def test_a_method_is_held_against_each_control(results):
 
 def test_each_question_has_its_answer(results):
     assert "real data of 1: toy" in asked(results, "runs")
-    assert rows(asked(results, "placebo"))[2][:2] == ["mdico", "S1"]
+    placebo = rows(asked(results, "placebo"))[2]
+    assert placebo[:2] == ["mdico", "S1"]
+    assert " to " in placebo[-1], "whole with the one seed that it has, of the method's two"
     best = rows(asked(results, "baseline"))[2]
     assert best[2].startswith("single") and best[3].startswith("mdico")
     folds = rows(asked(results, "folds"))

@@ -33,6 +33,9 @@ from benchmark.report.wording import Formats, heading, p_value, title
 CONTROLS = ("single", "single_wide", "single_ensemble")
 """What a co-learning method has to be better than: it needs no other sensor."""
 
+TINY = 1e-9
+"""A part of a variance that is 0 but for rounding."""
+
 FLATTERED = ("random", "paper")
 """Protocols that are held against `HONEST`: usual folds, and the released selection."""
 
@@ -284,7 +287,8 @@ def _seeds(found: Evidence) -> Iterator[str]:
     for summary in found.summaries:
         for modality in summary.group.modalities:
             own = [components_of(r) for r in summary.rows if r.deployment == modality]
-            shares = [c.shares for c in own if c and c.shares]
+            # What gives the same with every seed, such as a constant, has no part to be told.
+            shares = [c.shares for c in own if c and c.shares and sum(c.shares[1:]) > TINY]
             if shares:
                 middle = [number(100 * median(s[i] for s in shares), 0) for i in range(3)]
                 rows.append([_place(summary.group), modality, str(len(shares)), *middle])
@@ -292,7 +296,10 @@ def _seeds(found: Evidence) -> Iterator[str]:
         header = ("data, protocol", "sensor", "methods", "fold (%)", "seed (%)", "both (%)")
         yield markdown_table(header, rows, text_columns=2)
         yield ""
-        yield "Parts of the variance of the primary metric, the median over the methods."
+        yield (
+            "Parts of the variance of the primary metric, the median over the methods that draw "
+            "from a seed."
+        )
 
 
 def _labels(found: Evidence) -> Iterator[str]:

@@ -262,9 +262,11 @@ def _rows(group: Group) -> tuple[Row, ...]:
 def _placebo_rows(group: Group) -> tuple[Row, ...]:
     """The rows of the placebos beside the same reference, over the same folds and seeds."""
     done = [record for record in group.placebos if record.status == "done"]
-    others = [r for r in group.runs if r.spec.row != REFERENCE] + [*group.absent]
-    beside = replace(group, runs=(*group.runs_of(REFERENCE), *done), absent=tuple(others))
     places = {(record.spec.row, record.spec.placebo) for record in group.placebos}
+    # A placebo is whole with its own seeds, which may be fewer than those of its method.
+    apart = {REFERENCE, *(row for row, _ in places)}
+    others = [r for r in (*group.runs, *group.absent) if r.spec.row not in apart]
+    beside = replace(group, runs=(*group.runs_of(REFERENCE), *done), absent=tuple(others))
     rows = _rows(beside) if places else ()
     return tuple(
         replace(row, placebo=True) for row in rows if (row.method, row.deployment) in places
