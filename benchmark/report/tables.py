@@ -220,6 +220,7 @@ def as_csv(summary: Summary) -> str:
                 "source": group.source,
                 "modalities": "+".join(group.modalities),
                 "protocol": group.protocol_name,
+                "labels": group.spec.protocol.get("labels", 1.0),
                 "precision": group.spec.arithmetic,
                 "fingerprint": group.spec.fingerprint,
                 "deployment": row.deployment,
