@@ -591,7 +591,7 @@ def _arrays(rng: np.random.Generator, latents: Latents, block: np.ndarray) -> np
         "VH": vh,
         **bands,
         "temperature_2m": warm + rng.normal(0, 1, (n, MONTHS)),
-        "total_precipitation": rng.gamma(1.5, 0.04, (n, MONTHS)),
+        "total_precipitation": rng.gamma(1.5, 0.002, (n, MONTHS)),
         "elevation": static[0],
         "slope": static[1],
         INDEX: normalised_difference(bands["B7"], bands["B3"]),

@@ -16,10 +16,11 @@ What differs from the released code (huofushuo/C2KD), and why:
   ResNet.
 - The sample's own class is left out of the softmax of the proxies' distance. The release sets its
   logit to 0, so that it stays one of the classes, of a weight that depends on the others' level.
-- A constant output has rank correlation 0 (NaN there), and is not selected either.
+- A constant output has rank correlation 0 (NaN there). It is not selected either, unless ω is
+  negative.
 - Adam of the protocol instead of SGD with a decaying learning rate; the state that is best on the
-  validation part is deployed, from any epoch. The release looks from the 81st epoch on, and for
-  CREMA-D its validation part is the test part.
+  validation part is deployed, from any epoch. The release looks from the 81st epoch on (VGGSound:
+  the 91st). Its validation part is the test part of CREMA-D, and the training part of VGGSound.
 
 The temperature is 1. With two classes, and on multi-label tasks, one class without the others says
 nothing: the distance is over all outputs there, on the selected samples. Regression has no ranks

@@ -11,12 +11,12 @@ The released code (zhu-xlab/DeCUR) pre-trains on many unlabelled images. What di
   seasons are of images, and most sensors here deliver series of numbers.
 - Each modality has a projector of its own, as the publication's figure draws it. In the release
   both are made of the same layers, so that they share all weights.
-- The projectors are 4 D wide, as the release's are 4 times as wide as its encoders' features.
+- The projectors are 4 D wide, as the release's are 4 times as wide as its ResNet-50's features.
 - A correlation is a mean over the batch at hand. The release divides by the nominal batch size.
 - Encoders start at random and have no deformable attention, which is an option of the release for
   maps of features.
 - More than two modalities: every modality alone and every pair have the same weight.
-- Adam of the protocol (the release: AdamW or LARS, a cosine schedule).
+- Adam of the protocol (the release: AdamW, a cosine schedule; its LARS is never reached).
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ over from pixels to samples, and what is not:
 
 - A modality has one vector of features, not four maps of different resolution, so that fusion
   begins with the release's last level: a Transformer over modality tokens. The convolutions of the
-  finer levels, the tokens pooled from them and predictions at every level are left out.
+  finer levels, the tokens pooled from them and predictions at every level are left out. L_div is of
+  the features themselves; the release has it on those tokens, summed over the finer levels.
 - Class queries attend to the tokens of the modalities instead of to places in a map: what the
   publication calls class-specific contribution of modalities. The one prediction for each class
   that the release makes from them at its coarsest level is kept, with its loss; a multi-label task
@@ -18,7 +19,7 @@ over from pixels to samples, and what is not:
 - With more than two modalities all missing tokens are the same compensatory features, each with
   the encoding of its place.
 - Every step has all M scenarios of one modality at hand and their mean loss. The release draws one
-  a batch (height missing: 0.6).
+  a batch (the image missing: 0.6).
 - KL is the benchmark's, a sum over classes where the release takes their mean. The compared
   features are vectors of unit length as in the release, with the mean over their dimensions.
 - Adam of the protocol (the release: SGD, Nesterov momentum 0.99, restarts of a cosine schedule).

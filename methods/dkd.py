@@ -129,8 +129,8 @@ register(
         ),
         defaults_from="elsewhere",
         defaults_note="T, α and β of the release for image classification (CIFAR-100), where β is "
-        "2 to 8 by teacher and student, and 0.5 for ImageNet; the warm-up is shorter, as trainings "
-        "are",
+        "2 to 8 by teacher and student (ImageNet: 0.5 or 2, T = 1); the warm-up is shorter, as "
+        "trainings are",
         applicable=_needs_other_classes,
         per_modality=True,
         tuning={

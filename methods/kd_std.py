@@ -106,7 +106,7 @@ register(
         ),
         defaults_from="elsewhere",
         defaults_note="T, λ_CE and λ_KD of the release for image classification (CIFAR-100); "
-        "λ_KD is 9 for most teachers and students there, 1 and 12 for two",
+        "λ_KD is 9 for most teachers and students there, 1 and 12 for two, and T 2 to 4",
         applicable=_needs_three_classes,
         per_modality=True,
         tuning={

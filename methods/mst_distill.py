@@ -11,7 +11,8 @@ What differs from the released code (Gray-OREO/MST-Distill), and why:
   gradient pass to what is imitated as well. The values are the same.
 - Steps 1 and 2 last as long as validation improves; one epoch each is the release's default.
 - One feature of each teacher is masked, the one before its head, for want of a second layer that
-  all encoders have; the release masks two layers a teacher, and has twice as many teachers.
+  all encoders have; the release masks two layers a teacher, has twice as many teachers, and leaves
+  the first of two masks on a teacher when the second is put there.
 - A mask's attention is 12 wide, and not half as wide as the feature is long, for which a weight
   matrix of 8 million entries would be needed here.
 

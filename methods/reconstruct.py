@@ -13,7 +13,8 @@ What differs from the publication and its released code (mengmenm/SMIL), and why
   Bayesian meta-learning is for: neither that nor the noise that it learns on features is here.
 - Reconstructed features are drawn to the true ones, as the release draws its fused features, here
   as a share of their variance: 1 is what their mean would reach, for any encoder and modality. The
-  release weighs a raw distance by 0.01.
+  release weighs raw distances of two fused layers by 0.01 each, and lets the gradient pass to both
+  sides.
 - Each modality in turn is the one at hand, with an encoder and a head of its own that start as
   those of the net on all; the release reconstructs one of two.
 - With fewer different features than K, centroids are repeated.

@@ -19,7 +19,7 @@ from benchmark.errors import UserError
 from benchmark.problem import CONTEXT, ModalitySpec
 from methods.common import weights as files
 from methods.common.encoders import BACKBONES
-from methods.common.pixel_series import pixels
+from methods.common.pixel_series import DAYS, pixels
 
 methods.load()
 NAMES = ("presto", "galileo")
@@ -95,6 +95,12 @@ def spec(m: str, *, context: bool = True, steps: int = 4) -> ModalitySpec:
     return ModalitySpec(m, kind, shape, channels, UNITS[m])
 
 
+def summed(of: ModalitySpec) -> ModalitySpec:
+    """The same, its precipitation being the sum of a month instead of a mean day's."""
+    daily = "total_precipitation"
+    return replace(of, channels=tuple(c + "_sum" if c == daily else c for c in of.channels))
+
+
 def values(m: str, *, context: bool = True) -> np.ndarray:
     """(2, *shape) in the modality's units."""
     t, i = np.arange(4)[None, :], np.arange(2)[:, None]
@@ -129,7 +135,8 @@ def encoded(name: str, of: ModalitySpec, x: np.ndarray, seed: int = 0, **options
 def test_with_its_weights_it_gives_what_the_release_gives(name, m, real_data, monkeypatch):
     monkeypatch.setenv(files.FOLDER, str(real_data / "weights"))
     weights = {"presto": "default", "galileo": "nano"}[name]
-    found = encoded(name, spec(m), values(m), weights=weights)
+    of = spec(m) if name == "presto" else summed(spec(m))  # as it was pre-trained
+    found = encoded(name, of, values(m), weights=weights)
     assert found.shape == (2, 128)
     assert found[:, :4] == pytest.approx(np.array(RELEASED[name, m]), abs=2e-5)
 
@@ -166,6 +173,15 @@ def test_a_sample_of_which_all_is_missing_has_finite_features_without_a_warning(
     for m in CHANNELS:
         of = spec(m, context=False)
         assert np.isfinite(encoded(name, of, np.full((2, *of.shape), np.nan))).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_precipitation_of_a_month_and_of_its_mean_day_are_the_same(name):
+    of, day = spec("weather"), values("weather")
+    month = day.copy()
+    month[..., of.channels.index("total_precipitation")] *= DAYS
+    assert encoded(name, summed(of), month) == pytest.approx(encoded(name, of, day), abs=1e-6)
+    assert np.abs(encoded(name, of, month) - encoded(name, of, day)).max() > 1e-3
 
 
 @pytest.mark.parametrize("name", NAMES)

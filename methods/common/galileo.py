@@ -8,11 +8,14 @@ A token is the projection of a channel group plus four embeddings side by side: 
 in the series, its month, its place in the image; what has no time or no image has zeros there. The
 features are the mean of the normalised tokens after the last block.
 
-Its weights see each band as (x - mean + 2 std) / (4 std) of the pre-training, and NDVI as it is. A
+Its weights see each band as (x - mean + 2 std) / (4 std) of the pre-training, and NDVI as it is,
+which is made of B8 and B4 as in pre-training (the release's helper for other people's arrays leaves
+it out). Precipitation was the sum of a month (ERA5-Land's monthly aggregates), not a mean day's. A
 sample is one pixel: of the projections of patches, 8 × 8 kernels that the release shrinks to the
 size of its patches, the one for 1 × 1 is kept. Left out: the groups that no modality here has
 (TerraClimate, night lights, population and land cover), and stochastic depth. Without months it is
-June, and without a place there is no token of it, as in the release.
+June, and without a place there is no token of it, as in the release. From scratch, projections
+start as the rest does; those of the release keep a convolution's default.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from benchmark.problem import ModalitySpec
 from methods.common import weights as files
 from methods.common.encoders import Backbone, Statistics, register
 from methods.common.pixel_series import (
+    DAYS,
     GROUPS,
     LONGEST,
     STATIC,
@@ -76,7 +80,7 @@ PRETRAINING = {
     "B11": (2234.91110006149, 1145.97740630789),
     "B12": (1474.53112660771, 980.242984000780),
     "temperature_2m": (271.567496354167, 79.8082894031443),
-    "total_precipitation": (0.0855430367765716, 0.116695470981515),
+    "total_precipitation": (0.0855430367765716 / DAYS, 0.116695470981515 / DAYS),
     "elevation": (673.015281950336, 983.069729829624),
     "slope": (5.93009266891511, 8.16740678981325),
 }

@@ -49,15 +49,19 @@ STATIC = "SRTM"
 DROPPED = ("B1", "B9", "B10")
 """Bands of Sentinel-2 that the publications leave out."""
 
-ALSO = {"total_precipitation_sum": "total_precipitation"}
-"""Other names of a channel."""
+DAYS = 365.25 / 12
+"""Of a month, on average."""
+
+ALSO = {"total_precipitation_sum": ("total_precipitation", 1 / DAYS)}
+"""Other names: band, and what makes its values of theirs. ERA5-Land calls the mean over a month's
+days `total_precipitation` in its monthly means, and `…_sum` what its monthly aggregates add up."""
 
 UNITS = {
     **dict.fromkeys(GROUPS["S1"], "dB"),
     **dict.fromkeys(sum(OPTICAL.values(), ()), "reflectance × 10⁴"),
     **dict(zip((*WEATHER, *TERRAIN), ("K", "m", "m", "degrees"), strict=True)),
 }
-"""What weights expect a band in; NDVI has no unit."""
+"""What weights expect a band in, precipitation as m of a mean day; NDVI has no unit."""
 
 OFF = 0.5123457
 """Where a missing value lies below 0 as the weights normalise values, and where a place below 0°:
@@ -151,7 +155,7 @@ def _bands(
     context: dict[str, tuple[int, ...]] = dict.fromkeys((MONTH, LATITUDE, LONGITUDE), ())
     unknown = []
     for number, channel in enumerate(spec.channels):
-        called = canonical(ALSO.get(channel, channel))
+        called = canonical(ALSO.get(channel, (channel, 1.0))[0])
         if channel in ignored or (called in DROPPED and channel not in given):
             continue
         if channel in context:
@@ -191,6 +195,7 @@ def statistics(
                 f"{channel} of {spec.name} is in '{spec.units}', and '{name}' was trained on "
                 f"values in {wanted}: no factor makes one of the other"
             )
+        times *= ALSO.get(channel, (band, 1.0))[1]
         below, by = scale[band]
         mean[number], std[number] = (below - OFF * by) / times, by / times
     for channel, numbers in context.items():

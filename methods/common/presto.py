@@ -10,8 +10,8 @@ of the tokens after the last block, normalised.
 Its weights see radar in dB + 25 over 25, reflectances, temperature (K - 272.15) / 35, precipitation
 in 3 cm, elevation in 2 km and slope in 50°. Left out: the token of Dynamic World's land cover,
 which no modality here has. Without months the series begins in January, and without a place there
-is no token of it, as in later use by its authors. The mask is a bias of the attention in place of
-tokens that are moved to the end: the numbers are the same.
+is no token of it, as in later use by its authors, who then say July for every step. The mask is a
+bias of the attention in place of tokens that are moved to the end: the numbers are the same.
 """
 
 from __future__ import annotations
