@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmark.commands.main import main
+from benchmark.planning import protocol as protocols
 from benchmark.report import answers
 from tests.made_up import official, runs, write
 from tests.shipped import shipped
@@ -57,7 +59,7 @@ def test_every_answer_names_a_command_that_is_understood():
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> Path:
-    """Ten folds of two seeds, a usual protocol, fewer labels, and a placebo."""
+    """Ten folds of two seeds, a usual protocol, another encoder, fewer labels, and a placebo."""
     folder = tmp_path_factory.mktemp("answers")
     made_up = []
     for method, skill in SKILLS.items():
@@ -70,6 +72,12 @@ def results(tmp_path_factory) -> Path:
         runs({"single": 0.5, "mdico": 0.6}, 10, protocol="standard", **EVIDENCE), 0.25
     )
     made_up += runs({"mdico": 1.0}, 10, protocol="standard", placebo="S1", **EVIDENCE)
+    for record in runs({"single": 4.0, "mdico": 4.0}, 10, protocol="standard", **EVIDENCE):
+        encoders = {**record.spec.encoders, "dim": 4}
+        values = {**record.spec.protocol, "name": "pretrained"}
+        spec = replace(record.spec, encoders=encoders, protocol=values)
+        standing = protocols.load("standard").standing_for(spec.dataset)
+        made_up.append(replace(record, spec=spec, id=spec.id, standing=standing))
     return write(made_up, folder)
 
 
@@ -98,6 +106,10 @@ def test_each_question_has_its_answer(results):
     assert best[2].startswith("single") and best[3].startswith("mdico")
     folds = rows(asked(results, "folds"))
     assert {row[1] for row in folds[2:]} == {"random"} and len(folds) == 2 + 2 * len(SKILLS)
+    encoders = rows(asked(results, "encoders"))
+    assert encoders[0] == ["sensor", "method", "standard", "pretrained"]
+    assert [row[:2] for row in encoders[2:4]] == [["S1", "single"], ["S1", "mdico"]]
+    assert len(encoders) == 2 + 2 * 2 and all(float(r[2]) > float(r[3]) for r in encoders[2:])
     seeds = rows(asked(results, "seeds"))
     assert seeds[2][2] == str(len(SKILLS))
     assert sum(int(cell) for cell in seeds[2][3:]) == pytest.approx(100, abs=30)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmark import records
+from benchmark.planning import protocol
 from benchmark.report import summary_text, write_report
 from benchmark.report.figures.drawing import draw
 from tests.shipped import REFERENCE, shipped
 
 ROOT = Path(__file__).parents[1]
+PROTOCOLS = ROOT / "results" / "protocols"
 LARGEST = 60_000_000
 """Bytes of all that ships of records."""
 
@@ -24,6 +27,26 @@ def test_every_shipped_record_is_whole_and_of_real_data():
         assert record.status != "failed" and record.spec.source == "real"
         if record.path(shipped()).with_suffix(".npz").exists():
             assert len(records.read_predictions(record, shipped())[0]) == record.data["test"]
+
+
+def test_what_they_were_run_under_is_there_to_run_them_again():
+    """A shipped protocol, or a file beside the records; `--labels` alone is another value."""
+    for record in records.read_all(shipped())[0]:
+        spec, values = record.spec, record.spec.protocol
+        own = PROTOCOLS / f"{values['name']}.yaml"
+        there = protocol.load(str(own) if own.is_file() else values["name"])
+        there = replace(there, labels=values.get("labels", 1.0))
+        assert there.values_for(spec.dataset) == values
+        for kind, options in spec.encoders["options"].items():
+            assert _asked(options) == _asked(there.encoders[kind])
+        for options in spec.encoders.get("modalities", {}).values():  # series, so far
+            assert _asked(options) == _asked(there.encoders["series"])
+            assert ("context" in options) == there.encoders["series"].get("context", True)
+
+
+def _asked(options: dict) -> dict:
+    """Of an encoder, without which weights and places it was given."""
+    return {name: v for name, v in options.items() if name not in ("sha256", "context")}
 
 
 def test_they_are_small():

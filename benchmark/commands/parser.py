@@ -491,8 +491,8 @@ def parser() -> argparse.ArgumentParser:
     answer = commands.add_parser(
         "answer",
         parents=[folders, verbose],
-        help="one question to the records: runs, versus METHOD, placebo, baseline, folds, seeds, "
-        "labels or power",
+        help="one question to the records: runs, versus METHOD, placebo, baseline, encoders, "
+        "folds, seeds, labels or power",
     )
     answer.add_argument("question", nargs="*", metavar="QUESTION", help="as in versus mdico")
     answer.add_argument(

@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmark.errors import UserError, unknown
+from benchmark.report.encoders import encoder_tables
 from benchmark.report.evidence import over_samples
 from benchmark.report.frame import Group, collect
 from benchmark.report.outline import outline_of
@@ -281,6 +282,17 @@ def _beside(summary: Summary, other: Summary) -> Iterator[list[str]]:
             yield [*place, *scores, *gains]
 
 
+def _encoders(found: Evidence) -> Iterator[str]:
+    """Scores with other encoders, on the same folds."""
+    for table in encoder_tables(found.summaries):
+        yield f"{table.title}:"
+        yield ""
+        yield markdown_table(table.header, table.rows, text_columns=2)
+        yield ""
+        yield "Means over the same folds, of as many seeds as the tables of each protocol say."
+        yield ""
+
+
 def _seeds(found: Evidence) -> Iterator[str]:
     """How much of the spread over folds and seeds is which, the median over methods."""
     rows = []
@@ -345,6 +357,7 @@ QUESTIONS: dict[str, Callable[..., Iterator[str]]] = {
     "versus": _versus,
     "placebo": _placebo,
     "baseline": _baseline,
+    "encoders": _encoders,
     "folds": _folds,
     "seeds": _seeds,
     "labels": _labels,
