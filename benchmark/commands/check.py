@@ -144,13 +144,12 @@ _fresh: ProcessPoolExecutor | None = None
 def _begin(parent: int, folder: str, trains: bool) -> None:
     """Make this process a worker, or the fresh process of one."""
     global _fresh
-    import torch
+    from benchmark.training.process import reproducible
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     tempfile.tempdir = folder  # below that of the parent, who removes it
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    reproducible("cpu")
     if trains:
         arguments = (os.getpid(), folder, False)
         _fresh = ProcessPoolExecutor(1, get_context("fork"), _begin, arguments)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -100,11 +100,27 @@ def observation(entry: Entry, closely: bool) -> Iterator[list[Observed]]:
     Without ``closely`` nothing but the method is kept: to look at every gradient takes time.
     """
     seen: list[Observed] = []
+    watched = _watched_class(entry.method)
+    watched.watched_by = seen, closely
+    REGISTRY[entry.key] = replace(entry, method=watched)
+    try:
+        yield seen
+    finally:
+        REGISTRY[entry.key] = entry
 
-    class Watched(entry.method):
+
+@cache
+def _watched_class(method: type[Method]) -> type[Method]:
+    """The method as `observation` has it: one class and the same code, which is hashed once."""
+
+    class Watched(method):
+        __module__ = method.__module__
+        watched_by: ClassVar[tuple[list[Observed], bool]]
+
         def stages(self) -> list[Stage | FitStage]:
             stages = super().stages()
             observed = Observed(self)
+            seen, closely = self.watched_by
             seen.append(observed)
             if not closely:
                 return stages
@@ -121,11 +137,7 @@ def observation(entry: Entry, closely: bool) -> Iterator[list[Observed]]:
                 for stage in stages
             ]
 
-    REGISTRY[entry.key] = replace(entry, method=Watched)
-    try:
-        yield seen
-    finally:
-        REGISTRY[entry.key] = entry
+    return Watched
 
 
 def _reached(gradient: Tensor) -> Tensor:

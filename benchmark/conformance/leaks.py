@@ -21,6 +21,7 @@ from benchmark.conformance.case import Case, Found, Measured, inputs, outputs, s
 from benchmark.conformance.problem import Combination
 from benchmark.planning.building import build
 from benchmark.spec import RunSpec
+from benchmark.training.process import reproducible
 from methods.common.contract import ALL
 
 
@@ -74,8 +75,7 @@ def _rebuilt(
     """In the fresh process: each deployment's outputs, or why it has none."""
     import methods
 
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    reproducible("cpu")
     methods.load(plugins)
     content = torch.load(io.BytesIO(package), weights_only=True)
     method = build(spec, combination.modalities, combination.problem)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from timm.models import register_model
-from torch import nn
 
+from benchmark.conformance.images import CNN
 from benchmark.planning import protocol
 from benchmark.planning.plan import resolve_artefacts
 from benchmark.problem import ModalityKind, ModalitySpec, TaskKind, TaskSpec
@@ -32,22 +31,11 @@ ENCODERS: dict[str, Any] = {
     "layer_norm": False,
     "options": {
         "series": {"width": 8, "dense": 16},
-        "image": {"model": "conformance_cnn"},
+        "image": {"model": CNN.name},
         "vector": {"width": 8},
     },
 }
 """No layer normalisation: it would pass a gradient on to features that nothing reads."""
-
-
-@register_model
-def conformance_cnn(*, in_chans: int, **_: Any) -> nn.Module:
-    """A timm model of two layers: timm's own test models take ten times as long."""
-    layers = []
-    for channels in (in_chans, 8):
-        layers += [nn.Conv2d(channels, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU()]
-    net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    net.num_features = 8
-    return net
 
 
 @dataclass(frozen=True)

@@ -47,13 +47,24 @@ def build(spec: RunSpec, modalities: Mapping[str, ModalitySpec], task: TaskSpec)
     modalities holds at least those of the spec. The same spec gives the same initial weights.
     """
     entry = REGISTRY[spec.method]
-    torch.manual_seed(stream(spec.stream, spec.seed, spec.fold, "initialisation"))
+    seed_generators(stream(spec.stream, spec.seed, spec.fold, "initialisation"))
     specs = {m: modalities[m] for m in spec.modalities}
     method = entry.method(specs, task, encoders_of(spec, specs), **spec.hyperparameters)
     for name in spec.artefacts:
         needed = build(artefact_spec(spec, name), modalities, task)
         method.given[name] = {m: needed.predictor(m) for m in needed.deployed}
     return method
+
+
+def seed_generators(seed: int) -> None:
+    """`torch.manual_seed`, bit for bit.
+
+    Where there is no accelerator that keeps the whole stack for a later one, again and again.
+    """
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
 
 
 def encoders_of(spec: RunSpec, modalities: Mapping[str, ModalitySpec]) -> Encoders:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.planning.building import artefact_spec, build
+from benchmark.planning.building import artefact_spec, build, seed_generators
 from benchmark.problem import ModalitySpec
 from benchmark.seeds import stream
 from benchmark.spec import RunSpec
@@ -236,7 +236,7 @@ def _train_stage(
     order = torch.Generator().manual_seed(
         stream(spec.stream, spec.seed, spec.fold, "order", number)
     )
-    torch.manual_seed(stream(spec.stream, spec.seed, spec.fold, "noise", number))
+    seed_generators(stream(spec.stream, spec.seed, spec.fold, "noise", number))
     watch = _watch(spec, method, stage, data.val)  # in full precision, whatever trains
     stage = replace(stage, losses=_computed(spec, stage.losses, log, data.train.y.device))
     method.eval()
@@ -293,7 +293,7 @@ def _fit_stage(
     spec: RunSpec, method: Method, stage: FitStage, number: int, data: FoldData, log: StageLog
 ) -> dict[str, State]:
     """Let a stage without gradients see the training part; its predictors' states."""
-    torch.manual_seed(stream(spec.stream, spec.seed, spec.fold, "noise", number))
+    seed_generators(stream(spec.stream, spec.seed, spec.fold, "noise", number))
     method.eval()
     with torch.no_grad():
         log.flops = stage.fit(_Reiterable(data.train, epoch=0))
