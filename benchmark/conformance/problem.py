@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -125,8 +126,12 @@ def _measured(code: np.ndarray, spec: ModalitySpec, rng: np.random.Generator) ->
 
 def protocol_values(**changes: Any) -> dict[str, Any]:
     """The protocol of the checks: small batches, few epochs."""
-    values = protocol.load("quick").values_for("made_up")
-    return {**values, "batch_size": 16, **changes}
+    return {**_quick(), "batch_size": 16, **changes}
+
+
+@cache
+def _quick() -> dict[str, Any]:
+    return protocol.load("quick").values_for("made_up")
 
 
 def spec_of(
