@@ -183,7 +183,7 @@ def begin_workers(options: argparse.Namespace) -> None:
     if wanted == "processes" and several and not options.dry_run and not no_processes():
         from benchmark.executors import local
 
-        print("importing torch ...", flush=True)
+        print("starting workers: importing torch ...", flush=True)
         local.begin()
 
 
