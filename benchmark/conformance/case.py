@@ -315,7 +315,7 @@ class Case:
     @cached_property
     def short(self) -> Run:
         """A short training, whose artefacts are cached in the folder."""
-        return self.train(self.spec(), obtain=self.store)
+        return self.train(self.spec(), obtain=self.store, closely=not self.entry.network)
 
     @cached_property
     def spoilt(self) -> FoldData:
@@ -341,7 +341,13 @@ class Case:
 
     @cached_property
     def long(self) -> Run:
-        """A training with as many steps as there is on an easy problem."""
+        """A training with as many steps as there is on an easy problem.
+
+        The short one, which was watched as closely, where no stage takes any.
+        """
+        fitted = all(stage.stopped == "fitted" for stage in self.short.trained.stages)
+        if fitted and not self.entry.network:
+            return self.short
         return self.train(self.spec(LONG), closely=True)
 
 
