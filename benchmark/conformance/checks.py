@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmark.conformance import leaks, training
 from benchmark.conformance.case import Case, Found, Measured, described
 from benchmark.conformance.hyperparameters import without_effect
+from benchmark.conformance.images import known
 from benchmark.conformance.problem import COMBINATIONS, Combination
 from benchmark.errors import UserError
 from methods.common.registry import Entry
@@ -90,7 +91,7 @@ def check(
     verdicts = []
     sound = []
     by_case = [name for name in CHECKS if name in checks]
-    with tempfile.TemporaryDirectory() as folder:
+    with known(), tempfile.TemporaryDirectory() as folder:
         for number, combination in enumerate(combinations):
             case = Case(entry, combination, Path(folder, str(number)), fresh, plugins)
             if RUNS in checks or by_case:

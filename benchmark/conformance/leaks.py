@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmark.conformance.case import Case, Found, Measured, inputs, outputs, shortened
+from benchmark.conformance.images import known
 from benchmark.conformance.problem import Combination
 from benchmark.planning.building import build
 from benchmark.spec import RunSpec
@@ -78,7 +79,8 @@ def _rebuilt(
     reproducible("cpu")
     methods.load(plugins)
     content = torch.load(io.BytesIO(package), weights_only=True)
-    method = build(spec, combination.modalities, combination.problem)
+    with known():
+        method = build(spec, combination.modalities, combination.problem)
     results: dict[str, np.ndarray | str] = {}
     for m, state in content["states"].items():
         predictor = method.predictor(m)
