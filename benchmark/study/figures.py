@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from benchmark.report.figures.drawing import lay_out
+from benchmark.report.figures.drawing import in_both_formats
 from benchmark.report.figures.style import STYLE, below, colour, label, legend
 from benchmark.report.statistics import Comparison
 from benchmark.study.gains import Gains, Level
@@ -24,20 +23,11 @@ def drawn(found: Gains, dial: str, notes: list[str]) -> dict[str, bytes]:
     """Suffix → content of the figure of a dial; the same records give the same bytes."""
     import matplotlib
     import seaborn as sns
-    from matplotlib import pyplot as plt
 
     matplotlib.use("Agg")
     with matplotlib.rc_context():
         sns.set_theme(style="whitegrid", rc=STYLE)
-        figure = _figure(found, dial, notes)
-        lay_out(figure)
-        content = {}
-        for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=suffix, metadata=metadata)
-            content[suffix] = buffer.getvalue()
-        plt.close(figure)
-    return content
+        return in_both_formats(_figure(found, dial, notes))
 
 
 def _figure(found: Gains, dial: str, notes: list[str]) -> Figure:

@@ -175,7 +175,7 @@ def cost_against_score(summary: Summary) -> Figure | None:
     )
     for axis, deployment in zip(axes[0], panels, strict=True):
         _cost_panel(axis, points[deployment], summary)
-    figure.draw_without_rendering()  # names go where there is room, which the layout decides
+    figure.get_layout_engine().execute(figure)  # names go where it leaves room
     for axis, deployment in zip(axes[0], panels, strict=True):
         _name_methods(axis, points[deployment], summary)
     return figure

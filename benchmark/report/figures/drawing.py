@@ -12,6 +12,9 @@ import matplotlib
 import numpy as np
 import seaborn as sns
 from matplotlib import pyplot as plt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.ticker import FixedLocator
 
 from benchmark.report.figures.colearning import ablation_bars, cost_against_score, gap_bars
 from benchmark.report.figures.picture import Picture, in_page
@@ -28,6 +31,7 @@ from benchmark.report.figures.style import STYLE
 from benchmark.report.figures.tuning import default_and_tuned, validation_against_trials
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FIGURES: dict[str, Callable[[Any, Path, Path | None], Figure | None]] = {
@@ -59,15 +63,34 @@ def draw(kind: str, subject: Any, results: Path, cache: Path | None) -> Picture 
 
 def lay_out(figure: Figure) -> None:
     """Decide where everything is, once, for both formats; the figure grows until all fits in."""
-    for attempt in range(4):  # panels of a fixed shape find their place in the second pass
+    for axes in figure.axes:
+        for spine in axes.spines.values():  # no wider than the axes, and takes long to ask
+            spine.set_in_layout(False)
+    for attempt in range(4):
         _execute(figure)
         box, size = figure.get_tightbbox(), figure.get_size_inches()
         beyond = [max(0.0, -box.x0, box.x1 - size[0]), max(0.0, -box.y0, box.y1 - size[1])]
         if max(beyond) > 0.01:  # a legend or a colour bar that the layout has no room for
             figure.set_size_inches(*(size + 1.05 * np.array(beyond)))
-        elif attempt:
-            break
+        elif attempt or not any(map(_has_a_shape, figure.axes)):
+            break  # panels of a fixed shape find their place in the second pass
     figure.set_layout_engine("none")
+    for axes in figure.axes:
+        _settle(axes)
+
+
+def _has_a_shape(axes: Axes) -> bool:
+    return axes.get_aspect() != "auto" or axes.get_box_aspect() is not None
+
+
+def _settle(axes: Axes) -> None:
+    """Leave ticks and labels where they are, so that no drawing has to find it out again."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(FixedLocator(axis.get_majorticklocs()))
+    to_axes = axes.transAxes.inverted().transform
+    (x, below), (beside, y) = axes.xaxis.label.get_position(), axes.yaxis.label.get_position()
+    axes.xaxis.set_label_coords(x, to_axes((0, below))[1])
+    axes.yaxis.set_label_coords(to_axes((beside, 0))[0], y)
 
 
 def _execute(figure: Figure) -> None:
@@ -86,13 +109,20 @@ def _execute(figure: Figure) -> None:
 
 
 def _picture(figure: Figure) -> Picture:
-    """Both formats of a figure, without dates, so that the same records give the same bytes."""
-    lay_out(figure)
-    content = {}
-    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=suffix, metadata=metadata)
-        content[suffix] = buffer.getvalue()
+    content = in_both_formats(figure)
     size = tuple(map(float, figure.get_size_inches()))
-    plt.close(figure)
     return Picture(**content, size=size, shorter=in_page(**content))
+
+
+def in_both_formats(figure: Figure) -> dict[str, bytes]:
+    """Suffix → content, without dates, so that the same records give the same bytes.
+
+    `savefig` would draw all of it twice for each format, once to lay it out.
+    """
+    lay_out(figure)
+    png, svg = io.BytesIO(), io.BytesIO()
+    figure.set_dpi(matplotlib.rcParams["savefig.dpi"])
+    FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
+    FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
+    plt.close(figure)
+    return {"png": png.getvalue(), "svg": svg.getvalue()}
