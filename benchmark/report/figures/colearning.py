@@ -11,7 +11,15 @@ import numpy as np
 
 from benchmark.report.colearning import GAP_NOTE, Ablation, Gap, ablations, gap_sentences, gaps
 from benchmark.report.figures.labels import name_points
-from benchmark.report.figures.style import at_edge, caption, colour, family_legend, label, marker
+from benchmark.report.figures.style import (
+    at_edge,
+    caption,
+    colour,
+    family_legend,
+    head,
+    label,
+    marker,
+)
 from benchmark.report.rows import Row
 from benchmark.report.summary import REFERENCE, Summary, in_order
 from benchmark.report.tables import mean_cost
@@ -82,7 +90,7 @@ def _gap_panel(axis: Axes, gap: Gap, order: list[str], summary: Summary) -> None
     axis.axvline(0, color="0.3", lw=1)
     axis.axvline(100, color="0.3", lw=1, ls="--")
     axis.grid(axis="y", visible=False)
-    axis.set_title(f"{label(gap.modality)} alone; 100 % is {label(gap.bound)}")
+    head(axis, f"{label(gap.modality)} alone; 100 % is {label(gap.bound)}")
     axis.set_xlabel("share of the gap closed (%), 95 % interval")
 
 
@@ -110,7 +118,7 @@ def ablation_bars(summary: Summary) -> Figure | None:
                 _difference(axis, names.index(a.variant), a, summary)
         axis.axvline(0, color="0.3", lw=1)
         axis.grid(axis="y", visible=False)
-        axis.set_title(label(f"{modality} alone"))
+        head(axis, label(f"{modality} alone"))
         what = with_unit(metric, group).replace("$", r"\$")
         axis.set_xlabel(f"difference in {what} to the whole method")
     axes[0][0].set_yticks(range(len(names)), [label(n) for n in names])
@@ -128,9 +136,10 @@ def ablation_bars(summary: Summary) -> Figure | None:
 def _difference(axis: Axes, y: int, a: Ablation, summary: Summary) -> None:
     tint = colour(a.row.entry["family"])
     axis.barh(y, a.difference, height=0.6, color=tint, alpha=0.55, lw=0)
-    missing = few(len(a.paired), summary.units)
-    axis.annotate(missing, (a.difference, y), ha="left", va="center", fontsize=6.5)
-    axis.scatter(a.paired, [y] * len(a.paired), s=9, color="0.25", alpha=0.6, lw=0, zorder=3)
+    if missing := few(len(a.paired), summary.units):
+        axis.annotate(missing, (a.difference, y), ha="left", va="center", fontsize=6.5)
+    dots = {"ms": 3, "mew": 0, "color": "0.25", "alpha": 0.6}
+    axis.plot(a.paired, [y] * len(a.paired), "o", zorder=3, **dots)
     if a.comparison:
         ends = [a.comparison.low, a.comparison.high]
         axis.plot(ends, [y + 0.2, y + 0.2], color="black", lw=1.2, zorder=4)
@@ -153,10 +162,14 @@ def cost_against_score(summary: Summary) -> Figure | None:
     if not panels:
         return None
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(1.4 + 4.0 * len(panels), 4.6), sharex=True, squeeze=False
+        1,
+        len(panels),
+        figsize=(1.4 + 4.0 * len(panels), 4.6),
+        sharex=True,
+        squeeze=False,
+        layout="constrained",
     )
-    for axis, deployment in zip(axes[0], panels, strict=True):
-        axis.set_title(label(f"{deployment} alone"))
+    for axis in axes[0]:
         axis.set_xlabel("training GFLOP of a run")
         axis.set_ylabel(heading(metric, group).replace("$", r"\$"))
     found = [row.entry["family"] for d in panels for _, _, row in points[d]]
@@ -175,6 +188,7 @@ def cost_against_score(summary: Summary) -> Figure | None:
     )
     for axis, deployment in zip(axes[0], panels, strict=True):
         _cost_panel(axis, points[deployment], summary)
+        head(axis, label(f"{deployment} alone"))
     figure.get_layout_engine().execute(figure)  # names go where it leaves room
     for axis, deployment in zip(axes[0], panels, strict=True):
         _name_methods(axis, points[deployment], summary)

@@ -13,7 +13,7 @@ from benchmark.metrics import POOLED_R2
 from benchmark.report.classes import class_names, confusion
 from benchmark.report.colearning import best_bound
 from benchmark.report.evidence import truth
-from benchmark.report.figures.style import at_edge, caption, colour, label, undrawn
+from benchmark.report.figures.style import at_edge, caption, colour, head, label, undrawn
 from benchmark.report.rows import Row
 from benchmark.report.summary import REFERENCE, Summary
 from benchmark.report.text import number, shortened
@@ -110,7 +110,7 @@ def confusion_matrices(summary: Summary) -> Figure | None:
                 yticklabels=names,
                 linewidths=0.5,
             )
-        axis.set_title(_name(row), fontsize=8)
+        head(axis, _name(row), fontsize=8)
         axis.tick_params(axis="x", rotation=60)
         axis.tick_params(axis="y", rotation=0)
         if axis.xaxis.get_tick_params()["labelbottom"]:
@@ -175,9 +175,9 @@ def _against(
     axis.scatter(y, value, s=7, color=tint, alpha=alpha, lw=0, rasterized=True)
     axis.plot(ends, ends, color="0.15", lw=1)
     pooled = row.metric(POOLED_R2.name).mean
-    axis.set_title(f"{_name(row)}, pooled R² {number(pooled, 2)}", fontsize=8)
     axis.set_xlim(ends)
     axis.set_ylim(ends)
+    head(axis, f"{_name(row)}, pooled R² {number(pooled, 2)}", fontsize=8)
     axis.set_aspect("equal")
     at_edge(axis, y, value, s=9, color=tint, alpha=0.8, lw=0)
     if axis.xaxis.get_tick_params()["labelbottom"]:

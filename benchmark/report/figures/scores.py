@@ -14,6 +14,7 @@ from benchmark.report.figures.style import (
     caption,
     colour,
     family_legend,
+    head,
     in_family_order,
     label,
     legend,
@@ -60,7 +61,7 @@ def distributions(summary: Summary) -> Figure:
             axis.axvline(reference.metric(metric.name).mean, color="0.3", ls="--", lw=1, zorder=1)
         if bounds and len(bounds) < len(order):
             axis.axhline(len(order) - len(bounds) - 0.5, color="0.6", lw=0.8)
-        axis.set_title(label(f"{deployment} alone" if panels else "all modalities"))
+        head(axis, label(f"{deployment} alone" if panels else "all modalities"))
         axis.set_xlabel(heading(metric, group).replace("$", r"\$"))
     names = [label(m) + (" (sees all)" if m in bounds else "") for m in order]
     axes[0][0].set_yticks(range(len(order)), names)
@@ -79,16 +80,17 @@ def _points(axis: Axes, y: int, row: Row, metric: str, units: int) -> None:
         axis.annotate("–", (0.5, y), xycoords=("axes fraction", "data"), ha="center", va="center")
         return
     values = list(spread.values.values())
-    axis.annotate(
-        few(spread.n, units),
-        (spread.mean, y),
-        (0, 4),
-        textcoords="offset points",
-        ha="center",
-        va="bottom",
-        fontsize=6.5,
-    )
-    axis.scatter(values, [y + 0.25] * spread.n, s=14, color=tint, alpha=0.7, lw=0)
+    if missing := few(spread.n, units):
+        axis.annotate(
+            missing,
+            (spread.mean, y),
+            (0, 4),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=6.5,
+        )
+    axis.plot(values, [y + 0.25] * spread.n, "o", ms=3.7, mew=0, color=tint, alpha=0.7)
     axis.errorbar(
         spread.mean,
         y,
@@ -207,10 +209,6 @@ def learning_curves(summary: Summary) -> Figure | None:
         axis.set_xlim(0, longest + 1)
         axis.set_ylim(low - margin, high + margin)
         axis.tick_params(labelbottom=place + across >= len(curves), labelleft=not place % across)
-    # Where titles stand takes long to find out, but is known if no power of ten is above an axis.
-    formatter = axes[0][0].yaxis.get_major_formatter()
-    formatter.format_ticks(axes[0][0].get_yticks())
-    height = None if formatter.get_offset() else 1.0
     for axis, (method, by_name) in zip(axes.flat, curves.items(), strict=False):
         tint = colour(group.entries[method]["family"])
         for name, runs in by_name.items():
@@ -223,7 +221,7 @@ def learning_curves(summary: Summary) -> Figure | None:
             at_edge(axis, epochs, common.mean(0), color=tint, s=12)
         _training(axis, _curves(group, method, "training"), styles)
         runs = len(group.runs_of(method))
-        axis.set_title(label(method) + few(runs, len(group.planned)), fontsize=8, y=height)
+        head(axis, label(method) + few(runs, len(group.planned)), fontsize=8)
         axis.set_xlabel("epoch" if axis.xaxis.get_tick_params()["labelbottom"] else "", fontsize=8)
     figure.supylabel("validation loss ℓ", fontsize=9)
     handles = [

@@ -57,13 +57,15 @@ def label(name: str) -> str:
 def undrawn(figure: Figure) -> Iterator[None]:
     """While seaborn puts something into it, which draws all of a figure to see how labels turn out.
 
-    Here it is said how they are.
+    Here it is said how they are. What it writes into panels takes no room beside them.
     """
     figure.set_visible(False)
     try:
         yield
     finally:
         figure.set_visible(True)
+        for text in (text for axes in figure.axes for text in axes.texts):
+            text.set_in_layout(False)
 
 
 def caption(figure: Figure, group: Group, *lines: str) -> None:
@@ -87,6 +89,16 @@ def in_family_order(families: Iterable[str]) -> list[str]:
     """Each family once, as tables have them; unknown ones go last."""
     known = {family: place for place, family in enumerate(FAMILIES)}
     return sorted(set(families), key=lambda family: (known.get(family, len(known)), family))
+
+
+def head(axis: Axes, text: str, **style: Any) -> None:
+    """The title of a panel that has its limits.
+
+    Where it stands takes long to find out, but is known if no power of ten is above the axis.
+    """
+    formatter = axis.yaxis.get_major_formatter()
+    formatter.format_ticks(axis.get_yticks())
+    axis.set_title(text, y=None if formatter.get_offset() else 1.0, **style)
 
 
 def at_edge(axis: Axes, x: np.ndarray, y: np.ndarray, **style: Any) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.report.figures.style import at_edge, caption, colour, family_legend, label
+from benchmark.report.figures.style import at_edge, caption, colour, family_legend, head, label
 from benchmark.report.summary import Summary, in_order
 from benchmark.report.tuning import best_so_far, own_scores, pairs
 from benchmark.report.wording import deployment_title, heading, tuning_note
@@ -66,7 +66,7 @@ def validation_against_trials(summary: Summary) -> Figure | None:
             numbers, own.min(0), own.max(0), color=tint, alpha=0.18, lw=0, step="post"
         )
         axis.step(numbers, own.mean(0), where="post", color=tint, lw=1.5)
-        axis.set_title(label(method), fontsize=8)
+        head(axis, label(method), fontsize=8)
         axis.set_xlabel("trial" if axis.xaxis.get_tick_params()["labelbottom"] else "", fontsize=8)
     for axis in axes[:, 0]:
         what = heading(group.primary, group).replace("$", r"\$")
@@ -114,7 +114,7 @@ def default_and_tuned(summary: Summary) -> Figure | None:
             axis.plot(ends, [y, y], color=tint, lw=1.5)
             axis.plot(ends[0], y, "o", ms=5, mfc="white", mec=tint)
             axis.plot(ends[1], y, "o", ms=5, color=tint)
-        axis.set_title(label(deployment_title(deployment)), fontsize=9)
+        head(axis, label(deployment_title(deployment)), fontsize=9)
         axis.set_xlabel(heading(group.primary, group).replace("$", r"\$"))
     axes[0][0].set_yticks(range(len(methods)), [label(method) for method in methods])
     axes[0][0].set_ylim(len(methods) - 0.4, -0.6)
