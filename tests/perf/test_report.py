@@ -87,3 +87,15 @@ def test_figures_are_drawn_once(tmp_path, row):
     row(figure, "timed", f"{drawn:.1f} s")
     row("the same report again", f"at most {UNCHANGED} s", f"{again:.1f} s")
     assert again <= UNCHANGED
+
+
+def test_process_seconds_of_a_first_report(tmp_path, row, monkeypatch):
+    monkeypatch.setattr("tests.multiply.UNITS", 3)
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # all in one process, whose seconds are counted
+    records = multiply(tmp_path, methods=list(entries())[:44], with_predictions=True)
+    *_, tables, _ = measured(tmp_path, "tables")
+    shutil.rmtree(tmp_path / "cache" / "report")
+    *_, whole, _ = measured(tmp_path, "figures")
+    figure = f"first report of {records} records, as many as of a `run --all`"
+    share = f"{1 - tables / whole:.0%} of them for figures"
+    row(figure, "timed", f"{whole:.1f} s of processes, {share}")
