@@ -65,6 +65,13 @@ def test_the_committed_leaderboard_is_made_from_the_shipped_records(written):
     assert made == (ROOT / "leaderboard.md").read_bytes()
 
 
+def test_a_table_says_whether_its_encoders_are_given_more_than_the_sensor(written):
+    lines = (written.out / "leaderboard.md").read_text(encoding="utf-8").splitlines()
+    frozen = [line for line in lines if line.startswith("- Encoders") and "frozen" in line]
+    assert len(frozen) > 1
+    assert {"month and place given" in line for line in frozen} == {True, False}
+
+
 def test_the_readme_shows_what_the_screen_does(written):
     """From the first line of a table to the last, without the sentences between."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -133,7 +133,8 @@ def _encoders(values: Mapping[str, Any]) -> str:
     parts = [f"D = {values['dim']}{', LayerNorm' if values['layer_norm'] else ''}"]
     for name, options in {**values["options"], **values.get("modalities", {})}.items():
         options = dict(options)
-        frozen = ["frozen"] if options.pop("frozen", False) else []
+        more = ["month and place given"] if options.pop("context", "") else []
+        more += ["frozen"] if options.pop("frozen", False) else []
         if "pretrained" in options:
             options["weights"] = "pretrained" if options.pop("pretrained") else "random"
         if options.get("weights", "") is None:
@@ -142,7 +143,7 @@ def _encoders(values: Mapping[str, Any]) -> str:
             if digest in options:
                 options[digest] = str(options[digest])[:12]
         said = [f"{key} {_plain(value)}" for key, value in options.items()]
-        parts.append(f"{name}: {', '.join(said + frozen)}")
+        parts.append(f"{name}: {', '.join(said + more)}")
     return "; ".join(parts)
 
 
