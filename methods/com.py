@@ -10,6 +10,12 @@ What differs from the released code (fmenat/CoM-views), and why:
   themselves, so that they pile up from subset to subset in training, and count once at inference.
 - The final state of the memory merge is the mean of both directions of the last layer. The release
   confuses layers with directions and averages the backward states of the two layers.
+
+In the shipped records `com_avg` has a higher error than `single` on every sensor with encoders from
+scratch, though no mark, and a lower one on features of a frozen encoder. With encoders from scratch
+its validation loss is higher, too, and for S2 at its best sooner: it is what was learnt, not which
+epoch was kept. One head reads all subsets, and encoders that are trained for it together fit less
+well what each of them shows alone. Merges and losses equal the release's.
 """
 
 from __future__ import annotations
