@@ -64,7 +64,7 @@ def _in_parallel(waiting: deque[Job], workers: int) -> Generator[Record, None, l
     from concurrent.futures import FIRST_COMPLETED, wait
 
     workers = min(workers, len(waiting))
-    say(f"starting {workers} worker process{'es' * (workers > 1)}")
+    say(f"{workers} worker process{'es' * (workers > 1)}")
     with _pool(workers) as pool:
         futures = {}
         while waiting or futures:
