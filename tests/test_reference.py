@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,15 +34,19 @@ def test_what_they_were_run_under_is_there_to_run_them_again():
     """A shipped protocol, or a file beside the records; `--labels` alone is another value."""
     for record in records.read_all(shipped())[0]:
         spec, values = record.spec, record.spec.protocol
-        own = PROTOCOLS / f"{values['name']}.yaml"
-        there = protocol.load(str(own) if own.is_file() else values["name"])
-        there = replace(there, labels=values.get("labels", 1.0))
+        there = replace(_protocol(values["name"]), labels=values.get("labels", 1.0))
         assert there.values_for(spec.dataset) == values
         for kind, options in spec.encoders["options"].items():
             assert _asked(options) == _asked(there.encoders[kind])
         for options in spec.encoders.get("modalities", {}).values():  # series, so far
             assert _asked(options) == _asked(there.encoders["series"])
             assert ("context" in options) == there.encoders["series"].get("context", True)
+
+
+@cache
+def _protocol(name: str) -> protocol.Protocol:
+    own = PROTOCOLS / f"{name}.yaml"
+    return protocol.load(str(own) if own.is_file() else name)
 
 
 def _asked(options: dict) -> dict:
