@@ -17,7 +17,8 @@ DISTANCES = (6, 12, 20, 30)
 SHORT = 2
 """Points that a line ends before what is named."""
 
-SIZE = {"fontsize": 7.5}
+TEXT = {"fontsize": 7.5}
+"""How names are written, and so how large they are."""
 
 
 def name_points(
@@ -58,14 +59,14 @@ def name_points(
             if distance > DISTANCES[0]
             else None,
             annotation_clip=False,
-            **SIZE,
+            **TEXT,
         )
         note.set_in_layout(False)
 
 
 def _size(axis: Axes, name: str) -> np.ndarray:
     """Width and height in pixels."""
-    text = axis.text(0, 0, name, **SIZE)
+    text = axis.text(0, 0, name, **TEXT)
     size = text.get_window_extent().size
     text.remove()
     return size
