@@ -47,6 +47,7 @@ leaderboard: $(READY)
 
 reference: leaderboard
 	$(RUN) -m benchmark answer --into results/README.md --results results/reference
+	$(RUN) -m benchmark answer --into results/answers.md --results results/reference
 
 perf: $(READY)
 	$(RUN) -m pytest -q -m perf --benchmark-quiet $(ARGS)

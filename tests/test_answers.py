@@ -1,8 +1,9 @@
-"""results/README.md: its numbers are those of the records, and it has no others."""
+"""The pages of results/: their numbers are those of the records, and they have no others."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,14 +17,19 @@ from tests.shipped import shipped
 from tests.test_labels import with_labels
 
 ROOT = Path(__file__).parents[1]
-DOCUMENT = ROOT / "results" / "README.md"
+PAGES = [ROOT / "results" / "README.md", ROOT / "results" / "answers.md"]
 EVIDENCE = {"source": "real", "kind": "regression"}
 SKILLS = {"single": 1.0, "single_wide": 1.0, "kd": 1.1, "mdico": 3.0}
 CONTROL = {"family": "control", "role": "control"}
 
 
-def asked(results: Path, *question: str, cache: Path | None = None) -> str:
-    return answers.answer(question, answers.evidence_of(results, cache), "R")
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def asked(
+    results: Path, *question: str, protocol: str | None = None, cache: Path | None = None
+) -> str:
+    return answers.answer(question, answers.evidence_of(results, cache), "R", protocol)
 
 
 def rows(text: str) -> list[list[str]]:
@@ -31,30 +37,41 @@ def rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def test_its_numbers_are_those_of_the_shipped_records():
-    text = DOCUMENT.read_text(encoding="utf-8")
-    found = answers.evidence_of(shipped(), None)
+@pytest.fixture(scope="module")
+def found() -> answers.Evidence:
+    return answers.evidence_of(shipped(), None)
+
+
+@each_page
+def test_its_numbers_are_those_of_the_shipped_records(page, found):
+    text = page.read_text(encoding="utf-8")
     now = answers.rewritten(text, found, "results/reference")
-    assert now == text, "`make reference` writes the numbers of results/README.md anew"
+    assert now == text, f"`make reference` writes the numbers of {page.name} anew"
 
 
-def test_it_has_no_number_beside_its_answers():
+@each_page
+def test_it_has_no_number_beside_its_answers(page):
     """Names apart: those of sensors, files, and what an interval is called."""
-    prose = answers.BLOCK.sub("", DOCUMENT.read_text(encoding="utf-8"))
+    prose = answers.BLOCK.sub("", page.read_text(encoding="utf-8"))
     prose = re.sub(r"`[^`]*`|\]\([^)]*\)|<!--.*?-->", "", prose)
     assert not re.findall(r"(?<!\w)[+−-]?\d[\d.,]*", prose)
 
 
-def test_every_answer_names_a_command_that_is_understood():
+@each_page
+def test_every_answer_names_a_command_that_is_understood(page):
     from benchmark.commands.parser import parser
 
-    text = DOCUMENT.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     commands = re.findall(r"^`python -m benchmark (.*)`$", text, re.MULTILINE)
-    questions = [parser().parse_args(command.split()).question for command in commands]
-    assert [" ".join(question) for question in questions] == [
-        block[1] for block in answers.BLOCK.findall(text)
+    options = [parser().parse_args(shlex.split(command)) for command in commands]
+    assert [(" ".join(each.question), each.protocol) for each in options] == [
+        (block[1], block[2] or None) for block in answers.BLOCK.findall(text)
     ]
-    assert {question[0] for question in questions} == answers.QUESTIONS.keys()
+
+
+def test_one_page_has_every_answer():
+    questions = {block[1].split()[0] for block in answers.BLOCK.findall(PAGES[1].read_text())}
+    assert questions == answers.QUESTIONS.keys()
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +134,23 @@ def test_each_question_has_its_answer(results):
     assert rows(asked(results, "power"))[2][2] == "2", "methods in the family of tests"
 
 
+def test_an_answer_is_of_one_protocol_where_one_is_named(results):
+    whole, part = (asked(results, "versus", "mdico", protocol=p) for p in (None, "standard"))
+    places = [{row[0] for row in rows(text)[2:]} for text in (whole, part)]
+    assert len(places[0]) > 1 and places[1] == {"toy (S1 + S2), standard"}
+    assert [r for r in rows(whole) if r[0] in places[1]] == rows(part)[2:]
+    fewer = asked(results, "power", protocol="standard, 25 % of the labels")
+    assert "answer power --protocol 'standard, 25 % of the labels' --results R`" in fewer
+    assert len(rows(fewer)) == 2 + 2
+
+
+def test_encoders_are_asked_of_all_methods_or_of_some(results):
+    some = rows(asked(results, "encoders", "mdico"))
+    assert [row[:2] for row in some[2:]] == [["S1", "mdico"], ["S2", "mdico"]]
+    assert set(map(tuple, some)) < set(map(tuple, rows(asked(results, "encoders"))))
+    assert asked(results, "encoders", "kd").startswith("The records do not say."), "of one encoder"
+
+
 def test_smoke_runs_and_simulations_answer_nothing(tmp_path):
     write(runs(SKILLS, 10, kind="regression"), tmp_path)
     assert asked(tmp_path, "versus", "mdico").startswith("The records do not say.")
@@ -132,13 +166,14 @@ def test_an_official_split_is_compared_over_its_samples(tmp_path):
 def test_a_document_is_filled_in_and_its_prose_stays(results, tmp_path, capsys):
     path = tmp_path / "page.md"
     path.write_text(
-        "A\n\n<!-- answer: runs -->\nold 17\n<!-- end -->\n\nB <!-- answer: seeds -->\n<!-- end -->"
+        "A\n\n<!-- answer: runs -->\nold 17\n<!-- end -->\n\n"
+        "B <!-- answer: seeds --protocol standard, 25 % of the labels -->\n<!-- end -->"
     )
     command = ["answer", "--into", str(path), "--results", str(results)]
     assert main(command) == 0
     text = path.read_text()
     assert "old 17" not in text and text.startswith("A\n") and "\nB <" in text
-    assert "runs with scores" in text and "answer seeds --results" in text
+    assert "runs with scores" in text and "answer seeds --protocol 'standard, 25 % of" in text
     assert main(command) == 0
     assert "as it was" in capsys.readouterr().out and path.read_text() == text
 
@@ -150,6 +185,8 @@ def test_a_document_is_filled_in_and_its_prose_stays(results, tmp_path, capsys):
         (["runs", "mdico"], "runs: it is asked of all methods at once"),
         (["versus", "a", "b"], "versus: it is asked of one method"),
         ([], "name a question"),
+        (["runs", "--protocol", "standrad"], "unknown protocol 'standrad': did you mean standard"),
+        (["--into", "none.md", "--protocol", "standard"], "--protocol: not with --into"),
         (["--into", "none.md"], "none.md: cannot be read"),
     ],
 )
@@ -158,6 +195,7 @@ def test_what_cannot_be_answered_is_one_sentence(results, words, told, capsys):
     assert told in capsys.readouterr().err
 
 
-def test_its_links_lead_somewhere():
-    links = re.findall(r"\]\(([^)\s#]+)", DOCUMENT.read_text(encoding="utf-8"))
-    assert links and all((DOCUMENT.parent / link).exists() for link in links)
+@each_page
+def test_its_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)\s#]+)", page.read_text(encoding="utf-8"))
+    assert links and all((page.parent / link).exists() for link in links)

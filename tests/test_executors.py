@@ -169,9 +169,10 @@ def test_a_killed_dask_worker_and_a_lost_scheduler_lose_nothing(place, expected)
     assert same.items() <= found.items()
 
 
-def test_a_run_that_kills_its_dask_workers_is_recorded_as_failed(run, place):
+def test_a_run_that_kills_its_dask_workers_is_recorded_as_failed(run, place, monkeypatch):
     """A cluster of our own puts new workers in the place of those that die."""
     pytest.importorskip("distributed")
+    monkeypatch.setattr("benchmark.executors.dask.DEATHS", 1)
     methods = "kills,steady"
     assert run("poison", "--folds", "0", "--workers", "2", methods=methods, executor="dask") == 1
     found, _ = records.read_all(place.folder / "poison")
@@ -187,7 +188,8 @@ def test_a_run_that_kills_its_dask_workers_is_recorded_as_failed(run, place):
         (("--executor", "serial", "--dask-address", "tcp://127.0.0.1:9"), "is for --executor dask"),
     ],
 )
-def test_a_wrong_address_is_one_sentence(run, place, capsys, more, sentence):
+def test_a_wrong_address_is_one_sentence(run, place, capsys, monkeypatch, more, sentence):
     pytest.importorskip("distributed")
+    monkeypatch.setattr("benchmark.executors.dask.PATIENCE", 1)
     assert run("wrong", *more) == 2
     assert sentence in capsys.readouterr().err

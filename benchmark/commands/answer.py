@@ -17,6 +17,11 @@ def answer(options: argparse.Namespace) -> int:
         raise UserError(
             f"answer: name a question ({', '.join(answers.QUESTIONS)}), or a document with --into"
         )
+    if options.into and options.protocol:
+        raise UserError(
+            "--protocol: not with --into; say it in the document: "
+            "<!-- answer: seeds --protocol standard -->"
+        )
     text = ""
     if options.into:
         try:
@@ -26,7 +31,7 @@ def answer(options: argparse.Namespace) -> int:
     with merged([options.results]) as results:
         found = answers.evidence_of(results, options.cache)
     if options.into is None:
-        print(answers.answer(options.question, found, options.results))
+        print(answers.answer(options.question, found, options.results, options.protocol))
         return 0
     filled = answers.rewritten(text, found, options.results)
     with atomic(options.into) as file:

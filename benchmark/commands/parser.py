@@ -496,6 +496,9 @@ def parser() -> argparse.ArgumentParser:
     )
     answer.add_argument("question", nargs="*", metavar="QUESTION", help="as in versus mdico")
     answer.add_argument(
+        "--protocol", metavar="NAME", help="of this protocol alone, by its name in the tables"
+    )
+    answer.add_argument(
         "--into",
         type=Path,
         metavar="FILE",

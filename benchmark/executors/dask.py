@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 DEATHS = 3
 """Workers of a cluster of our own that may die under a run before it is set apart."""
 
+PATIENCE = 10
+"""Seconds for which a scheduler that does not answer is asked again."""
+
 _one_at_a_time = threading.Lock()
 """Runs share the random generators of their process; a worker may have several threads."""
 
@@ -205,8 +208,8 @@ def _connected(address: str) -> Client:
         if address.endswith(".json"):
             if not Path(address).is_file():  # for which Dask would wait
                 raise FileNotFoundError("no such file")
-            return Client(scheduler_file=address, timeout=10)
-        return Client(address, timeout=10)
+            return Client(scheduler_file=address, timeout=PATIENCE)
+        return Client(address, timeout=PATIENCE)
     except (OSError, ValueError, TypeError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"--dask-address {address}: no Dask scheduler there ({reason})") from error

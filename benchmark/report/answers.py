@@ -3,14 +3,16 @@
 Every answer is a function of the records alone, and names the command that prints it. A document
 holds answers between two marks, which `rewritten` fills in:
 
-    <!-- answer: versus mdico -->
+    <!-- answer: versus mdico --protocol standard -->
     ... whatever stands here is replaced ...
     <!-- end -->
 """
 
 from __future__ import annotations
 
+import math
 import re
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +55,13 @@ class Evidence:
     summaries: tuple[Summary, ...]
     groups: tuple[Group, ...]
 
+    def under(self, protocol: str) -> Evidence:
+        """What there is under one protocol, by its name in the tables; `UserError` for none."""
+        groups = tuple(g for g in self.groups if g.protocol_title == protocol)
+        if not groups:
+            raise unknown("protocol", protocol, {g.protocol_title for g in self.groups})
+        return Evidence(tuple(s for s in self.summaries if s.group in groups), groups)
+
 
 def evidence_of(results: Path, cache: Path | None) -> Evidence:
     """Read the records of a results folder; cache: for the targets of official splits."""
@@ -68,31 +77,37 @@ def summary_of(group: Group, results: Path, cache: Path | None) -> Summary:
     return summarise(group, over_samples(group, results, cache))
 
 
-def answer(question: Sequence[str], found: Evidence, results: Path | str) -> str:
+def answer(
+    question: Sequence[str], found: Evidence, results: Path | str, protocol: str | None = None
+) -> str:
     """The answer to a question, and the command that prints it.
 
-    Raises `UserError` for a question that there is none of.
+    protocol: of this one alone, by its name in the tables. Raises `UserError` for a question or a
+    protocol that there is none of.
     """
     name, *words = question or [""]
     if name not in QUESTIONS:
         raise unknown("question", name, QUESTIONS)
-    if len(words) > 1:
-        raise UserError(f"{name}: it is asked of one method, not of {', '.join(words)}")
-    if words and name not in OF_ONE:
-        raise UserError(f"{name}: it is asked of all methods at once")
-    lines = list(QUESTIONS[name](found, *words)) or ["The records do not say."]
-    command = f"python -m benchmark answer {' '.join(question)} --results {results}"
-    return "\n".join([*lines, "", f"`{command}`"])
+    if len(words) > METHODS.get(name, 0):
+        about = "one method" if name in METHODS else "all methods at once"
+        raise UserError(f"{name}: it is asked of {about}, not of {', '.join(words)}")
+    asked = found.under(protocol) if protocol else found
+    lines = list(QUESTIONS[name](asked, *words)) or ["The records do not say."]
+    only = ["--protocol", protocol] if protocol else []
+    command = shlex.join(["answer", *question, *only, "--results", str(results)])
+    return "\n".join([*lines, "", f"`python -m benchmark {command}`"])
 
 
-BLOCK = re.compile(r"(<!-- answer: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(
+    r"(<!-- answer: ([\w ]+?)(?: --protocol ([^\n]+?))? -->\n).*?(<!-- end -->)", re.DOTALL
+)
 
 
 def rewritten(document: str, found: Evidence, results: Path | str) -> str:
     """A document with its answers as the records have them."""
 
     def filled(block: re.Match[str]) -> str:
-        return f"{block[1]}{answer(block[2].split(), found, results)}\n{block[3]}"
+        return f"{block[1]}{answer(block[2].split(), found, results, block[3])}\n{block[4]}"
 
     if not BLOCK.search(document):
         raise UserError(
@@ -282,9 +297,9 @@ def _beside(summary: Summary, other: Summary) -> Iterator[list[str]]:
             yield [*place, *scores, *gains]
 
 
-def _encoders(found: Evidence) -> Iterator[str]:
-    """Scores with other encoders, on the same folds."""
-    for table in encoder_tables(found.summaries):
+def _encoders(found: Evidence, *methods: str) -> Iterator[str]:
+    """Scores with other encoders, on the same folds; of these methods, or of all."""
+    for table in encoder_tables(found.summaries, methods):
         yield f"{table.title}:"
         yield ""
         yield markdown_table(table.header, table.rows, text_columns=2)
@@ -363,5 +378,5 @@ QUESTIONS: dict[str, Callable[..., Iterator[str]]] = {
     "labels": _labels,
     "power": _power,
 }
-OF_ONE = ("versus",)
-"""Questions that name a method."""
+METHODS = {"versus": 1, "encoders": math.inf}
+"""How many methods a question may name; any other is asked of all."""

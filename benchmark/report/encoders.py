@@ -30,10 +30,13 @@ class EncoderTable(NamedTuple):
     rows: list[list[str]]
 
 
-def encoder_tables(summaries: Sequence[Summary]) -> Iterator[EncoderTable]:
+def encoder_tables(
+    summaries: Sequence[Summary], methods: Sequence[str] = ()
+) -> Iterator[EncoderTable]:
     """One for each dataset, modalities and folds on which several encoders were run.
 
     A method stands in it whose row is complete under two protocols or more; bounds do not.
+    methods: these alone, where there are any.
     """
     places: dict[tuple, list[Summary]] = {}
     for summary in summaries:
@@ -43,15 +46,18 @@ def encoder_tables(summaries: Sequence[Summary]) -> Iterator[EncoderTable]:
         places.setdefault(place, []).append(summary)
     for alike in places.values():
         if len({repr(summary.group.spec.encoders) for summary in alike}) > 1:
-            yield _table(alike)
+            table = _table(alike, methods)
+            if table.rows:
+                yield table
 
 
-def _table(alike: Sequence[Summary]) -> EncoderTable:
+def _table(alike: Sequence[Summary], methods: Sequence[str]) -> EncoderTable:
     group, formats = alike[0].group, Formats(alike[0])
     found: dict[tuple[str, str], list[Row | None]] = {}
     for number, summary in enumerate(alike):
         for row in summary.rows:
-            if row.complete and row.deployment in group.modalities:
+            named = not methods or row.method in methods
+            if named and row.complete and row.deployment in group.modalities:
                 place = (row.deployment, row.method)
                 found.setdefault(place, [None] * len(alike))[number] = row
     rows = [
