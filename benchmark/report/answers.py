@@ -65,9 +65,10 @@ class Evidence:
 
 def evidence_of(results: Path, cache: Path | None) -> Evidence:
     """Read the records of a results folder; cache: for the targets of official splits."""
-    groups = collect(results).groups
+    groups: list[Group] = []
+    collect(results, show=lambda head: groups.append(head.group))
     plain = [g for g in groups if not (g.no_evidence or g.budget)]
-    return Evidence(tuple(summary_of(group, results, cache) for group in plain), groups)
+    return Evidence(tuple(summary_of(group, results, cache) for group in plain), tuple(groups))
 
 
 def summary_of(group: Group, results: Path, cache: Path | None) -> Summary:

@@ -830,9 +830,11 @@ def _with_variants(groups: Sequence[Group]) -> list[Group]:
     return named
 
 
-def _other_code(runs: Iterable[Record]) -> dict[str, int]:
-    """Method → number of runs whose code, as far as it is known, is not that at hand."""
-    known: dict[tuple, bool] = {}
+def _other_code(runs: Iterable[Record], known: dict[tuple, bool]) -> dict[str, int]:
+    """Method → number of runs whose code, as far as it is known, is not that at hand.
+
+    known: what was found out of each code, of other groups as well.
+    """
     counts: Counter[str] = Counter()
     for record in runs:
         code = tuple(record.code.items())
@@ -845,6 +847,7 @@ def _other_code(runs: Iterable[Record]) -> dict[str, int]:
 def _sort(valid: Iterable[Record]) -> tuple[list[Group], list[Exclusion]]:
     """Groups of the newest data, of the newest recipe of each method; the rest is superseded."""
     groups, excluded = [], []
+    known: dict[tuple, bool] = {}
     for same_key in _by_values(valid):
         current, old = _newest_only(same_key, _setup, _age)
         excluded += old
@@ -868,7 +871,7 @@ def _sort(valid: Iterable[Record]) -> tuple[list[Group], list[Exclusion]]:
             runs = tuple(r for r in plain if r.status == "done")
             absent = tuple(r for r in plain if r.status != "done")
             placebos = tuple(r for r in placebos if r.spec.row in methods)
-            other_code = _other_code((*runs, *placebos))
+            other_code = _other_code((*runs, *placebos), known)
             groups.append(Group(runs, absent, placebos, other_code=other_code))
     newest_first = sorted(_with_variants(groups), key=lambda g: _age(g.records[-1]), reverse=True)
     return sorted(newest_first, key=_order), excluded
