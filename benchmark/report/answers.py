@@ -1,4 +1,4 @@
-"""Questions to the records, and their answers in Markdown: what results/README.md is made of.
+"""Questions to the records, and their answers in Markdown: what the pages of results/ are made of.
 
 Every answer is a function of the records alone, and names the command that prints it. A document
 holds answers between two marks, which `rewritten` fills in:
