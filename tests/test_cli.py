@@ -57,6 +57,11 @@ def error_of(capsys, *arguments: str) -> str:
         (["describe", "singel"], "did you mean single"),
         (["check", "singel"], "did you mean single"),
         (["report"], "no records"),
+        (["rnu"], "invalid choice: 'rnu'"),
+        (["run", "--fodls", "1"], "unknown option --fodls: did you mean --folds?"),
+        (["run", "--x"], "unrecognized arguments: --x"),
+        (["data", "prepare", "--dataset-s=lfmc"], "did you mean --datasets?"),
+        (["run", "--workers", "two"], "argument --workers: invalid int value: 'two' (`python -m"),
     ],
 )
 def test_what_is_not_there_is_one_sentence_with_the_nearest(

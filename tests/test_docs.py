@@ -12,6 +12,7 @@ import yaml
 import methods
 from benchmark.commands.methods import by_family, table
 from benchmark.commands.parser import parser
+from benchmark.errors import UserError
 from benchmark.report.frame import COLUMNS
 from methods.common.registry import Entry
 from tests.pages import PAGES, ROOT, blocks, prose, text_of
@@ -71,13 +72,13 @@ def test_the_site_has_every_page():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_printed_commands_are_understood(page, capsys):
+def test_printed_commands_are_understood(page):
     for command in commands(page):
         words = shlex.split(command, comments=True)
         try:
             parser().parse_args(words[words.index("benchmark") + 1 :])
-        except SystemExit:
-            pytest.fail(f"{page.name}: {command}\n{capsys.readouterr().err}")
+        except UserError as error:
+            pytest.fail(f"{page.name}: {command}\n{error}")
 
 
 def test_every_command_is_printed_somewhere():

@@ -46,15 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns 0, 1 if a run failed, 2 for bad input, or 130 or 143 after SIGINT or SIGTERM.
     """
-    options = parser().parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO if getattr(options, "verbose", False) else logging.WARNING,
-        format="%(message)s",
-        stream=sys.stderr,
-    )
-    # Of a machine without semaphores; what that means here is said where it matters.
-    warnings.filterwarnings("ignore", message=".*joblib will operate in serial mode")
     try:
+        options = parser().parse_args(arguments)
+        logging.basicConfig(
+            level=logging.INFO if getattr(options, "verbose", False) else logging.WARNING,
+            format="%(message)s",
+            stream=sys.stderr,
+        )
+        # Of a machine without semaphores; what that means here is said where it matters.
+        warnings.filterwarnings("ignore", message=".*joblib will operate in serial mode")
         check_packages()
         with interruptible():
             load_plugins(getattr(options, "plugin", ()))

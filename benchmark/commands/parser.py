@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from benchmark import __version__
+from benchmark.commands.arguments import Arguments
 from benchmark.folders import default_cache, default_data_root
 from benchmark.spec import PRECISIONS
 
@@ -109,8 +110,8 @@ def replicas(text: str) -> int | None:
     return 1 if text == "off" else int(text)
 
 
-def _protocol(default: str) -> argparse.ArgumentParser:
-    parent = argparse.ArgumentParser(add_help=False)
+def _protocol(default: str) -> Arguments:
+    parent = Arguments(add_help=False)
     parent.add_argument(
         "--protocol",
         default=default,
@@ -120,9 +121,9 @@ def _protocol(default: str) -> argparse.ArgumentParser:
     return parent
 
 
-def _work() -> argparse.ArgumentParser:
+def _work() -> Arguments:
     """How whatever trains does its work: `run`, `tune` and `study`."""
-    parent = argparse.ArgumentParser(add_help=False)
+    parent = Arguments(add_help=False)
     parent.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
     parent.add_argument(
         "--precision",
@@ -185,15 +186,15 @@ def _work() -> argparse.ArgumentParser:
     return parent
 
 
-def _folds() -> argparse.ArgumentParser:
-    parent = argparse.ArgumentParser(add_help=False)
+def _folds() -> Arguments:
+    parent = Arguments(add_help=False)
     parent.add_argument("--folds", type=numbers, metavar="0,2-4", help="these folds only, from 0")
     return parent
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Arguments:
     """The parser of all commands."""
-    root = argparse.ArgumentParser(
+    root = Arguments(
         prog="python -m benchmark",
         description="Earth-observation co-learning benchmark: train with all sensors, deploy one.",
         epilog=EXAMPLES,
@@ -202,7 +203,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=__version__)
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    cache = argparse.ArgumentParser(add_help=False)
+    cache = Arguments(add_help=False)
     cache.add_argument(
         "--cache",
         type=Path,
@@ -210,7 +211,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="prepared and generated data (default: $EO_COLEARN_CACHE or results/cache)",
     )
-    folders = argparse.ArgumentParser(add_help=False, parents=[cache])
+    folders = Arguments(add_help=False, parents=[cache])
     folders.add_argument(
         "--results",
         type=Path,
@@ -218,7 +219,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where records and reports go (default: %(default)s)",
     )
-    inputs = argparse.ArgumentParser(add_help=False)
+    inputs = Arguments(add_help=False)
     inputs.add_argument(
         "--modalities",
         type=names,
@@ -233,7 +234,7 @@ def parser() -> argparse.ArgumentParser:
         help="real data, one folder a dataset (default: $EO_COLEARN_DATA); else it is generated",
     )
     quick, standard = _protocol("quick"), _protocol("standard")
-    plugins = argparse.ArgumentParser(add_help=False)
+    plugins = Arguments(add_help=False)
     plugins.add_argument(
         "--plugin",
         type=Path,
@@ -243,7 +244,7 @@ def parser() -> argparse.ArgumentParser:
         help="a Python file with methods, datasets or encoders of your own; may be given several "
         "times",
     )
-    verbose = argparse.ArgumentParser(add_help=False)
+    verbose = Arguments(add_help=False)
     verbose.add_argument("-v", "--verbose", action="store_true", help="say more")
 
     only, work = _folds(), _work()
