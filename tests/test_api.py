@@ -15,6 +15,7 @@ from benchmark import api
 from benchmark.errors import UserError
 from benchmark.records import read, read_predictions
 from benchmark.report.frame import COLUMNS
+from tests.shipped import packed
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,8 +26,8 @@ def test_the_documentation_names_every_function():
     assert not [name for name in api.__all__ if f"`{name}(" not in page]
 
 
-def test_records_are_the_rows_of_scores_csv():
-    scores = api.records(ROOT / "results" / "reference")
+def test_records_are_the_rows_of_scores_csv(tmp_path):
+    scores = api.records(packed("lfmc", tmp_path))
     assert tuple(scores.columns) == COLUMNS
     own = scores[(scores.dataset == "lfmc") & (scores.protocol == "standard")]
     own = own[(own.labels == 1) & (own.placebo == "") & (own.modalities == "S1+S2")]
@@ -36,9 +37,9 @@ def test_records_are_the_rows_of_scores_csv():
     assert means["single", "S2"] == pytest.approx(float(printed), abs=0.005)
 
 
-def test_the_leaderboard_is_that_of_the_tables():
+def test_the_leaderboard_is_that_of_the_tables(tmp_path):
     """Of records that are packed, as those that ship."""
-    rows = api.leaderboard(ROOT / "results" / "reference")
+    rows = api.leaderboard(packed("lfmc", tmp_path))
     own = rows[(rows.dataset == "lfmc") & (rows.method == "single")]
     assert {"S1", "S2"} <= set(own.deployment)
     place = ["dataset", "modalities", "protocol", "labels", "differs", "tuned", "deployment"]

@@ -28,6 +28,7 @@ from methods.common.registry import REGISTRY
 from tests import own
 from tests.layouts import copied
 from tests.pages import BENCHMARK, PAGES, ROOT, Block, blocks, targets, words_of
+from tests.shipped import packed
 
 EXECUTED = [page for page in PAGES if page.name != "CONTRIBUTING.md"]
 
@@ -49,9 +50,6 @@ A protocol of the page's own stays as it is.
 
 DATA = {"lfmc": 60, "cropharvest_binary": 60, "treesatai_ts": 40}
 """Native files that lie below DIR, by dataset, and their number of samples."""
-
-SHIPPED = "lfmc.tar.xz"
-"""The shipped records that a page sees; a report of all takes half a minute."""
 
 
 def is_long(words: list[str]) -> bool:
@@ -78,9 +76,7 @@ def reader(tmp_path, data, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(report, "write_report", partial(report.write_report, figures=False))
     Path("DIR").symlink_to(data)
-    packed = Path("results/reference/packed")
-    packed.mkdir(parents=True)
-    (packed / SHIPPED).symlink_to(ROOT / "results" / "reference" / "packed" / SHIPPED)
+    packed("lfmc", Path("results/reference"))
     Path("benchmark").symlink_to(ROOT / "benchmark")
     quick = yaml.safe_load((protocol.FOLDER / "quick.yaml").read_text())
     tiny = {**quick, "epochs": 1, "view": {"default": {"samples": 60, "image_px": 8, "dates": 4}}}
