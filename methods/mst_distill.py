@@ -41,8 +41,8 @@ from methods.common.registry import Entry, Publication, Range, register
 class Mask(nn.Module):
     """Attention among the d values of a feature: e (B, d) → mask (B, d) in (0, 1).
 
-    The weights are those of `torch.nn.MultiheadAttention`, which is no module of this one because
-    it takes another path without gradients, with other rounding.
+    The weights are those of `torch.nn.MultiheadAttention`, and start as they do. It is no module of
+    this one because it takes another path without gradients, with other rounding.
     """
 
     def __init__(self, dim: int, width: int, heads: int) -> None:
@@ -52,6 +52,9 @@ class Mask(nn.Module):
         self.query_key_value = nn.Linear(width, 3 * width)
         self.merge = nn.Linear(width, width)
         self.fc = nn.Linear(width, 1)
+        nn.init.xavier_uniform_(self.query_key_value.weight)
+        nn.init.zeros_(self.query_key_value.bias)
+        nn.init.zeros_(self.merge.bias)
 
     def forward(self, e: Tensor) -> Tensor:
         B, d = e.shape

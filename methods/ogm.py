@@ -17,7 +17,8 @@ What differs from the released code (GeWu-Lab/OGM-GE_CVPR2022), and why:
   axes), and biases and normalisation are not. The noise's size is the population's standard
   deviation of a step, there a sample's plus 1e-8: 2 % apart on the smallest weights.
 - Modulation lasts as long as training; the release ends it after 51 of 100 epochs.
-- With more than two modalities, ρ_m compares a modality with the mean of the others.
+- With more than two modalities, ρ_m compares a modality with the mean of the others. Where two
+  score exactly alike neither is slowed down; the release slows the first.
 - What is deployed is trained in a second stage, on frozen encoders. A modality's share of the
   fused output, by which the release judges it alone, is not a prediction where outputs have a
   scale (regression), or more than two shares make the sum.

@@ -17,7 +17,9 @@ What differs from the publication and its released code (mengmenm/SMIL), and why
   sides.
 - Each modality in turn is the one at hand, with an encoder and a head of its own that start as
   those of the net on all; the release reconstructs one of two.
-- With fewer different features than K, centroids are repeated.
+- k-means starts once, from k-means++, which is scikit-learn's default of today; when the release
+  was written it was the best of ten starts. With fewer different features than K, centroids are
+  repeated.
 """
 
 from __future__ import annotations

@@ -68,6 +68,8 @@ def test_a_mask_is_torchs_attention_among_the_values_of_a_feature():
     torch.manual_seed(0)
     mask = Mask(10, 4, 2)
     attention = torch.nn.MultiheadAttention(4, 2, batch_first=True)
+    for bias in (mask.query_key_value.bias, mask.merge.bias):
+        torch.nn.init.normal_(bias)  # they start at 0
     attention.in_proj_weight.data.copy_(mask.query_key_value.weight)
     attention.in_proj_bias.data.copy_(mask.query_key_value.bias)
     attention.out_proj.load_state_dict(mask.merge.state_dict())
@@ -76,6 +78,15 @@ def test_a_mask_is_torchs_attention_among_the_values_of_a_feature():
     expected = mask.fc(attention(tokens, tokens, tokens)[0]).squeeze(2).sigmoid()
     assert torch.allclose(mask(e), expected, atol=1e-6)
     assert ((mask(e) > 0) & (mask(e) < 1)).all()
+
+
+def test_a_mask_starts_as_torchs_attention_does():
+    mask, attention = Mask(10, 30, 2), torch.nn.MultiheadAttention(30, 2)
+    ours = mask.query_key_value.weight, mask.query_key_value.bias, mask.merge.bias
+    torchs = attention.in_proj_weight, attention.in_proj_bias, attention.out_proj.bias
+    for own, other in zip(ours, torchs, strict=True):
+        assert own.std().item() == pytest.approx(other.std().item(), rel=0.1)
+        assert own.abs().max().item() == pytest.approx(other.abs().max().item(), rel=0.01)
 
 
 @pytest.mark.parametrize("kind", TASKS)
