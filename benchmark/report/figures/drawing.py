@@ -119,11 +119,12 @@ def in_both_formats(figure: Figure) -> dict[str, bytes]:
 
     `savefig` would draw all of it twice for each format, once to lay it out.
     """
+    canvas = FigureCanvasAgg(figure)  # one for layout and drawing: texts are measured once
+    figure.set_dpi(matplotlib.rcParams["savefig.dpi"])
     lay_out(figure)
     png, svg = io.BytesIO(), io.BytesIO()
-    figure.set_dpi(matplotlib.rcParams["savefig.dpi"])
     packed = {"compress_level": 3}  # 7 % larger than usual, in three quarters of the time
-    FigureCanvasAgg(figure).print_png(png, metadata={"Software": None}, pil_kwargs=packed)
+    canvas.print_png(png, metadata={"Software": None}, pil_kwargs=packed)
     FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
     plt.close(figure)
     return {"png": png.getvalue(), "svg": svg.getvalue()}

@@ -29,7 +29,8 @@ STYLE = {
     "axes.edgecolor": "0.7",
     "axes.linewidth": 0.8,
     "legend.fontsize": 8,
-    "savefig.dpi": 200,
+    "savefig.dpi": 150,
+    "text.hinting": "none",
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
 }
