@@ -103,15 +103,18 @@ def test_a_method_is_held_against_each_control(results):
     assert "mdico against single, protocol standard: shown to be better on 2 of 2 sensors" in text
     assert "`python -m benchmark answer versus mdico --results R`" in text
     header, _, *body = rows(text)
-    assert header[3:6] == ["mdico", "it has", "gain"]
+    assert header[3:7] == ["seeds", "mdico", "it has", "gain"]
     places = {(row[0], row[1], row[2]) for row in body}
     assert ("toy (S1 + S2), standard", "S2", "single_wide") in places
     assert not any(row[2] == "single_ensemble" for row in body), "what was not run is not there"
     gain = next(r for r in body if r[:3] == ["toy (S1 + S2), standard", "S1", "single"])
-    own, other = float(gain[3]), float(gain[4])
-    assert float(gain[5].replace("−", "-")) == pytest.approx(other - own, abs=0.011)
-    low, high = (float(end.replace("−", "-")) for end in gain[6].split(" to "))
+    own, other = float(gain[4]), float(gain[5])
+    assert float(gain[6].replace("−", "-")) == pytest.approx(other - own, abs=0.011)
+    low, high = (float(end.replace("−", "-")) for end in gain[7].split(" to "))
     assert 0 < low < other - own < high
+    assert gain[3] == "2 and 2"
+    usual = next(r for r in body if r[:3] == ["toy (S1 + S2), random", "S1", "single"])
+    assert usual[3] == "1 and 1"
 
 
 def test_each_question_has_its_answer(results):

@@ -169,6 +169,7 @@ def _versus(found: Evidence, method: str = "mdico") -> Iterator[str]:
                         _place(group),
                         modality,
                         control,
+                        _seeds_of(at[method], at[control]),
                         formats.cell(group.primary, at[method], sd=False),
                         formats.cell(group.primary, at[control], sd=False),
                         number(compared.mean, decimals, signed=True),
@@ -187,12 +188,14 @@ def _versus(found: Evidence, method: str = "mdico") -> Iterator[str]:
                 f"{100 * SURE:.0f} % on {equal}.  "
             )
     yield ""
-    header = ("data, protocol", "sensor", "against", method, "it has", "gain", "95 % interval", "p")
-    yield markdown_table([*header, "better/equal/worse (%)"], rows, text_columns=3)
+    header = ("data, protocol", "sensor", "against", "seeds", method, "it has", "gain")
+    ends = ("95 % interval", "p", "better/equal/worse (%)")
+    yield markdown_table([*header, *ends], rows, text_columns=3)
     yield ""
     yield (
         "Gain in the primary metric of the dataset, positive is better; intervals and p are those "
-        "of the report's tests, not adjusted for their number."
+        f"of the report's tests, not adjusted for their number. Seeds: of {method} and of what it "
+        "is against, on every fold."
     )
 
 
@@ -200,6 +203,10 @@ def _compared(summary: Summary, own: Row | None, other: Row | None) -> Compariso
     if not (summary.evidence and own and other and own.complete and other.complete):
         return None
     return summary.evidence.compare(own, other)
+
+
+def _seeds_of(own: Row, other: Row) -> str:
+    return f"{own.seeds} and {other.seeds}"
 
 
 def _interval(compared: Comparison, decimals: int) -> str:
@@ -241,17 +248,18 @@ def _baseline(found: Evidence) -> Iterator[str]:
                         modality,
                         f"{control.method} {formats.cell(group.primary, control, sd=False)}",
                         f"{method.method} {formats.cell(group.primary, method, sd=False)}",
+                        _seeds_of(method, control),
                         number(compared.mean, decimals, signed=True) if compared else MISSING,
                         _interval(compared, decimals) if compared else MISSING,
                     ]
                 )
     if rows:
-        header = ("data, protocol", "sensor", "best control", "best method", "gain")
+        header = ("data, protocol", "sensor", "best control", "best method", "seeds", "gain")
         yield markdown_table([*header, "95 % interval"], rows, text_columns=4)
         yield ""
         yield (
             "Both were chosen for their scores here, of several: the gain flatters the method that "
-            "is the best of more."
+            "is the best of more. Seeds: of the method and of the control."
         )
 
 
