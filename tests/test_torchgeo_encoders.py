@@ -244,6 +244,20 @@ def test_dofa_knows_bands_by_their_wavelengths(small):
         backbone.build(spec(("red",)), weights="DOFA_MAE", size=64)
 
 
+@pytest.mark.parametrize("model", ["dofa_base_patch16_224", "copernicusfm_base"])
+def test_without_weights_a_model_sees_where_a_thing_is(model, small, monkeypatch):
+    from torchgeo.models import CopernicusFM
+
+    few = {"embed_dim": 32, "depth": 1, "num_heads": 2}
+    monkeypatch.setattr(torchgeo, "copernicusfm_base", partial(CopernicusFM, **few))
+    net = BACKBONES[f"torchgeo/{model}"].build(spec(("red",), side=224)).eval()
+    images = torch.zeros(2, 224, 224, 1)
+    images[0, 47:63, 47:63] = images[1, 143:159, 111:127] = 100.0  # a patch begins one pixel before
+    with torch.no_grad():
+        one, other = net(images)
+    assert (one - other).abs().max() > 1e-3
+
+
 def test_panopticon_knows_bands_by_wavelengths_and_polarisations(hub, monkeypatch):
     import timm
     from torchgeo.models import Panopticon

@@ -15,6 +15,8 @@ Copernicus-FM (Wang et al. 2025, arXiv 2503.11849) and CROMA (Fuller, Millard, G
 2311.00566) come without statistics: they are given what is standardised by those of the data at
 hand, here the training part's. CROMA then maps mean ± 2 standard deviations to 0 to 1, and clips,
 as its authors do. Copernicus-FM takes place, date and area as unknown, for which it has tokens.
+Without weights DOFA and Copernicus-FM start with the sines and cosines of a patch's place that
+their authors set; torchgeo leaves them at 0, and they are never learnt.
 
 The library is `torchgeo`; it is imported when such an encoder is planned or built.
 """
@@ -439,6 +441,14 @@ def _micrometres(
 EXAMPLES = {"wavelengths": 0.81, "bandwidths": 0.1}
 
 
+def _set_places(net: nn.Module) -> None:
+    """Tell the patches of a new DOFA or Copernicus-FM apart; the class token has no place."""
+    from timm.layers import build_sincos2d_pos_embed
+
+    side, width = math.isqrt(net.num_patches), net.pos_embed.shape[2]
+    net.pos_embed.data[0, 1:] = build_sincos2d_pos_embed([side, side], width)
+
+
 def _dofa(
     name: str, spec: ModalitySpec, weights: str | None, size: int | None, options: dict[str, Any]
 ) -> nn.Module:
@@ -447,7 +457,9 @@ def _dofa(
     waves = _micrometres(name, spec, index, options, "wavelengths", WAVELENGTHS, radar)
     size = _size(name, size, 224, weights is not None)
     net = getattr(_library(), name)(num_classes=0, img_size=size)
-    if weights is not None:
+    if weights is None:
+        _set_places(net)
+    else:
         _load(net, _state(name, weights), weights)
     return TorchgeoImage(DofaFeatures(net, waves), net.embed_dim, index, size)
 
@@ -486,7 +498,9 @@ def _copernicus(
         nanometres.append([1000 * value for value in found])
     size = _size(name, size, 224, False)
     net = getattr(_library(), name)(num_classes=0)  # adapts its positions to the size it is given
-    if weights is not None:
+    if weights is None:
+        _set_places(net)
+    else:
         _load(net, _state(name, weights), weights)
     width = net.cls_token.shape[-1]
     return TorchgeoImage(CopernicusFeatures(net, *nanometres), width, index, size)
