@@ -136,6 +136,8 @@ class FuelMoistureSplit(FuelMoisture):
     name = "fuel_moisture_split"
     title = "Live fuel moisture content, with Presto's publishers' split of the sites."
     official_split = True
+    split_of = FuelMoisture.name
+    reader_version = 2
 
 
 def _read(root: Path) -> dict[str, np.ndarray]:

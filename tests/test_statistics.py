@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -386,6 +387,16 @@ def test_three_datasets_are_ranked_with_a_warning(tmp_path, monkeypatch):
     assert comparison.ranks.average == pytest.approx([3, 1, 2])
     mean, low, high = comparison.gains["mdico"]
     assert low < mean < high
+
+
+def test_another_split_of_a_dataset_is_no_further_one(tmp_path):
+    made_up = several(3, **EVIDENCE)
+    fewer = runs(USUAL, 2, dataset="d0_split", fingerprint="f9", **EVIDENCE)
+    text = leaderboard(made_up + fewer, tmp_path / "own")
+    assert "N = 4 blocks" in text
+    fewer = [replace(record, data={**record.data, "split_of": "d0"}) for record in fewer]
+    text = leaderboard(made_up + fewer, tmp_path / "split")
+    assert "N = 3 blocks" in text and "modalities: d0, d1, d2." in text
 
 
 def test_generated_data_are_never_compared_across(tmp_path):

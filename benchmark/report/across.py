@@ -48,15 +48,15 @@ def across(outlines: Sequence[Outline]) -> list[Across]:
     for outline in outlines:
         if not outline.no_evidence:
             blocks = by_kind.setdefault((outline.source, outline.protocol), {})
-            # Sets of modalities of one dataset are no further datasets: the one with most runs.
-            other = blocks.get(outline.dataset)
+            # Sets of modalities and splits of one dataset are no further ones: that with most runs.
+            other = blocks.get(outline.block)
             if other is None or outline.runs > other.runs:
-                blocks[outline.dataset] = outline
+                blocks[outline.block] = outline
     return [_compare(*kind, blocks) for kind, blocks in by_kind.items()]
 
 
 def _compare(source: str, protocol: str, blocks: dict[str, Outline]) -> Across:
-    names = tuple(blocks)
+    names = tuple(outline.dataset for outline in blocks.values())
     if len(names) < FEWEST:
         return Across(source, protocol, names, why_not=f"too few datasets ({len(names)})")
     complete = [_complete(outline) for outline in blocks.values()]

@@ -437,6 +437,7 @@ def facts_of(dataset: EODataset, fold: Fold) -> dict[str, Any]:
         "samples": len(dataset),
         "groups": None if dataset.groups is None else len(np.unique(dataset.groups)),
         "group_kind": dataset.group_kind,
+        **({"split_of": dataset.split_of} if dataset.split_of else {}),
         **({"divided_groups": n} if (n := divided_groups(dataset)) else {}),
         **({"form": dataset.form} if dataset.form and dataset.source == "real" else {}),
         **({"plugin": dict(dataset.plugin)} if dataset.plugin else {}),

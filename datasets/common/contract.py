@@ -92,9 +92,9 @@ class EODataset:
     fingerprint: sha256 over x of the chosen modalities, y, ids, groups and split.
     source: whether the native files were the publisher's or generated ones.
     notices: those of the `Catalogue`, and what was found when the inputs were read.
-    form, places, months: as in `Catalogue`. group_kind, plugin: as in `Adapter`. origin: title,
-    licence, citation and url of its adapter. view: what was looked at of it. Both are known where
-    an adapter prepares it, not where its arrays are opened again.
+    form, places, months: as in `Catalogue`. group_kind, split_of, plugin: as in `Adapter`. origin:
+    title, licence, citation and url of its adapter. view: what was looked at of it. Both are known
+    where an adapter prepares it, not where its arrays are opened again.
     """
 
     name: str
@@ -110,6 +110,7 @@ class EODataset:
     notices: tuple[str, ...] = ()
     form: str = ""
     group_kind: str | None = None
+    split_of: str = ""
     plugin: Mapping[str, str] | None = None
     origin: Mapping[str, str] = field(default_factory=dict)
     view: View | None = None
@@ -199,7 +200,8 @@ class Adapter:
     one). modalities: all that the files hold; default_modalities: the published choice. notes: what
     a modality's name does not say, or says wrongly, by modality; `list datasets` and tables show
     it. layout: the expected tree, shown when files lack. group_kind: what a group is ("site"), or
-    None. downloads: what `data fetch` brings, in this order. published: what a publisher counts;
+    None. split_of: the dataset of which it is another split: across datasets both count once.
+    downloads: what `data fetch` brings, in this order. published: what a publisher counts;
     None where there is none. ways: other forms of it, and how to get each. by_name_only: whether it
     is looked at where `--datasets` names it alone, so that `run --all` stays a matter of minutes.
     reader_version: raised when the same files give other arrays. root: where the files are, for an
@@ -226,6 +228,7 @@ class Adapter:
     notes: Mapping[str, str] = MappingProxyType({})
     group_kind: str | None = None
     official_split: bool = False
+    split_of: str = ""
     downloads: tuple[Download, ...] = ()
     published: Published | None = None
     ways: Mapping[str, str] = MappingProxyType({})

@@ -200,6 +200,7 @@ def _describe(
         "notices": notices,
         "form": catalogue.form,
         "group_kind": adapter.group_kind,
+        "split_of": adapter.split_of,
         "plugin": adapter.plugin,
     }
     replace_with(folder / "meta.json", json.dumps(meta, allow_nan=False), folder / NOTES)
@@ -284,6 +285,7 @@ def _load(folder: Path) -> EODataset:
             notices=tuple(meta.get("notices", ())),
             form=meta.get("form", ""),
             group_kind=meta.get("group_kind"),
+            split_of=meta.get("split_of", ""),
             plugin=meta.get("plugin"),
             places=context.pop("places", None),
             months={name.removeprefix("months-"): array for name, array in context.items()},
