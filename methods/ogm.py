@@ -23,9 +23,9 @@ What differs from the released code (GeWu-Lab/OGM-GE_CVPR2022), and why:
   fused output, by which the release judges it alone, is not a prediction where outputs have a
   scale (regression), or more than two shares make the sum.
 
-In the shipped records the heads have a higher error than `single`, though no mark: encoders that
-were trained for fusion are read linearly, and what the publication promises of them is that they
-are better than those of fusion without modulation.
+In the shipped records the heads have no mark, and a higher mean error than `single` on most
+sensors: encoders that were trained for fusion are read linearly, and what the publication promises
+of them is that they are better than those of fusion without modulation.
 
 The score of a modality is the probability that its share gives to the truth, as published:
 softmax; on multi-label tasks the geometric mean over labels; on regression exp(-(o - y)²).
