@@ -1,5 +1,5 @@
 # make benchmark   fresh clone → environment → `python -m benchmark run --all`
-# make test        fresh clone → environment → the test suite (9 to 12 minutes on 2 cores)
+# make test        fresh clone → environment → the test suite (8 to 12 minutes on 2 cores)
 # make env         the environment alone, .venv
 # make lint        ruff
 # make leaderboard the committed leaderboard.md and README's figure, from the records in results/reference alone
