@@ -80,11 +80,11 @@ class Data(TypedDict, total=False):
     """Of the dataset, and of this fold's parts: train, val and test are numbers of samples.
 
     groups: their number, or None. split_of: the dataset of which this is another split, if it is
-    one. divided_groups: how many of them stand in more than one part of
-    an official split, where one does. unseen: part → number of its samples whose class the training
-    part lacks. constant_channels: modality → channels without two different values in the training
-    part, which are 0 in all parts. form: of those that the dataset is distributed in, the one that
-    was read. Older records have none of these five.
+    one. divided_groups: how many of the groups stand in more than one part of an official split,
+    where one does. unseen: part → number of its samples whose class the training part lacks.
+    constant_channels: modality → channels without two different values in the training part, which
+    are 0 in all parts. form: of those that the dataset is distributed in, the one that was read.
+    Older records have none of these five.
     """
 
     task: Task

@@ -137,7 +137,7 @@ class FuelMoistureSplit(FuelMoisture):
     title = "Live fuel moisture content, with Presto's publishers' split of the sites."
     official_split = True
     split_of = FuelMoisture.name
-    reader_version = 2
+    reader_version = 2  # what is prepared says whose split it is
 
 
 def _read(root: Path) -> dict[str, np.ndarray]:

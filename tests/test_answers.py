@@ -160,6 +160,14 @@ def test_smoke_runs_and_simulations_answer_nothing(tmp_path):
     assert "40 runs with scores; real data of 0" in asked(tmp_path, "runs")
 
 
+def test_another_split_of_a_dataset_is_none_of_its_own(tmp_path):
+    made_up = runs(SKILLS, 2, protocol="standard", **EVIDENCE)
+    for record in runs(SKILLS, 2, dataset="again", protocol="standard", **EVIDENCE):
+        made_up.append(replace(record, data={**record.data, "split_of": "toy"}))
+    text = asked(write(made_up, tmp_path), "runs")
+    assert "16 runs with scores; real data of 1: toy." in text and "again (S1 + S2)" in text
+
+
 def test_an_official_split_is_compared_over_its_samples(tmp_path):
     cache = official(tmp_path, {"single": 1.0, "mdico": 3.0})
     text = asked(tmp_path, "versus", "mdico", cache=cache)

@@ -137,7 +137,7 @@ def _runs(found: Evidence) -> Iterator[str]:
             ]
         )
     total = sum(int(row[5]) for row in rows)
-    real = {group.dataset for group in found.groups if group.source == "real"}
+    real = {group.block for group in found.groups if group.source == "real"}
     yield f"{total} runs with scores; real data of {len(real)}: {listed(sorted(real))}."
     yield ""
     header = ("data, protocol", "source", "methods", "folds", "seeds", "runs", "without scores")

@@ -139,6 +139,11 @@ class Group:
         return self.spec.modalities
 
     @property
+    def block(self) -> str:
+        """The dataset as which it counts among others: another split of one is none of its own."""
+        return self.data.get("split_of", self.dataset)
+
+    @property
     def protocol(self) -> Mapping[str, Any]:
         """The values in force, as `benchmark.planning.protocol.Protocol.values_for` gives them."""
         return self.spec.protocol

@@ -45,11 +45,11 @@ class OutlineRow:
 class Outline:
     """One group: whose it is, and its rows in their order.
 
-    block: the dataset as which it counts where datasets are compared: another split of one is none
-    of its own. protocol: as titles have it. labels: the share of them that there is. curve:
-    protocol as titles have it, and digest, of what groups have in common that differ in that share.
-    heading: of the primary metric. tuning: what was tuned on what. runs: their number. units:
-    number of folds, or seeds. ratio: size of a test part over that of its training part.
+    block: as in `benchmark.report.frame.Group`. protocol: as titles have it. labels: the share of
+    them that there is. curve: protocol as titles have it, and digest, of what groups have in common
+    that differ in that share. heading: of the primary metric. tuning: what was tuned on what. runs:
+    their number. units: number of folds, or seeds. ratio: size of a test part over that of its
+    training part.
     """
 
     dataset: str
@@ -98,7 +98,7 @@ def outline_of(summary: Summary) -> Outline:
     ]
     return Outline(
         group.dataset,
-        group.data.get("split_of", group.dataset),
+        group.block,
         group.source,
         group.protocol_title,
         group.protocol.get("labels", 1.0),
