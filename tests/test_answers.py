@@ -100,7 +100,7 @@ def results(tmp_path_factory) -> Path:
 
 def test_a_method_is_held_against_each_control(results):
     text = asked(results, "versus", "mdico")
-    assert "mdico against single, protocol standard: shown to be better on 2 of 2 sensors" in text
+    assert "mdico against single, protocol standard: shown to be better in 2 of 2 lines" in text
     assert "`python -m benchmark answer versus mdico --results R`" in text
     header, _, *body = rows(text)
     assert header[3:7] == ["seeds", "mdico", "it has", "gain"]
@@ -171,7 +171,7 @@ def test_another_split_of_a_dataset_is_none_of_its_own(tmp_path):
 def test_an_official_split_is_compared_over_its_samples(tmp_path):
     cache = official(tmp_path, {"single": 1.0, "mdico": 3.0})
     text = asked(tmp_path, "versus", "mdico", cache=cache)
-    assert len(rows(text)) == 2 + 2 and "better on 2 of 2 sensors" in text
+    assert len(rows(text)) == 2 + 2 and "better in 2 of 2 lines" in text
 
 
 def test_a_document_is_filled_in_and_its_prose_stays(results, tmp_path, capsys):

@@ -180,12 +180,12 @@ def _versus(found: Evidence, method: str = "mdico") -> Iterator[str]:
                 )
     if not rows:
         return
-    for control, (sensors, better, worse, equal) in tally.items():
-        if sensors:
+    for control, (lines, better, worse, equal) in tally.items():
+        if lines:
             yield (
-                f"{method} against {control}, protocol {HONEST}: shown to be better on {better} of "
-                f"{sensors} sensors, worse on {worse}; practically equal with at least "
-                f"{100 * SURE:.0f} % on {equal}.  "
+                f"{method} against {control}, protocol {HONEST}: shown to be better in {better} of "
+                f"{lines} lines, worse in {worse}; practically equal with at least "
+                f"{100 * SURE:.0f} % in {equal}.  "
             )
     yield ""
     header = ("data, protocol", "sensor", "against", "seeds", method, "it has", "gain")
@@ -194,8 +194,9 @@ def _versus(found: Evidence, method: str = "mdico") -> Iterator[str]:
     yield ""
     yield (
         "Gain in the primary metric of the dataset, positive is better; intervals and p are those "
-        f"of the report's tests, not adjusted for their number. Seeds: of {method} and of what it "
-        "is against, on every fold."
+        "of the report's tests, not adjusted for their number. The lines of a dataset share its "
+        f"samples, and a sensor may stand in several. Seeds: of {method} and of what it is "
+        "against, on every fold."
     )
 
 
