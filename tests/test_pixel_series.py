@@ -6,6 +6,8 @@ places as there, single precision.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from safetensors.torch import save_file
 import methods
 from benchmark.errors import UserError
 from benchmark.problem import CONTEXT, ModalitySpec
+from methods.common import galileo
 from methods.common import weights as files
 from methods.common.encoders import BACKBONES
 from methods.common.pixel_series import DAYS, pixels
@@ -139,6 +142,14 @@ def test_with_its_weights_it_gives_what_the_release_gives(name, m, real_data, mo
     found = encoded(name, of, values(m), weights=weights)
     assert found.shape == (2, 128)
     assert found[:, :4] == pytest.approx(np.array(RELEASED[name, m]), abs=2e-5)
+
+
+def test_galileo_normalises_by_the_numbers_of_its_release():
+    # Of the 32 means and standard deviations in the release's config/normalization.json: single
+    # precision hides a wrong digit.
+    of_release = "bdb2640c8e5a851d02d82a19f9e1aeac305d1dd2d29aeb931659179e92eeb22d"
+    numbers = json.dumps(list(galileo.PRETRAINING.values()))
+    assert hashlib.sha256(numbers.encode()).hexdigest() == of_release
 
 
 @pytest.mark.parametrize("name", NAMES)
