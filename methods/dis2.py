@@ -12,9 +12,10 @@ over from pixels to samples, and what is not:
   finer levels, the tokens pooled from them and predictions at every level are left out. L_div is of
   the features themselves; the release has it on those tokens, summed over the finer levels.
 - Class queries attend to the tokens of the modalities instead of to places in a map: what the
-  publication calls class-specific contribution of modalities. The one prediction for each class
-  that the release makes from them at its coarsest level is kept, with its loss; a multi-label task
-  has a query for each label and a regression one for its value.
+  publication calls class-specific contribution of modalities. What they attend to is summed; the
+  release predicts at each place from its own feature times its weight. The one prediction for
+  each class that the release makes from them at its coarsest level is kept, with its loss; a
+  multi-label task has a query for each label and a regression one for its value.
 - ℓ of the task stands for weighted cross-entropy and Dice loss.
 - With more than two modalities all missing tokens are the same compensatory features, each with
   the encoding of its place.

@@ -12,6 +12,8 @@ What differs from the released code (megvii-research/mdistiller), and why:
   before the 20th. States of a warm-up that is not over are never the best one.
 - The target class is left out of NCKD's softmax; the release lowers its logit by 1000, which is
   the same but for rounding.
+- TCKD is of logits. The release takes logarithms of probabilities, which are infinite where one of
+  these is 0.
 
 With two classes there is one other class, and NCKD is 0; the labels of a multi-label task are two
 classes each, and regression has none. On these tasks nothing is decoupled: DKD is KD there.
