@@ -193,6 +193,7 @@ def test_a_document_is_filled_in_and_its_prose_stays(results, tmp_path, capsys):
     ("words", "told"),
     [
         (["verses", "mdico"], "unknown question 'verses': did you mean versus"),
+        (["versus", "mdicoo"], "unknown method 'mdicoo': did you mean mdico"),
         (["runs", "mdico"], "runs: it is asked of all methods at once"),
         (["versus", "a", "b"], "versus: it is asked of one method"),
         ([], "name a question"),

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio
 import yaml
 
 import datasets
@@ -80,6 +81,11 @@ def test_a_changed_file_and_a_changed_meaning_are_other_data_a_comment_is_not(mi
     description["target"]["classes"] = own.CLASSES[::-1]
     assert own.prepare(save(description, folder), tmp_path / "cache").fingerprint != first
     description["target"]["classes"] = own.CLASSES
+    for field, value in (("units", "1"), ("channels", ["VH", "VV"])):
+        sensor = {**description["modalities"]["S1"], field: value}
+        corrected = {**description, "modalities": {**description["modalities"], "S1": sensor}}
+        assert own.prepare(save(corrected, folder), tmp_path / "cache").fingerprint != first
+    assert own.prepare(save(description, folder), tmp_path / "cache").fingerprint == first
     array = np.load(folder / "s1.npy")
     array[3, 2, 1] += 1
     np.save(folder / "s1.npy", array)
@@ -152,9 +158,32 @@ def as_big_endian_columns_of_fortran(folder, s1):
     return {"file": "s.npy"}
 
 
+def as_flat_channels_first(folder, s1):
+    np.save(folder / "s.npy", np.moveaxis(s1, 2, 1).reshape(N, 24))
+    return {"file": "s.npy", "steps": 12, "channels_first": True}
+
+
+def as_two_flat_keys(folder, s1):
+    np.savez(folder / "s.npz", vv=s1[..., 0], vh=s1[..., 1])
+    return {"file": "s.npz", "key": ["vv", "vh"], "steps": 12}
+
+
+def as_columns_listed_by_channel(folder, s1):
+    names = [f"{c}_{t}" for c in ("VV", "VH") for t in range(1, 13)]
+    table = pd.DataFrame(np.moveaxis(s1, 2, 1).reshape(N, 24), columns=names)
+    table.sample(frac=1, axis=1, random_state=0).to_csv(folder / "s.csv", index=False)
+    return {"file": "s.csv", "columns": names, "steps": 12, "channels_first": True}
+
+
+def as_wide_table_channels_first(folder, s1):
+    return {**as_wide_table(folder, s1), "channels_first": True}
+
+
 FORMS = {make.__name__.removeprefix("as_"): make for make in (
     as_npz, as_h5, as_wide_table, as_listed_columns, as_channels_first, as_two_keys,
     as_a_part_of_an_array, as_several_files, as_a_file_each, as_big_endian_columns_of_fortran,
+    as_flat_channels_first, as_two_flat_keys, as_columns_listed_by_channel,
+    as_wide_table_channels_first,
 )}  # fmt: skip
 
 
@@ -183,6 +212,136 @@ def test_parquet_is_read_or_one_sentence_says_what_to_install(mine):
         (folder / "soil.parquet").write_bytes(b"PAR1")
         with pytest.raises(UserError, match="soil.parquet: .*pip install pyarrow"):
             opened(save(description, folder))
+
+
+def test_columns_whose_names_say_another_order_than_is_read_are_refused(mine):
+    description, folder = mine
+    sensor = as_columns_listed_by_channel(folder, np.load(folder / "s1.npy"))
+    wrong = {"kind": "series", "channels": ["VV", "VH"], **sensor, "channels_first": False}
+    description["modalities"]["S1"] = wrong
+    with pytest.raises(UserError, match="S1 lists .* VV_1, VV_2, .*say `channels_first: true`"):
+        opened(save(description, folder))
+
+
+def tiles(folder, lengths):
+    """An array and a table of labels for each tile, whose names are sorted otherwise; `y` is x."""
+    folder.mkdir()
+    start = 0
+    for tile, n in lengths.items():
+        y = np.arange(start, start + n)
+        np.save(folder / f"{tile}.npy", np.stack([y, -y], axis=1))
+        pd.DataFrame({"y": y}).to_csv(folder / f"{tile}_labels.csv", index=False)
+        start += n
+    return {
+        "modalities": {m: {"file": "{tile}.npy", "kind": "vector"} for m in ("S1", "S2")},
+        "target": {"file": "{tile}_labels.csv", "column": "y", "kind": "regression"},
+        "groups": {"file": "{tile}_labels.csv", "column": "tile"},
+    }
+
+
+def test_files_are_matched_by_the_words_in_their_names(tmp_path):
+    description = tiles(tmp_path / "t", {f"t{number}": number for number in range(1, 13)})
+    catalogue = opened(save(description, tmp_path / "t"))
+    np.testing.assert_array_equal(values(catalogue, "S1")[:, 0], catalogue.y)
+    order = (1, 10, 11, 12, *range(2, 10))
+    assert catalogue.groups.tolist() == [f"t{n}" for n in order for _ in range(n)]
+
+
+def lacking_in_one(folder):
+    (folder / "t3.npy").unlink()
+    (folder / "t2_labels.csv").unlink()
+
+
+def lacking(folder):
+    (folder / "t2.npy").unlink()
+
+
+def too_many(folder):
+    (folder / "t2_labels.csv").unlink()
+
+
+def of_other_lengths(folder):
+    for tile in ("t1", "t3"):
+        np.save(folder / f"{tile}.npy", np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lacking_in_one, "S1: .*t2.npy is of tile 't2', of which there are no samples"),
+        (lacking, "S1: there is no file of tile 't2', of which .*t2_labels.csv has samples"),
+        (too_many, "S1: .*t2.npy is of tile 't2', of which there are no samples"),
+        (of_other_lengths, "S1: .*t1_labels.csv has 1 .*t1.npy, has 2"),
+    ],
+)
+def test_files_of_other_words_or_lengths_are_refused(tmp_path, change, told):
+    """All of them have as many samples in sum, but for the first two."""
+    description = tiles(tmp_path / "t", {"t1": 1, "t2": 2, "t3": 3, "t4": 3})
+    change(tmp_path / "t")
+    with pytest.raises(UserError, match=told):
+        opened(save(description, tmp_path / "t"))
+
+
+def test_files_of_other_kinds_of_words_are_refused(tmp_path):
+    description = tiles(tmp_path / "t", {"t1": 1, "t2": 2})
+    description["modalities"]["S1"]["file"] = "{area}.npy"
+    with pytest.raises(UserError, match="S1: .*t1.npy is of area 't1', and .* of tile 't1'; put"):
+        opened(save(description, tmp_path / "t"))
+
+
+def test_several_files_beside_one_are_said_to_be_matched_by_order(tmp_path):
+    description = tiles(tmp_path / "t", {"t1": 1, "t2": 2})
+    pd.DataFrame({"y": [0, 1, 2]}).to_csv(tmp_path / "t" / "all.csv", index=False)
+    description["target"]["file"] = "all.csv"
+    (notice, *_) = opened(save(description, tmp_path / "t")).notices
+    assert "S1 is matched by order alone, 2 files from" in notice and "give ids" in notice
+
+
+def test_ids_that_one_of_several_files_lacks_are_told(mine):
+    description, folder = mine
+    clay = pd.DataFrame({"plot": [f"P{i:02d}" for i in range(N)], "clay": range(N)})[::-1]
+    clay[:30].to_csv(folder / "a.csv", index=False)
+    clay[30:].rename(columns={"plot": "Plot"}).to_csv(folder / "b.csv", index=False)
+    sensor = {"file": ["a.csv", "b.csv"], "kind": "vector", "channels": ["clay"]}
+    description["modalities"]["soil"] = sensor
+    with pytest.raises(UserError, match="b.csv: has no ids .plot., and .*a.csv has"):
+        opened(save(description, folder))
+
+
+def test_ids_that_are_the_index_of_a_table_in_parquet_are_ids(mine):
+    pytest.importorskip("pyarrow")
+    description, folder = mine
+    clay = pd.DataFrame({"plot": [f"P{i:02d}" for i in range(N)], "clay": range(N)})
+    clay.sample(frac=1, random_state=0).set_index("plot").to_parquet(folder / "soil.parquet")
+    sensor = {"file": "soil.parquet", "kind": "vector", "channels": ["clay"]}
+    description["modalities"]["soil"] = sensor
+    assert values(opened(save(description, folder)), "soil")[:, 0].tolist() == list(range(N))
+
+
+def test_an_empty_line_is_a_missing_value_in_a_table_of_one_column(mine):
+    description, folder = mine
+    cells = [str(i) for i in range(N)]
+    cells[3], cells[7] = "", " "
+    (folder / "soil.csv").write_text("\n".join(["clay", *cells]) + "\n\n")
+    description["modalities"]["soil"] = {"file": "soil.csv", "kind": "vector", "channels": ["clay"]}
+    description["incomplete"] = "drop"
+    catalogue = opened(save(description, folder))
+    kept = [i for i in range(N) if i not in (3, 7)]
+    assert values(catalogue, "soil")[:, 0].tolist() == kept
+    (folder / "stress.csv").write_text("\n".join(["v", *cells]))
+    description["target"] = {"file": "stress.csv", "column": "v", "kind": "regression"}
+    assert opened(save(description, folder)).y.tolist() == kept
+
+
+@pytest.mark.parametrize("text", ['"plot";"clay, dry"', "plot\tclay, dry"])
+def test_the_separator_is_what_stands_outside_quotes(mine, text):
+    description, folder = mine
+    between = ";" if ";" in text else "\t"
+    rows = [f"P{i:02d}{between}{i}" for i in range(N)]
+    (folder / "soil.csv").write_text("\n".join([text, *rows]) + "\n")
+    sensor = {"file": "soil.csv", "kind": "vector", "columns": ["clay, dry"]}
+    description["modalities"]["soil"] = sensor
+    assert values(opened(save(description, folder)), "soil")[:, 0].tolist() == list(range(N))
 
 
 def test_rows_are_matched_by_id_where_a_file_has_the_ids_column(mine):
@@ -335,6 +494,41 @@ def test_a_folder_of_geotiffs_by_id_with_the_tags_of_the_files(mine):
     assert catalogue.scaling["swir"][0].tolist() == [1e-4, 2]
 
 
+def test_bands_that_are_called_like_channels_are_these_and_masks_are_missing_values(mine):
+    description, folder = mine
+    images = np.random.default_rng(1).integers(1, 255, (N, 2, 5, 6)).astype(np.uint8)
+    (folder / "rgb").mkdir()
+    for i in range(N):
+        path = folder / "rgb" / f"P{i:02d}.tif"
+        geotiff(path, images[i])
+        with rasterio.open(path, "r+") as file:
+            file.descriptions = ("b8", "B4")
+    sensor = {"file": "rgb/{id}.tif", "kind": "image", "channels": ["B4", "B8"]}
+    description["modalities"]["rgb"] = sensor
+    catalogue = opened(save(description, folder))
+    swapped = np.moveaxis(images[:, ::-1], 1, -1)
+    assert catalogue.dtypes["rgb"] == np.uint8
+    np.testing.assert_array_equal(values(catalogue, "rgb"), swapped)
+    # One file that is not as the first one is: all are numbers then, and what it hides is missing.
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as file:
+        file.write_mask(np.arange(30).reshape(5, 6) > 9)
+    catalogue = opened(save(description, folder))
+    assert catalogue.dtypes["rgb"] == np.float32
+    expected = swapped.astype(np.float64)
+    expected[-1].reshape(30, 2)[:10] = np.inf
+    np.testing.assert_array_equal(values(catalogue, "rgb"), expected)
+
+
+def test_files_of_other_types_are_read_as_numbers(mine):
+    description, folder = mine
+    soil = np.arange(N * 2).reshape(N, 2)
+    np.save(folder / "soil_a.npy", soil[:30].astype(np.uint8))
+    np.save(folder / "soil_b.npy", soil[30:] - 100.5)
+    description["modalities"]["soil"] = {"file": ["soil_a.npy", "soil_b.npy"], "kind": "vector"}
+    found = values(opened(save(description, folder)), "soil")
+    np.testing.assert_array_equal(found, np.concatenate([soil[:30], soil[30:] - 100.5]))
+
+
 # Tasks.
 
 
@@ -350,6 +544,7 @@ def test_a_folder_of_geotiffs_by_id_with_the_tags_of_the_files(mine):
         (["True", "False", "False", "True"], {False: "a", True: "b"}, None, "quotes"),
         ([False, True, True, False], ["rye", "oat"], None, "unknown class 'False'"),
         ([0, 1, 2, 0], ["rye", "oat"], None, "unknown class '2'"),
+        ([0, 1, 1, 0], [1, 2], None, "unknown class '0'"),
         (["rye", "oaT", "oat", "rye"], ["rye", "oat"], None, "'oaT': did you mean oat"),
         ([0, 0, 0, 0], None, None, "1 different value;"),
         ([0, 1, 2, 0], None, None, "3 classes .0, 1, 2.; binary tasks have 2"),
@@ -455,8 +650,10 @@ def test_the_table_of_lfmc_is_the_same_as_by_its_adapter(real_data, tmp_path):
     for modalities in (("S1", "S2"), ("S2", "static")):
         mine = own.prepare(path, tmp_path, *modalities)
         theirs = prepare_shipped("lfmc", real_data / "lfmc", tmp_path, *modalities)
-        assert mine.fingerprint == theirs.fingerprint
+        for name in ("y", "ids", "groups"):
+            np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name))
         for m in modalities:
+            np.testing.assert_array_equal(mine.x[m], theirs.x[m])
             assert mine.modalities[m].channels == theirs.modalities[m].channels
     assert mine.task.unit == theirs.task.unit and mine.group_kind == theirs.group_kind
 

@@ -106,6 +106,8 @@ def test_a_field_that_is_wrong_is_named_with_what_is_expected(mine, change, told
         ({"file": "plots.csv", "channels": ["stress", "vigour"]}, {}),
         ({"file": "plots.csv", "channels": ["a", "b"], "columns": ["vigour", "stress"]}, {}),
         ({"file": "plots.csv", "channels": ["stress"], "columns": "{channel}"}, {}),
+        ({"file": "./plots.csv", "channels": ["stress", "vigour"]}, {}),
+        ({"file": "{plots}.csv", "channels": ["stress"]}, {}),
         ({"file": "soil.npy"}, {"file": "soil.npy", "column": 3}),
         ({"file": "soil.npy", "columns": [1, 3]}, {"file": "soil.npy", "column": 3}),
         ({"file": "all.npz", "key": "soil"}, {"file": "all.npz", "key": "soil", "column": 3}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,22 @@ def test_every_executor_runs_it(mine, tmp_path, places, executor, capsys, monkey
     assert {(r.status, r.spec.source) for r in found} == {("done", "real")} and len(found) == 2
     assert found[0].data["group_kind"] == "0.5° block"
     assert {r.spec.dataset for r in records} - {"vines"} == set(named[1].split(",")[1:])
+
+
+def test_the_command_that_tune_prints_runs_what_was_chosen(mine, places, capsys, monkeypatch):
+    monkeypatch.setattr("benchmark.commands.run.report_all", lambda *given: None)
+    description, folder = mine
+    named = ["--datasets", str(save(description, folder, "my vines")), "--methods", "forest"]
+    assert main(["tune", *named, "--trials", "2", "--folds", "0", *places]) == 2, "no name for it"
+    capsys.readouterr()
+    named[1] = str(save({"name": "vines", **description}, folder, "my vines"))
+    assert main(["tune", *named, "--trials", "2", "--folds", "0", *places]) == 0
+    (command,) = re.findall(r"run them: python -m benchmark (.*)", capsys.readouterr().out)
+    assert main(shlex.split(command)) == 0
+    records = read_all(Path(places[-1]))[0]
+    assert [(r.spec.dataset, r.spec.method, r.status) for r in records] == [
+        ("vines", "forest", "done")
+    ]
 
 
 def test_a_report_finds_the_targets_of_an_official_split(

@@ -55,6 +55,7 @@ def place(tmp_path_factory) -> Path:
     shuffled.to_csv(folder / "m1.csv", index=False)
     shuffled.to_csv(folder / "m1.tsv", index=False, sep="\t")
     table.to_parquet(folder / "m1.parquet")
+    table.set_index("id").to_parquet(folder / "index.parquet")
     from_0 = {f"c{c}_{t}": x[:, t, c] for t in range(6) for c in range(3)}
     pd.DataFrame({"ids": DATA.ids, **from_0}).to_csv(folder / "from0.csv", index=False)
     other = {f"t{t + 1}.c{c}": x[:, t, c] for t in range(6) for c in range(3)}
@@ -82,6 +83,7 @@ EXPECTED = MODELS["m1"].predict(DATA.x["m1"])
     ("file", "more"),
     [
         *[(name, ()) for name in ("m1.csv", "m1.tsv", "m1.parquet", "from0.csv", "m1.npz")],
+        ("index.parquet", ()),
         ("other.csv", ("--columns", "t{step}.{channel}", "--ids", "plot")),
         ("back.csv", ("--columns", "{channel}({step})", "--steps", "t-5,t-4,t-3,t-2,t-1,t")),
         ("alone.npz", ()),
@@ -226,6 +228,13 @@ def test_a_number_that_may_stand_for_no_value_is_told(written):
                 f"m1 has 7 × {written:.17g}, outside of the range that the model was trained with: "
                 "if it stands for no value, leave those cells empty, or write NaN"
             ]
+
+
+def test_ids_that_are_numbers_are_called_as_in_a_dataset(place):
+    table = pd.read_parquet(place / "m1.parquet").assign(id=np.arange(90.0) + 1000)
+    table.to_parquet(place / "numbers.parquet")
+    assert predict(place, "m1", "numbers.parquet") == 0
+    assert pd.read_csv(place / "out.csv", dtype=str)["id"].tolist()[:2] == ["1000", "1001"]
 
 
 def test_ids_that_are_not_unique_are_told_and_all_rows_predicted(place, capsys):

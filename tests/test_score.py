@@ -61,6 +61,7 @@ def test_predictions_from_elsewhere_stand_in_the_tables_and_are_called_so(
     place, tmp_path, folds, capsys
 ):
     table = predictions(folds).sample(frac=1, random_state=0)  # in any order
+    table["predicted"] = table[own.CLASSES].idxmax(axis=1)  # as `predict` writes it
     assert score(place, tmp_path, table, "--modality", "S2", "--reference", "Doe 2026") == 0
     found, unreadable = records.read_all(tmp_path / "runs")
     assert len(found) == folds["fold"].nunique() and not unreadable

@@ -79,7 +79,10 @@ def test_an_official_split_is_kept_in_every_protocol():
     ("changes", "sentence"),
     [
         ({"groups": np.array(["a"] * 90)}, "one group cannot be trained and tested on"),
-        ({"groups": np.array(["a"] * 45 + ["b"] * 45)}, "1 group cannot be split into 2 parts"),
+        (
+            {"groups": np.array(["a"] * 45 + ["b"] * 45)},
+            "trains on one group alone, so that there is none for",
+        ),
         ({"y": np.zeros(90, dtype=np.int64)}, "fewer than two classes in the training part"),
     ],
 )

@@ -135,6 +135,8 @@ def _table(path: Path, modality: str | None, dataset: EODataset) -> pd.DataFrame
         )
     columns = _columns(dataset.task)
     known = ("fold", "id", "seed", "modality", *columns)
+    if dataset.task.is_classification:
+        known += ("predicted",)  # which `predict` writes beside the probabilities it follows from
     for name in table.columns:
         if name not in known:
             raise UserError(f"{path}: {unknown('column', name, known)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,8 +104,8 @@ def tune(options: argparse.Namespace) -> int:
 
 def _next(path: Path, options: argparse.Namespace) -> str:
     """The command that runs what was chosen, with what it must have in common with this one."""
-    command = ["python -m benchmark run --hparams", str(path), "--protocol", options.protocol]
-    for name in ("data_root", "modalities", "folds", "cache", "results"):
+    command = ["run", "--hparams", str(path), "--protocol", options.protocol]
+    for name in ("datasets", "data_root", "modalities", "folds", "cache", "results"):
         value = getattr(options, name)
         if value is not None:
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
@@ -112,7 +113,7 @@ def _next(path: Path, options: argparse.Namespace) -> str:
     command += [word for file in options.plugin for word in ("--plugin", str(file))]
     if options.precision != "fp32":
         command += ["--precision", options.precision]
-    return " ".join(command + ["--compile"] * options.compile)
+    return f"python -m benchmark {shlex.join(command + ['--compile'] * options.compile)}"
 
 
 def _check_request(options: argparse.Namespace, protocol: Protocol) -> None:

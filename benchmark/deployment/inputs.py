@@ -292,10 +292,15 @@ def _ids_in(path: str, wanted: str, have: Sequence[str]) -> str | None:
 
 
 def _as_ids(path: str, values: Sequence[Any]) -> np.ndarray:
+    names = []
     for row, value in enumerate(values, start=1):
-        if reading.is_missing(value):
+        try:
+            names.append(reading.name(value))
+        except ValueError as error:
+            raise UserError(f"{path}: the id of sample number {row}: {error}") from error
+        if names[-1] is None:
             raise UserError(f"{path}: sample number {row} has no id")
-    return np.array([str(value) for value in values], dtype=np.str_)
+    return np.array(names, dtype=np.str_)
 
 
 def _numbered(x: Mapping[str, Any]) -> np.ndarray:

@@ -158,6 +158,11 @@ def _with_validation(
     groups = _groups(dataset, values)
     if groups is not None:
         pieces = min(pieces, len(np.unique(groups[rest])))
+        if pieces < 2:
+            raise UserError(
+                f"{dataset.name}: fold {number} trains on one group alone, so that there is none "
+                "for validation; make groups smaller (blocks, fields), or name none"
+            )
     parts = _cut(dataset, rest, pieces, values, seed)
     val = parts[0]
     if values.get("validation_piece") == "nearest":  # groups are of all sizes

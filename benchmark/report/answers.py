@@ -92,6 +92,10 @@ def answer(
     if len(words) > METHODS.get(name, 0):
         about = "one method" if name in METHODS else "all methods at once"
         raise UserError(f"{name}: it is asked of {about}, not of {', '.join(words)}")
+    known = dict.fromkeys(method for group in found.groups for method in group.entries)
+    for word in words:
+        if word not in known:
+            raise unknown("method", word, known)
     asked = found.under(protocol) if protocol else found
     lines = list(QUESTIONS[name](asked, *words)) or ["The records do not say."]
     only = ["--protocol", protocol] if protocol else []

@@ -38,6 +38,8 @@ class Stored:
 
     shape: with the samples' axis in front where the file holds many. missing: stored values that
     stand for none. scale, offset: stored · scale + offset is the value; one for all, or one a band.
+    masked: whether a GeoTIFF says within itself which pixels have values. bands: what it calls its
+    bands, "" where it does not.
     """
 
     path: str
@@ -47,6 +49,8 @@ class Stored:
     missing: tuple[float, ...] = ()
     scale: tuple[float, ...] = (1.0,)
     offset: tuple[float, ...] = (0.0,)
+    masked: bool = False
+    bands: tuple[str, ...] = ()
 
     @property
     def is_scaled(self) -> bool:
@@ -55,7 +59,7 @@ class Stored:
     @property
     def is_plain(self) -> bool:
         """Whether what is stored is what it means."""
-        return not self.missing and not self.is_scaled
+        return not self.missing and not self.is_scaled and not self.masked
 
     def row(self, number: int) -> np.ndarray:
         """One sample of many, as it is stored; `UserError` if it cannot be read."""
@@ -63,10 +67,12 @@ class Stored:
             return self._meant(np.asarray(_opened(self.path, self.key)[number]))
 
     def whole(self) -> np.ndarray:
-        """All of it, as it is stored, text as str; `UserError` if it cannot be read."""
+        """All of it, as it is stored, text as str, under its mask if it has one; `UserError` if it
+        cannot be read.
+        """
         with _readable(self.path):
             if self.path.endswith(TIFF):
-                return _read_tiff(self.path)
+                return _read_tiff(self.path, self.masked)
             values = np.asarray(_opened.__wrapped__(self.path, self.key)[()])
             if values.dtype.kind == "S":
                 values = np.char.decode(values, "utf-8")
@@ -240,6 +246,7 @@ def _signed_or_not(dtype: np.dtype, attributes: Mapping[str, Any]) -> np.dtype:
 
 def _look_at_tiff(path: str) -> Stored:
     import rasterio
+    from rasterio.enums import MaskFlags
 
     with alone(), rasterio.open(path) as file:
         kinds = set(file.dtypes)
@@ -255,16 +262,21 @@ def _look_at_tiff(path: str) -> Stored:
                 tuple(sorted(missing)),
                 tuple(file.scales),
                 tuple(file.offsets),
+                any(flags == [MaskFlags.per_dataset] for flags in file.mask_flag_enums),
+                tuple(name or "" for name in file.descriptions),
             )
         )
 
 
-def _read_tiff(path: str) -> np.ndarray:
-    """(H, W, bands)."""
+def _read_tiff(path: str, masked: bool) -> np.ndarray:
+    """(H, W, bands), under the file's mask if it is ``masked``."""
     import rasterio
 
     with alone(), rasterio.open(path) as file:
-        return np.moveaxis(file.read(), 0, -1)
+        values = file.read()
+        if masked:
+            values = np.ma.masked_array(values, file.read_masks() == 0)
+        return np.moveaxis(values, 0, -1)
 
 
 @contextmanager
@@ -289,7 +301,9 @@ def physical(
     """
     if keep_bytes and raw.dtype == np.uint8 and stored.is_plain and not no_data:
         return raw
-    gone = ~np.isfinite(raw) if raw.dtype.kind == "f" else np.zeros(raw.shape, bool)
+    gone, raw = np.ma.getmaskarray(raw), np.ma.getdata(raw)
+    if raw.dtype.kind == "f":
+        gone = gone | ~np.isfinite(raw)
     for value in (*stored.missing, *no_data):
         # A float32 is compared with the number as a float32 has it.
         gone |= raw == (raw.dtype.type(value) if raw.dtype.kind == "f" else value)

@@ -89,7 +89,8 @@ class EODataset:
 
     x: modality → (N, *spec.shape), float32 or uint8 (`datasets.common.packed.Packed` is kept in
         less and reads as float32). y, ids, groups, split: as in `Catalogue`.
-    fingerprint: sha256 over x of the chosen modalities, y, ids, groups and split.
+    fingerprint: sha256 over x of the chosen modalities, y, ids, groups and split; of users' own
+        data also over channels, units, task, when and where.
     source: whether the native files were the publisher's or generated ones.
     notices: those of the `Catalogue`, and what was found when the inputs were read.
     form, places, months: as in `Catalogue`. group_kind, split_of, plugin: as in `Adapter`. origin:

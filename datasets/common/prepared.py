@@ -196,7 +196,7 @@ def _describe(
         "modalities": [dataclasses.asdict(spec) for spec in catalogue.modalities.values()],
         "task": dataclasses.asdict(catalogue.task),
         "files": {name: (folder / name).stat().st_size for name in kept},
-        "fingerprint": _fingerprint([folder / name for name in names]),
+        "fingerprint": _fingerprint([folder / name for name in names], _said(adapter, catalogue)),
         "notices": notices,
         "form": catalogue.form,
         "group_kind": adapter.group_kind,
@@ -206,12 +206,31 @@ def _describe(
     replace_with(folder / "meta.json", json.dumps(meta, allow_nan=False), folder / NOTES)
 
 
-def _fingerprint(files: list[Path]) -> str:
-    """sha256 over the names and the contents of the arrays; their header holds dtype and shape.
+def _said(adapter: Adapter, catalogue: Catalogue) -> dict[str, bytes]:
+    """sha256 of what the user says of arrays, who may correct it while they stay what they are.
+
+    Channels, units, when and where are seen by encoders that were trained with them, and the names
+    and the unit of the target stand in the tables. The project's own adapters say it in code.
+    """
+    if adapter.root is None and adapter.plugin is None:
+        return {}
+    specs = [dataclasses.asdict(spec) for _, spec in sorted(catalogue.modalities.items())]
+    words = json.dumps([specs, dataclasses.asdict(catalogue.task)])
+    digest = hashlib.sha256(words.encode())
+    places = {} if catalogue.places is None else {"places": catalogue.places}
+    for name, array in sorted({**catalogue.months, **places}.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return {"said": digest.digest()}
+
+
+def _fingerprint(files: list[Path], said: Mapping[str, bytes]) -> str:
+    """sha256 over the names and the contents of the arrays, whose header holds dtype and shape, and
+    over what is `_said` of them.
 
     The order of the modalities is not part of it: a run's id states it by itself.
     """
-    digests = {}
+    digests = dict(said)
     for path in files:
         with path.open("rb") as file:
             digests[path.name] = hashlib.file_digest(file, "sha256").digest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -26,14 +27,16 @@ SUFFIXES = (*TEXT, ".parquet")
 FIRST_ROW = 2
 """Number of a table's first row of values, as a spreadsheet shows it: the header is row 1."""
 
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", " ": "spaces"}
+SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", " ": "spaces"}
+"""The first of them that stands outside quotes in a header is that of the file."""
 
 
 @dataclass(frozen=True)
 class Header:
     """What the first line of a text file says, and how its cells are separated.
 
-    ends: whether the last line has an end.
+    ends: whether the last line has an end. An empty line is a missing value in a table of one
+    column, and in others nothing.
     """
 
     columns: tuple[str, ...]
@@ -112,6 +115,8 @@ def _table(path: str, wanted: list[str], *, as_text: bool) -> pd.DataFrame:
             skiprows=1,
             usecols=list(places),
             dtype=str if as_text else None,
+            skip_blank_lines=len(have) > 1,
+            nrows=header.rows,
             keep_default_na=False,
             na_values=None if as_text else [""],
             low_memory=False,
@@ -134,7 +139,8 @@ def _header(path: str, stamp: tuple[int, int]) -> Header:
     """The header, once every row was seen to have as many cells: what lacks is not "missing"."""
     text = _text(path)
     first = text.partition("\n")[0]
-    separator = next((each for each in SEPARATORS if each in first.strip().lstrip("# ")), ",")
+    bare = re.sub(r'"[^"]*"', "", first).strip().lstrip("# ")
+    separator = next((each for each in SEPARATORS if each in bare), ",")
     names = first.removeprefix("#").strip(" \r\n") if separator == " " else first
     header, widths = (), []
     try:
@@ -145,7 +151,10 @@ def _header(path: str, stamp: tuple[int, int]) -> Header:
             lines = csv.reader(io.StringIO(text), delimiter=separator)
             header = tuple(cell.strip() for cell in next(lines, ()))
             header = (header[0].lstrip("# "), *header[1:]) if header else ()
-            widths = [len(row) for row in lines if row]
+            found = list(lines)
+            while found and not found[-1]:
+                found.pop()
+            widths = [len(row) or 1 for row in found if row or len(header) == 1]
     except csv.Error as error:
         raise UserError(f"{path}: cannot be read as a table ({error})") from error
     if not header or not widths:
@@ -178,10 +187,18 @@ def _text(path: str) -> str:
 
 
 def _parquet(path: str) -> pd.DataFrame:
+    return _read_parquet(path, _stamp(path))
+
+
+@lru_cache(maxsize=2)
+def _read_parquet(path: str, stamp: tuple[int, int]) -> pd.DataFrame:
+    """All columns, those among them that pandas has made its index of when it wrote them."""
     import pandas as pd
 
     try:
-        return pd.read_parquet(path)
+        table = pd.read_parquet(path)
+        named = [name for name in table.index.names if name not in (None, *table.columns)]
+        return table.reset_index(level=named) if named else table
     except ImportError as error:
         raise UserError(
             f"{path}: .parquet files are read with pyarrow; `pip install pyarrow`, or save it as "

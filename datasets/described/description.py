@@ -28,6 +28,7 @@ from benchmark.errors import UserError, unknown
 from benchmark.problem import ModalityKind, TaskKind
 from datasets.common import tables
 from datasets.common.contract import NAME
+from datasets.described.files import paths
 
 Value = TypeVar("Value")
 
@@ -61,8 +62,9 @@ class Where:
 @dataclass(frozen=True)
 class Modality:
     """One sensor. channels: their names, empty where they are numbered. steps: of a series whose
-    steps stand beside each other in columns. no_data: stored values that stand for none, beside
-    what the file itself says. channels_first: channels go before rows and columns, or before time.
+    steps stand beside each other in columns, all channels of the first one first. no_data: stored
+    values that stand for none, beside what the file itself says. channels_first: channels go before
+    rows and columns, or before time.
     """
 
     name: str
@@ -80,12 +82,16 @@ class Modality:
         pattern = self.where.columns
         if not isinstance(pattern, str):
             return [str(column) for column in pattern or self.channels]
-        words = [{"channel": c, "step": s} for s in self.steps or ("",) for c in self.channels]
-        return [_filled(pattern, each) for each in words]
+        steps, channels = self.steps or ("",), self.channels
+        pairs = [(c, s) for s in steps for c in channels]
+        if self.channels_first:
+            pairs = [(c, s) for c in channels for s in steps]
+        return [_filled(pattern, {"channel": c, "step": s}) for c, s in pairs]
 
-    def sees(self, where: Where) -> bool:
-        """Whether it reads what lies there."""
+    def sees(self, where: Where, root: Path) -> bool:
+        """Whether it reads what lies there; root: of names of files."""
         shared = set(self.where.files) & set(where.files)
+        shared |= paths(root, self.where.files) & paths(root, where.files)
         keys = set(self.where.keys), set(where.keys)
         if not shared or (all(keys) and keys[0].isdisjoint(keys[1])):
             return False
@@ -173,7 +179,7 @@ def load(path: Path) -> Description:
             f"modalities.{m.name} has the target ({target.where}) among its values: nothing must "
             "see what it predicts; take it out, as with `channels:` or `columns:`"
             for m in modalities
-            if m.sees(target.where)
+            if m.sees(target.where, path.absolute().parent)
         ]
     if len(modalities) < 2 and not problems:
         problems.append("co-learning needs at least two modalities")

@@ -6,6 +6,7 @@ import glob
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +31,24 @@ def is_per_sample(files: tuple[str, ...]) -> bool:
 
 
 def find(root: Path, files: tuple[str, ...]) -> list[Found]:
-    """The files that are meant, in the order given, those of a pattern sorted; or `UserError`."""
+    """The files that are meant, in the order given, those of a pattern by its words; `UserError`.
+
+    Names that are put together in another way have the same order, if they have the same words.
+    """
     return [found for name in files for found in _find(root, name)]
+
+
+def paths(root: Path, files: tuple[str, ...]) -> set[str]:
+    """The same as paths without links, which are one for each file; none of what is not there.
+
+    Not those of files that hold one sample: they may be very many.
+    """
+    found = set()
+    for name in files:
+        if not is_per_sample((name,)):
+            with suppress(UserError):
+                found |= {os.path.realpath(each.path) for each in _find(root, name)}
+    return found
 
 
 def _find(root: Path, name: str) -> list[Found]:
@@ -62,7 +79,8 @@ def _find(root: Path, name: str) -> list[Found]:
     matches = [match for path in candidates if (match := re.fullmatch(pattern, path))]
     if not matches:
         raise UserError(f"{root / name}: there is no file of such a name")
-    return [Found(match[0], match.groupdict()) for match in sorted(matches, key=lambda m: m[0])]
+    found = [Found(match[0], match.groupdict()) for match in matches]
+    return sorted(found, key=lambda each: (sorted(each.words.items()), each.path))
 
 
 def _nearest(path: Path) -> str:

@@ -31,7 +31,7 @@ class Samples:
     """The samples of a description, and which row of any other file belongs to each.
 
     A file that has the columns of the ids, too, is matched by them; any other has the samples in
-    the same order.
+    the same order: that of files with words in their names has the same words.
     """
 
     def __init__(self, root: Path, description: Description) -> None:
@@ -40,9 +40,9 @@ class Samples:
         where = description.ids or description.target.where
         self.first = where.files
         files = columns.files_of(root, where)
+        self.lengths = [columns.length(found, where) for found in files]
         if description.ids is None:
-            n = sum(columns.length(found, where) for found in files)
-            self.ids = np.array([str(i) for i in range(n)], dtype=np.str_)
+            self.ids = np.array([str(i) for i in range(sum(self.lengths))], dtype=np.str_)
         else:
             self.ids = np.array(self._ids(where), dtype=np.str_)
         self.numbers = {name: number for number, name in enumerate(self.ids.tolist())}
@@ -76,9 +76,35 @@ class Samples:
                     "both must be as many"
                 )
             return self._matched(what, ids, names[0])
+        self._check_words(what, files, lengths)
         if n != len(self.ids):
             raise UserError(f"{self.root}: {columns.other_lengths(self._lengths())}")
         return np.arange(n)
+
+    def _check_words(self, what: str, files: list[Found], lengths: list[int]) -> None:
+        """Files whose names have words are matched by them, and one file by itself: `UserError` for
+        another word or number of samples. A notice where only one side has words.
+        """
+        mine = find(self.root, self.first)
+        words = [bool(found.words) for found in (*mine, *files)]
+        if not any(words) and not self._is_first(files):
+            return
+        if any(words) and not all(words):
+            several = max(mine, files, key=len)
+            if len(several) > 1:
+                first, last = several[0].path, several[-1].path
+                self.notices.append(
+                    f"{what} is matched by order alone, {len(several):,} files from {first} to "
+                    f"{last} one after the other: give ids where that may be wrong"
+                )
+            return
+        for place in range(max(len(mine), len(files))):
+            own, other = (each[place] if place < len(each) else None for each in (mine, files))
+            if own is None or other is None or own.words != other.words:
+                raise UserError(_unmatched(what, own, other))
+            if self.lengths[place] != lengths[place]:
+                told = {own.path: self.lengths[place], f"{what}, {other.path},": lengths[place]}
+                raise UserError(f"{what}: {columns.other_lengths(told)}")
 
     def _lengths(self) -> dict[str, int]:
         """File → its number of samples, of those that are not matched by ids."""
@@ -98,7 +124,11 @@ class Samples:
         if where is None or self._is_first(files):
             return False
         wanted = {str(name) for name in (*where.keys, *where.columns)}
-        return bool(wanted) and all(wanted <= set(columns.names_in(found)) for found in files)
+        have = [wanted <= set(columns.names_in(found)) for found in files] if wanted else [False]
+        if any(have) and not all(have):
+            lacks, has = files[have.index(False)].path, files[have.index(True)].path
+            raise UserError(f"{lacks}: has no ids ({where}), and {has} has; give them to both")
+        return all(have)
 
     def _is_first(self, files: list[Found]) -> bool:
         mine = [found.path for found in find(self.root, self.first)]
@@ -243,6 +273,26 @@ def _parsed(root: Path, where: Where, what: str, parse: Callable[[Any], Any]) ->
         except ValueError as error:
             raise columns.error_at(root, where, number, what, error) from error
     return result
+
+
+def _unmatched(what: str, own: Found | None, other: Found | None) -> str:
+    """What is wrong where files have other words in their names than those they belong to."""
+
+    def words(found: Found) -> str:
+        return ", ".join(f"{word} '{value}'" for word, value in found.words.items())
+
+    if own is None or (other and own.words.keys() == other.words.keys() and _of(other) < _of(own)):
+        return f"{what}: {other.path} is of {words(other)}, of which there are no samples"
+    if other is None or own.words.keys() == other.words.keys():
+        return f"{what}: there is no file of {words(own)}, of which {own.path} has samples"
+    return (
+        f"{what}: {other.path} is of {words(other)}, and {own.path} of {words(own)}; put the same "
+        "words in braces"
+    )
+
+
+def _of(found: Found) -> list[tuple[str, str]]:
+    return sorted(found.words.items())
 
 
 def _renamed(where: Where, files: tuple[str, ...]) -> Where:

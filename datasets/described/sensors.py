@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,21 +38,25 @@ class Sensor:
     starts: np.ndarray
     rows: np.ndarray
     spec: ModalitySpec = field(init=False)
+    dtype: np.dtype = field(init=False)
 
     def __post_init__(self) -> None:
         present = np.flatnonzero(self.rows >= 0)
         if not len(present):
             raise UserError(f"{self.modality.name}: no sample has it")
+        # uint8 where that is what all files store and mean, else float32.
+        plain = not self.modality.no_data and all(
+            each.is_plain and each.dtype == np.uint8 for each in self._headers()
+        )
+        object.__setattr__(self, "dtype", np.dtype(np.uint8 if plain else np.float32))
         shape = self.read(int(present[0])).shape
         channels = self.modality.channels or tuple(str(c) for c in range(1, shape[-1] + 1))
         m = self.modality
         object.__setattr__(self, "spec", ModalitySpec(m.name, m.kind, shape, channels, m.units))
 
-    @property
-    def dtype(self) -> np.dtype:
-        """uint8 where that is what is stored and meant, else float32."""
-        plain = all(s.is_plain and s.dtype == np.uint8 for s in self.stored[0])
-        return np.dtype(np.uint8 if plain and not self.modality.no_data else np.float32)
+    def _headers(self) -> Iterator[arrays.Stored]:
+        """What the headers of all files say."""
+        return itertools.chain.from_iterable(self.stored)
 
     def read(self, sample: int) -> np.ndarray:
         """One sample as it is meant, infinite where it has no value."""
@@ -107,7 +113,8 @@ class Sensor:
 
     def _arranged(self, values: list[np.ndarray], stored: Sequence[arrays.Stored]) -> np.ndarray:
         """What the keys hold of a sample as one array, its channels last; `UserError`."""
-        return arranged(self.modality, values, stored[0].path)
+        named = [_by_name(v, s, self.modality) for v, s in zip(values, stored, strict=True)]
+        return arranged(self.modality, named, stored[0].path)
 
 
 @dataclass(frozen=True)
@@ -122,14 +129,15 @@ class SensorOfFiles(Sensor):
     def _shape(self, stored: arrays.Stored) -> tuple[int, ...]:
         return stored.shape
 
+    def _headers(self) -> Iterator[arrays.Stored]:
+        for row in self.rows[self.rows >= 0].tolist():
+            yield from in_file(self.paths[row], self.modality)
+
     def read(self, sample: int) -> np.ndarray:
-        path = self.paths[int(self.rows[sample])]
-        keys = self.modality.where.keys or (None,)
-        keep, values = self.dtype == np.uint8, []
-        for key in keys:
-            stored = arrays.look(path, key)
-            values.append(arrays.physical(stored.whole(), stored, self.modality.no_data, keep))
-        return self._arranged(values, (stored,))
+        stored = in_file(self.paths[int(self.rows[sample])], self.modality)
+        no_data, keep = self.modality.no_data, self.dtype == np.uint8
+        values = [arrays.physical(each.whole(), each, no_data, keep) for each in stored]
+        return self._arranged(values, stored)
 
 
 @dataclass(frozen=True)
@@ -138,7 +146,7 @@ class Held:
 
     path: str
     array: np.ndarray
-    is_plain, is_scaled, missing = True, False, ()
+    is_plain, is_scaled, missing, bands = True, False, (), ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -187,7 +195,44 @@ def _from_columns(path: str, modality: Modality) -> np.ndarray:
     columns = modality.table_columns
     if not columns:
         raise UserError(f"{path}: say which columns {modality.name} has, with `channels:`")
+    _check_order(path, modality)
     return tables.numbers(path, columns)
+
+
+def _check_order(path: str, modality: Modality) -> None:
+    """`UserError` if the names of listed columns say another order of steps and channels than the
+    one in which they are read.
+    """
+    m, listed = modality, modality.where.columns
+    if not m.steps or not m.channels or isinstance(listed, str):
+        return
+    words = [re.split(r"[^0-9a-z]+", str(column).lower()) for column in listed]
+    said = [[c for c in m.channels if c.lower() in each] for each in words]
+    if len(said) != len(m.steps) * len(m.channels) or any(len(each) != 1 for each in said):
+        return  # names that do not say it, or another number, which is told later
+    by_step = [c for _ in m.steps for c in m.channels]
+    by_channel = [c for c in m.channels for _ in m.steps]
+    found, wanted = [c for (c,) in said], by_channel if m.channels_first else by_step
+    if found != wanted:
+        advice = "list them so"
+        if found in (by_step, by_channel):
+            advice = f"say `channels_first: {str(not m.channels_first).lower()}`"
+        order = "all steps of the first channel" if m.channels_first else "all channels of a step"
+        raise UserError(
+            f"{path}: {m.name} lists its columns as {', '.join(map(str, listed[:3]))}, …, and they "
+            f"are read {order} first; {advice}"
+        )
+
+
+def _by_name(value: np.ndarray, stored: arrays.Stored, modality: Modality) -> np.ndarray:
+    """The bands of a GeoTIFF that are called like the channels, in their order; if not, as it is.
+
+    A pattern, a list or steps say by themselves what the bands are.
+    """
+    called, wanted = ([n.lower() for n in names] for names in (stored.bands, modality.channels))
+    if modality.steps or modality.where.columns or any(called.count(name) != 1 for name in wanted):
+        return value
+    return value[..., [called.index(name) for name in wanted]] if wanted else value
 
 
 def arranged(modality: Modality, values: list[np.ndarray], path: str) -> np.ndarray:
@@ -214,21 +259,16 @@ def arranged(modality: Modality, values: list[np.ndarray], path: str) -> np.ndar
     if len({part.shape[:-1] for part in parts}) > 1:
         shapes = " and ".join(str(part.shape) for part in parts)
         raise UserError(f"{path}: the keys of {m} cannot be joined, their samples are {shapes}")
-    array = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
     picked = modality.where.columns
     if picked and not path.endswith(tables.SUFFIXES):
+        array = np.concatenate(parts, axis=-1)
         wrong = [c for c in picked if not -1 < c < array.shape[-1]]
         if wrong:
             raise UserError(f"{path}: {m} has columns 0 to {array.shape[-1] - 1}, not {wrong[0]}")
-        array = array[..., list(picked)]
+        parts = [array[..., list(picked)]]
     if modality.steps:
-        steps = len(modality.steps)
-        if array.shape[-1] % steps:
-            raise UserError(
-                f"{path}: {m} has {array.shape[-1]} columns, no multiple of {steps} steps"
-            )
-        array = array.reshape(*array.shape[:-1], steps, array.shape[-1] // steps)
-        array = np.moveaxis(array, -2, 0)
+        parts = [_unfolded(modality, part, path) for part in parts]
+    array = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
     if 0 in array.shape:
         raise UserError(f"{path}: a sample of {m} is {array.shape}: there is nothing in it")
     wanted = len(modality.channels)
@@ -240,3 +280,17 @@ def arranged(modality: Modality, values: list[np.ndarray], path: str) -> np.ndar
             f"{path}: a sample of {m} is {array.shape}, and {wanted} channels are named{advice}"
         )
     return array
+
+
+def _unfolded(modality: Modality, values: np.ndarray, path: str) -> np.ndarray:
+    """(…, columns) → (steps, …, channels): steps outermost in the columns, or channels, if these
+    are said to come first and there are no other axes, which this is about then.
+    """
+    steps, columns = len(modality.steps), values.shape[-1]
+    if columns % steps:
+        raise UserError(
+            f"{path}: {modality.name} has {columns} columns, no multiple of {steps} steps"
+        )
+    if modality.channels_first and values.ndim == 1:
+        return values.reshape(-1, steps).T
+    return np.moveaxis(values.reshape(*values.shape[:-1], steps, -1), -2, 0)

@@ -135,9 +135,8 @@ def _classes(
         names = tuple(target.classes.values())
     elif target.classes:
         names = target.classes
-        numbers = [v.isdecimal() for v in written]
-        foreign = [v not in names for v in written]
-        by_number = any(foreign) and (all(numbers) or (any(numbers) and all(foreign)))
+        # Where some are names, the others are none: 0, 1, 2 are not called 1, 2, 3 in silence.
+        by_number = any(v.isdecimal() for v in written) and not set(written) & set(names)
         known = {str(n) if by_number else name: n for n, name in enumerate(names)}
     else:
         if not 1 < len(written) <= MOST_CLASSES:
