@@ -215,7 +215,7 @@ def _said(adapter: Adapter, catalogue: Catalogue) -> dict[str, bytes]:
     if adapter.root is None and adapter.plugin is None:
         return {}
     specs = [dataclasses.asdict(spec) for _, spec in sorted(catalogue.modalities.items())]
-    words = json.dumps([specs, dataclasses.asdict(catalogue.task)])
+    words = json.dumps([specs, dataclasses.asdict(catalogue.task)], allow_nan=False)
     digest = hashlib.sha256(words.encode())
     places = {} if catalogue.places is None else {"places": catalogue.places}
     for name, array in sorted({**catalogue.months, **places}.items()):
