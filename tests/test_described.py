@@ -249,7 +249,7 @@ def test_files_are_matched_by_the_words_in_their_names(tmp_path):
 
 def lacking_in_one(folder):
     (folder / "t3.npy").unlink()
-    (folder / "t2_labels.csv").unlink()
+    (folder / "t4_labels.csv").unlink()
 
 
 def lacking(folder):
@@ -268,14 +268,14 @@ def of_other_lengths(folder):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lacking_in_one, "S1: .*t2.npy is of tile 't2', of which there are no samples"),
+        (lacking_in_one, "S1: there is no file of tile 't3', of which .*t3_labels.csv has samples"),
         (lacking, "S1: there is no file of tile 't2', of which .*t2_labels.csv has samples"),
         (too_many, "S1: .*t2.npy is of tile 't2', of which there are no samples"),
         (of_other_lengths, "S1: .*t1_labels.csv has 1 .*t1.npy, has 2"),
     ],
 )
 def test_files_of_other_words_or_lengths_are_refused(tmp_path, change, told):
-    """All of them have as many samples in sum, but for the first two."""
+    """The first and the last have as many samples in sum."""
     description = tiles(tmp_path / "t", {"t1": 1, "t2": 2, "t3": 3, "t4": 3})
     change(tmp_path / "t")
     with pytest.raises(UserError, match=told):

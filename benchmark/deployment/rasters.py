@@ -20,6 +20,7 @@ import numpy as np
 
 from benchmark.errors import UserError
 from benchmark.problem import ModalitySpec
+from datasets.common.arrays import is_masked
 from methods.common.bands import canonical
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def look(
             scale=scaling[:, 0],
             offset=scaling[:, 1],
             alphas=tuple(alphas),
-            masked=tuple(map(_is_masked, files)),
+            masked=tuple(map(is_masked, files)),
             block=files[0].block_shapes[0],
             block_bytes=max(map(_block_bytes, files)),
             notices=tuple(notices),
@@ -315,13 +316,6 @@ def _value(nodata: float | None, kind: np.dtype, dtype: np.dtype) -> float:
     limits = np.iinfo(kind)
     fits = nodata == int(nodata) and limits.min <= nodata <= limits.max
     return float(nodata) if fits else np.nan
-
-
-def _is_masked(file: DatasetReader) -> bool:
-    """Whether a file says beside its bands where there is something, other than by transparency."""
-    from rasterio.enums import MaskFlags
-
-    return any(flags == [MaskFlags.per_dataset] for flags in file.mask_flag_enums)
 
 
 def _block_bytes(file: DatasetReader) -> int:

@@ -20,6 +20,7 @@ from benchmark.errors import UserError, numpy_says, unknown
 
 if TYPE_CHECKING:
     import h5py
+    from rasterio.io import DatasetReader
 
 HDF5 = (".nc", ".nc4", ".h5", ".hdf5")
 TIFF = (".tif", ".tiff")
@@ -246,7 +247,6 @@ def _signed_or_not(dtype: np.dtype, attributes: Mapping[str, Any]) -> np.dtype:
 
 def _look_at_tiff(path: str) -> Stored:
     import rasterio
-    from rasterio.enums import MaskFlags
 
     with alone(), rasterio.open(path) as file:
         kinds = set(file.dtypes)
@@ -262,10 +262,17 @@ def _look_at_tiff(path: str) -> Stored:
                 tuple(sorted(missing)),
                 tuple(file.scales),
                 tuple(file.offsets),
-                any(flags == [MaskFlags.per_dataset] for flags in file.mask_flag_enums),
+                is_masked(file),
                 tuple(name or "" for name in file.descriptions),
             )
         )
+
+
+def is_masked(file: DatasetReader) -> bool:
+    """Whether a file says beside its bands where there is something, other than by transparency."""
+    from rasterio.enums import MaskFlags
+
+    return any(flags == [MaskFlags.per_dataset] for flags in file.mask_flag_enums)
 
 
 def _read_tiff(path: str, masked: bool) -> np.ndarray:

@@ -2,7 +2,8 @@
 
     <cache>/generated/<folder>-<key>/       native files of a generated dataset
     <cache>/prepared/<name>-<key>/          one .npy an array, context.npz (when and where, which
-                                            are no part of the fingerprint) and meta.json
+                                            are part of the fingerprint of users' own data alone)
+                                            and meta.json
     <cache>/prepared/.<name>-<key>.part/    the same, still being filled
 
 A folder appears by a rename when it is complete. Its key says what it was made from, so that a

@@ -151,10 +151,10 @@ def _header(path: str, stamp: tuple[int, int]) -> Header:
             lines = csv.reader(io.StringIO(text), delimiter=separator)
             header = tuple(cell.strip() for cell in next(lines, ()))
             header = (header[0].lstrip("# "), *header[1:]) if header else ()
-            found = list(lines)
-            while found and not found[-1]:
-                found.pop()
-            widths = [len(row) or 1 for row in found if row or len(header) == 1]
+            widths = [len(row) for row in lines]
+            while widths and not widths[-1]:
+                widths.pop()
+            widths = [width or 1 for width in widths if width or len(header) == 1]
     except csv.Error as error:
         raise UserError(f"{path}: cannot be read as a table ({error})") from error
     if not header or not widths:

@@ -15,7 +15,7 @@ from datasets.common import reading
 from datasets.common.contract import PARTS
 from datasets.described import columns
 from datasets.described.description import Description, Groups, Modality, Where
-from datasets.described.files import ID, Found, find, is_per_sample
+from datasets.described.files import ID, Found, is_per_sample
 from datasets.described.sensors import Sensor, SensorOfFiles, in_file, stored_in
 
 SPLIT_NAMES = {
@@ -38,16 +38,15 @@ class Samples:
         self.root, self.description = root, description
         self.notices: list[str] = []
         where = description.ids or description.target.where
-        self.first = where.files
-        files = columns.files_of(root, where)
-        self.lengths = [columns.length(found, where) for found in files]
+        self.files = columns.files_of(root, where)
+        self.sizes = [columns.length(found, where) for found in self.files]
         if description.ids is None:
-            self.ids = np.array([str(i) for i in range(sum(self.lengths))], dtype=np.str_)
+            self.ids = np.array([str(i) for i in range(sum(self.sizes))], dtype=np.str_)
         else:
             self.ids = np.array(self._ids(where), dtype=np.str_)
         self.numbers = {name: number for number, name in enumerate(self.ids.tolist())}
         if not len(self.ids):
-            raise UserError(f"{files[0].path}: no samples")
+            raise UserError(f"{self.files[0].path}: no samples")
 
     def _ids(self, where: Where) -> list[str]:
         """The ids in some files: one column, or several joined by spaces; `UserError`."""
@@ -85,7 +84,7 @@ class Samples:
         """Files whose names have words are matched by them, and one file by itself: `UserError` for
         another word or number of samples. A notice where only one side has words.
         """
-        mine = find(self.root, self.first)
+        mine = self.files
         words = [bool(found.words) for found in (*mine, *files)]
         if not any(words) and not self._is_first(files):
             return
@@ -102,8 +101,8 @@ class Samples:
             own, other = (each[place] if place < len(each) else None for each in (mine, files))
             if own is None or other is None or own.words != other.words:
                 raise UserError(_unmatched(what, own, other))
-            if self.lengths[place] != lengths[place]:
-                told = {own.path: self.lengths[place], f"{what}, {other.path},": lengths[place]}
+            if self.sizes[place] != lengths[place]:
+                told = {own.path: self.sizes[place], f"{what}, {other.path},": lengths[place]}
                 raise UserError(f"{what}: {columns.other_lengths(told)}")
 
     def _lengths(self) -> dict[str, int]:
@@ -131,16 +130,15 @@ class Samples:
         return all(have)
 
     def _is_first(self, files: list[Found]) -> bool:
-        mine = [found.path for found in find(self.root, self.first)]
-        return mine == [found.path for found in files]
+        return [found.path for found in self.files] == [found.path for found in files]
 
     def _matched(self, what: str, ids: list[str], file: str) -> np.ndarray:
         place = {name: number for number, name in enumerate(ids)}
         foreign = len(place.keys() - self.numbers.keys())
         if foreign == len(place):
-            first = os.path.normpath(self.root / self.first[0])
             raise UserError(
-                f"{file}: none of its ids is in {first}: '{ids[0]}' there, '{self.ids[0]}' here"
+                f"{file}: none of its ids is in {self.files[0].path}: '{ids[0]}' there, "
+                f"'{self.ids[0]}' here"
             )
         if foreign:
             self.notices.append(
