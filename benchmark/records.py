@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import random
 import sys
@@ -300,6 +301,25 @@ def _encode(document: Any) -> bytes:
     return json.dumps(document, allow_nan=False, ensure_ascii=False).encode()
 
 
+def _decode(content: bytes) -> Any:
+    """The inverse of `_encode`. Raises ValueError for what that would not have written."""
+    text = content.decode("utf-8-sig")
+    document = _DECODER.decode(text)
+    if "\\u" in text:  # the only way to write half a character
+        _encode(document)
+    return document
+
+
+def _finite(number: str) -> float:
+    if math.isfinite(value := float(number)):
+        return value
+    raise ValueError(f"{number:.60} is not JSON compliant")
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
+"""nan and the infinite in letters, and numbers too large for a float, are refused."""
+
+
 def load(spec: RunSpec, results: Path) -> Record | None:
     """The record of ``spec``, or None if there is none.
 
@@ -343,9 +363,7 @@ def parse(content: bytes, path: Path, *, whole: bool = False) -> Record:
     whole: the same content has been read before without an error, and is not looked through again.
     """
     try:
-        document = json.loads(content)
-        if not whole:
-            _encode(document)  # what could not be written was not written here
+        document = json.loads(content) if whole else _decode(content)
         if document.pop("schema") != SCHEMA:
             raise ValueError("another schema")
         record = Record(**{**document, "spec": RunSpec(**document["spec"])})

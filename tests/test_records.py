@@ -98,9 +98,11 @@ def edited(change) -> bytes:
         (CONTENT.replace(b'"seconds": 0.5', b'"seconds": NaN'), "not JSON compliant"),
         (CONTENT.replace(b'"seconds": 0.5', b'"seconds": Infinity'), "not JSON compliant"),
         (CONTENT.replace(b'"seconds": 0.5', b'"seconds": 1e999'), "not JSON compliant"),
+        (CONTENT.replace(b'"seconds": 0.5', b'"seconds": -1.5E+999'), "not JSON compliant"),
         (CONTENT.replace(b'"seconds": 0.5', b'"seconds": 1' + b"0" * 400), "'cost' cannot be"),
         (CONTENT.replace(b'"seconds": 0.5', b'"seconds": 1' + b"0" * 9999), "limit"),
         (CONTENT.replace(b'"S1"', rb'"\ud800"', 1), "surrogates not allowed"),
+        (CONTENT.replace(b'"S1"', b'"\xed\xa0\x80"', 1), "can't decode"),
         (b"[" * 100_000, "recursion"),
         (b"\xff" + CONTENT, "decode"),
         (CONTENT + CONTENT, "Extra data"),
@@ -132,6 +134,17 @@ def test_a_byte_order_mark_does_no_harm(tmp_path):
     path.parent.mkdir(parents=True)
     path.write_bytes(b"\xef\xbb\xbf" + CONTENT)
     assert records.read(path) == WHOLE
+
+
+def test_letters_may_be_written_in_any_way_that_json_has(tmp_path):
+    """Another program may have written the file anew; half a character is refused above."""
+    reason = 'd\u00e9j\u00e0 "vu" \U0001f6f0'
+    path = WHOLE.path(tmp_path)
+    path.parent.mkdir(parents=True)
+    for ascii_alone in (True, False):
+        text = json.dumps(DOCUMENT | {"reason": reason}, ensure_ascii=ascii_alone)
+        path.write_text(text, encoding="utf-8")
+        assert records.read(path).reason == reason
 
 
 def put(document: dict, folder: Path) -> Path:
