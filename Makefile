@@ -4,7 +4,7 @@
 # make lint        ruff
 # make leaderboard the committed leaderboard.md and README's figure, from the records in results/reference alone
 # make reference   that, and the numbers in the pages of results/, from the same records
-# make perf        ratios of speed and memory, with their targets, on an idle machine (about 16 minutes)
+# make perf        ratios of speed and memory, with their targets, on an idle machine (about 20 minutes)
 # make soak        kills, full disks, thousands of runs and odd input at length, and tests that train
 #                  with other kernels of the processor (under 15 minutes)
 # make kernels     these alone: no verdict may hang on rounding

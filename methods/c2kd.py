@@ -12,8 +12,8 @@ What differs from the released code (huofushuo/C2KD), and why:
 
 - The teacher sees all modalities but the student's: with two, the other one, as published.
 - The proxies read the features before the heads, in two linear layers with batch normalisation and
-  LeakyReLU between them (the release's for VGGSound: ReLU); there they read, averaged over
-  space, the last but one block of a ResNet.
+  LeakyReLU between them (the release's for VGGSound: ReLU), as torch initialises them; there they
+  read, averaged over space, the last but one block of a ResNet.
 - The sample's own class is left out of the softmax of the proxies' distance. The release sets its
   logit to 0, so that it stays one of the classes, of a weight that depends on the others' level.
 - A constant output has rank correlation 0 (NaN there). It is not selected either, unless ω is

@@ -16,6 +16,8 @@ over from pixels to samples, and what is not:
   release predicts at each place from its own feature times its weight. The one prediction for
   each class that the release makes from them at its coarsest level is kept, with its loss; a
   multi-label task has a query for each label and a regression one for its value.
+- What the classes attend to is combined by two linear layers. The release has convolutions with
+  instance normalisation there, and one more before the class queries.
 - ℓ of the task stands for weighted cross-entropy and Dice loss.
 - With more than two modalities all missing tokens are the same compensatory features, each with
   the encoding of its place.
