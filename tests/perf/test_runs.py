@@ -1,10 +1,11 @@
-"""What many runs cost beside their training: workers and their start, and memory.
+"""What runs cost beside their training: the wait for a first one, workers and their start, memory.
 
 Wall time and the memory of whole processes are measured: on a machine that does nothing else.
 """
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import sys
 import time
@@ -22,9 +23,12 @@ from benchmark.planning.jobs import Job
 from benchmark.planning.plan import plan
 from benchmark.training.execute import prepare_process
 from methods.common.registry import REGISTRY
-from tests.survival import ROOT, alive
+from tests.survival import ROOT, Workplace, alive, wait_until
 
 pytestmark = pytest.mark.perf
+
+FIRST = 6
+"""Seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +79,28 @@ def test_a_worker_is_soon_ready(planned, report):
     assert report("start of a worker / 4 s", "at most 1", ready, [4.0] * 5) <= 1
 
 
+def test_the_first_result_is_soon_there(place, row):
+    """From the command to its first record, with data that are prepared."""
+
+    def seconds(results: str) -> float:
+        started = time.perf_counter()
+        process = place.start(results, "--folds", "0,1", "--workers", "2")
+        try:
+            wait_until(lambda: place.records(results))
+            return time.perf_counter() - started
+        finally:
+            process.communicate()
+
+    seconds("prepares")
+    took = statistics.median(seconds(f"first-{i}") for i in range(5))
+    row("first result after `run` starts, 2 workers", f"at most {FIRST} s", f"{took:.1f} s")
+    assert took <= FIRST
+
+
 WITHOUT_REPORT = """
 import sys, benchmark.commands.run
 from benchmark.commands import main as cli
-benchmark.commands.run.report = lambda options: 0
+benchmark.commands.run.report_all = lambda *_: None
 sys.exit(cli.main(sys.argv[1:]))
 """
 
@@ -86,27 +108,56 @@ sys.exit(cli.main(sys.argv[1:]))
 @pytest.mark.parametrize("workers", [1, 2])
 def test_memory_does_not_grow_with_the_number_of_runs(place, report, workers):
     """Of all processes of `run` together, teachers and students of `kd_self` in turn."""
-    results = f"memory-{workers}"
     more = ("--folds", "0,1", "--seeds", "0-49", "--workers", str(workers))
-    command = [sys.executable, "-c", WITHOUT_REPORT]
+    peaks = peaks_by_records(100, place, f"memory-{workers}", *more, methods="kd_self")
+    at_last, at_tenth = max(peaks.values()), max(kB for n, kB in peaks.items() if n <= 10)
+    figure = f"peak memory, 100th / 10th run, {workers} worker{'s' * (workers > 1)}"
+    assert report(figure, "at most 1.05", [at_last], [at_tenth]) <= 1.05
+
+
+@pytest.mark.parametrize("method", ["single", "mdico"])
+def test_memory_of_ten_replicas(method, place, report):
+    """Of all processes of `run` together, with nets of published size."""
+    text = (protocol.FOLDER / "standard.yaml").read_text()
+    for usual, here in (("epochs: 200 ", "epochs: 3 "), ('["*"]', f"[{method}]")):
+        assert usual in text
+        text = text.replace(usual, here)
+    shorter = place.folder / "shorter.yaml"
+    shorter.write_text(text)
+    peaks = []
+    for replicas in ("10", "1"):
+        results = f"memory-of-{replicas}-{method}"
+        more = ("--protocol", str(shorter), "--folds", "0,1", "--seeds", "0-4")
+        more += ("--executor", "serial", "--replicas", replicas)
+        peaks.append([max(peaks_by_records(10, place, results, *more, methods=method).values())])
+    figure = f"peak memory, 10 replicas / one by one, {method} on lfmc shapes, CPU"
+    assert report(figure, "at most 1.3", *peaks) <= 1.3
+
+
+def peaks_by_records(
+    runs: int, place: Workplace, results: str, *more: str, methods: str
+) -> dict[int, int]:
+    """The most kB that the processes of `run` have held while so many records were there.
+
+    With the last one they end, which does not count: that touches pages that no run needs.
+    """
     process = subprocess.Popen(
-        [*command, *place.arguments(results, *more, methods="kd_self")],
+        [
+            *(sys.executable, "-c", WITHOUT_REPORT),
+            *place.arguments(results, *more, methods=methods),
+        ],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    at_tenth = at_last = 0
+    peaks: dict[int, int] = {}
     while process.poll() is None:
         done = len(place.records(results))
-        if done < 100:  # a process that ends touches pages that no run needs
-            at_last = max(at_last, peak_memory(process.pid))
-        if done <= 10:
-            at_tenth = at_last
+        peaks[done] = max(peaks.get(done, 0), peak_memory(process.pid))
         time.sleep(0.1)
-    assert process.returncode == 0 and len(place.records(results)) == 100
-    figure = f"peak memory, 100th / 10th run, {workers} worker{'s' * (workers > 1)}"
-    assert report(figure, "at most 1.05", [at_last], [at_tenth]) <= 1.05
+    assert process.returncode == 0 and len(place.records(results)) == runs
+    return {done: kB for done, kB in peaks.items() if done < runs}
 
 
 def peak_memory(group: int) -> int:
