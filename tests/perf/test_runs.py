@@ -98,10 +98,11 @@ def test_the_first_result_is_soon_there(place, row):
 
 
 WITHOUT_REPORT = """
-import sys, benchmark.commands.run
+import sys
+from unittest.mock import patch
 from benchmark.commands import main as cli
-benchmark.commands.run.report_all = lambda *_: None
-sys.exit(cli.main(sys.argv[1:]))
+with patch("benchmark.commands.run.report_all"):
+    sys.exit(cli.main(sys.argv[1:]))
 """
 
 
